@@ -1,0 +1,262 @@
+//! Checkpoints: the directory's signed word on how long its log is and what is in it.
+//!
+//! A checkpoint is a C2SP `tlog-checkpoint`, a signed note of three lines (origin, size, root) with
+//! exactly one signature, the directory's. PROTOCOL.md, "Checkpoints".
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use signed_note::{Note, Signer, Verifier, VerifierList, key_id};
+use thiserror::Error;
+use tlog_tiles::Hash;
+
+use crate::id::LedgerId;
+use crate::key::{PublicKey, SecretKey};
+
+/// Longest checkpoint in bytes.
+pub const CHECKPOINT_LEN_MAX: usize = 512;
+
+/// Most entries that a checkpoint may claim: index arithmetic stays far from overflow.
+pub const SIZE_MAX: u64 = 1 << 48;
+
+/// A log's size and the root of its RFC 6962 tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Number of entries.
+    pub size: u64,
+    /// The tree's root hash over them.
+    pub root: [u8; 32],
+}
+
+/// A head with the directory's signature, as it travels. Nothing is proved before
+/// [`Checkpoint::verify`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Checkpoint(String);
+
+impl Checkpoint {
+    /// Signs `head` for `ledger` with the directory's `key`.
+    #[must_use]
+    pub fn sign(ledger: LedgerId, head: Head, key: &SecretKey) -> Self {
+        let origin = origin(ledger);
+        let mut note = Note::new(body(&origin, head).as_bytes(), &[])
+            .expect("three printable lines are a note's text");
+        note.add_sigs(&[&NoteKey::signer(&origin, key)])
+            .expect("the origin is a valid name and signing in memory cannot fail");
+        Self(String::from_utf8(note.to_bytes()).expect("a note is UTF-8"))
+    }
+
+    /// The head, once its signature is found to be by `directory` for `ledger`.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] for another ledger, another key or anything but the one encoding.
+    pub fn verify(&self, ledger: LedgerId, directory: &PublicKey) -> Result<Head, CheckpointError> {
+        let origin = origin(ledger);
+        let note = Note::from_bytes(self.0.as_bytes()).map_err(|_| CheckpointError::Malformed)?;
+        let parsed = tlog_tiles::Checkpoint::from_bytes(note.text())
+            .map_err(|_| CheckpointError::Malformed)?;
+        if parsed.origin() != origin {
+            return Err(CheckpointError::Ledger);
+        }
+        let head = Head {
+            size: parsed.size(),
+            root: parsed.hash().0,
+        };
+        // One head has one text: nothing may hide in extension lines or odd numerals.
+        if head.size == 0 || head.size > SIZE_MAX || body(&origin, head).as_bytes() != note.text() {
+            return Err(CheckpointError::Malformed);
+        }
+        let verifiers = VerifierList::new(vec![Box::new(NoteKey::verifier(&origin, *directory))]);
+        let (by_directory, others) = note
+            .verify(&verifiers)
+            .map_err(|_| CheckpointError::Signature)?;
+        if by_directory.len() != 1 || !others.is_empty() || note.to_bytes() != self.0.as_bytes() {
+            return Err(CheckpointError::Malformed);
+        }
+        Ok(head)
+    }
+
+    /// The ledger that this claims to be of; [`Checkpoint::verify`] tells whether that is so.
+    #[must_use]
+    pub fn ledger(&self) -> Option<LedgerId> {
+        self.0.lines().next()?.strip_prefix("quid/")?.parse().ok()
+    }
+
+    /// The signed note.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Checkpoint({:?})", self.0)
+    }
+}
+
+impl TryFrom<String> for Checkpoint {
+    type Error = CheckpointError;
+
+    fn try_from(text: String) -> Result<Self, CheckpointError> {
+        if text.len() > CHECKPOINT_LEN_MAX {
+            return Err(CheckpointError::Malformed);
+        }
+        Ok(Self(text))
+    }
+}
+
+impl From<Checkpoint> for String {
+    fn from(checkpoint: Checkpoint) -> Self {
+        checkpoint.0
+    }
+}
+
+/// Why a checkpoint proves nothing.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum CheckpointError {
+    /// Not a signed note of a log head.
+    #[error("the checkpoint is malformed")]
+    Malformed,
+    /// Of another ledger.
+    #[error("the checkpoint is another ledger's")]
+    Ledger,
+    /// Not signed by the directory.
+    #[error("the checkpoint is not signed by the directory's key")]
+    Signature,
+}
+
+/// The line that names a ledger in its checkpoints, and the directory's name as their signer.
+#[must_use]
+pub fn origin(ledger: LedgerId) -> String {
+    format!("quid/{ledger}")
+}
+
+fn body(origin: &str, head: Head) -> String {
+    let body = tlog_tiles::Checkpoint::new(origin, head.size, Hash(head.root), "")
+        .expect("the origin is not empty and there is no extension");
+    String::from_utf8(body.to_bytes()).expect("a checkpoint is text")
+}
+
+/// Lets our keys, under the ZIP-215 rule, sign and verify notes.
+struct NoteKey<'a> {
+    name: String,
+    public: PublicKey,
+    secret: Option<&'a SecretKey>,
+}
+
+impl<'a> NoteKey<'a> {
+    fn signer(name: &str, key: &'a SecretKey) -> Self {
+        Self {
+            name: name.to_owned(),
+            public: key.public(),
+            secret: Some(key),
+        }
+    }
+
+    fn id(&self) -> u32 {
+        // 0x01: Ed25519, C2SP signed-note.
+        let mut typed = [1; 33];
+        typed[1..].copy_from_slice(self.public.as_bytes());
+        key_id(&self.name, &typed)
+    }
+}
+
+impl NoteKey<'static> {
+    fn verifier(name: &str, public: PublicKey) -> Self {
+        Self {
+            name: name.to_owned(),
+            public,
+            secret: None,
+        }
+    }
+}
+
+impl Signer for NoteKey<'_> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn key_id(&self) -> u32 {
+        self.id()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        self.secret
+            .map(|key| key.sign(message).to_vec())
+            .ok_or_else(signature::Error::new)
+    }
+}
+
+impl Verifier for NoteKey<'static> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn key_id(&self) -> u32 {
+        self.id()
+    }
+
+    fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        signature
+            .try_into()
+            .is_ok_and(|signature| self.public.verify(message, signature))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEDGER: LedgerId = LedgerId([7; 32]);
+    const HEAD: Head = Head {
+        size: 42,
+        root: [9; 32],
+    };
+
+    #[test]
+    fn a_checkpoint_is_a_signed_note_of_three_lines() {
+        let key = SecretKey::from_seed(&[3; 32]);
+        let checkpoint = Checkpoint::sign(LEDGER, HEAD, &key);
+        let lines: Vec<&str> = checkpoint.as_str().lines().collect();
+        assert_eq!(lines.len(), 5);
+        assert_eq!(lines[0], format!("quid/{LEDGER}"));
+        assert_eq!(lines[1], "42");
+        assert!(lines[4].starts_with(&format!("\u{2014} quid/{LEDGER} ")));
+        assert_eq!(checkpoint.verify(LEDGER, &key.public()), Ok(HEAD));
+        assert!(checkpoint.as_str().len() <= CHECKPOINT_LEN_MAX);
+    }
+
+    #[test]
+    fn another_ledger_key_or_bit_is_refused() {
+        let key = SecretKey::from_seed(&[3; 32]);
+        let other = SecretKey::from_seed(&[4; 32]);
+        let checkpoint = Checkpoint::sign(LEDGER, HEAD, &key);
+        assert_eq!(
+            checkpoint.verify(LedgerId([8; 32]), &key.public()),
+            Err(CheckpointError::Ledger)
+        );
+        assert_eq!(
+            checkpoint.verify(LEDGER, &other.public()),
+            Err(CheckpointError::Signature)
+        );
+        let bytes = checkpoint.as_str().as_bytes();
+        for bit in 0..bytes.len() * 8 {
+            let mut bytes = bytes.to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(text) = String::from_utf8(bytes) {
+                let verdict = Checkpoint(text).verify(LEDGER, &key.public());
+                assert!(verdict.is_err(), "bit {bit} flipped");
+            }
+        }
+        for end in 0..bytes.len() {
+            if let Some(text) = checkpoint.as_str().get(..end) {
+                assert!(
+                    Checkpoint(text.to_owned())
+                        .verify(LEDGER, &key.public())
+                        .is_err()
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Entries: the lines of the log, each one effect, each with what proves that it was wanted.
+//!
+//! An entry is `[version, time, kind, body]`; its leaf hash (RFC 6962) is taken over exactly these
+//! bytes. All bodies but a refusal's are signed facts. PROTOCOL.md, "Entries".
+
+use serde_bytes::ByteBuf;
+use serde_tuple::{Deserialize_tuple, Serialize_tuple};
+use thiserror::Error;
+
+use crate::amount::{Amount, Currency};
+use crate::cbor::{self, CborError};
+use crate::id::{Digest, LedgerId, OperationId, OrderId};
+use crate::key::PublicKey;
+use crate::name::Name;
+use crate::order::{SignedOrder, SignedVoid};
+use crate::refusal::Reason;
+use crate::signed::{SIGNED_LEN_MAX, Signed, SignedError, Statement};
+use crate::time::LedgerTime;
+
+/// Version of the entry encoding.
+pub const ENTRY_VERSION: u8 = 1;
+
+/// Longest entry in bytes.
+pub const ENTRY_LEN_MAX: usize = SIGNED_LEN_MAX + 32;
+
+/// One line of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The ledger time of its batch.
+    pub time: LedgerTime,
+    /// What happened.
+    pub fact: Fact,
+}
+
+/// What an entry says happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// The ledger began; always entry 0, and its leaf hash is the ledger's id.
+    Genesis(Signed<Genesis>),
+    /// A key took a name.
+    Register(Signed<Registration>),
+    /// The operator issued money to an account.
+    Issue(Signed<Issue>),
+    /// An order settled; one to the treasury burns the money.
+    Payment(SignedOrder),
+    /// A payer voided an order before it settled.
+    Void(SignedVoid),
+    /// The operator froze or thawed an account.
+    Freeze(Signed<Freeze>),
+    /// An order was refused for the state it met; its id is burnt.
+    Refusal(Refusal),
+}
+
+/// How a ledger begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Genesis {
+    /// The directory's key, which is also the treasury's, and must have signed.
+    pub directory: PublicKey,
+    /// What is counted.
+    pub currency: Currency,
+    /// Random, so that two ledgers of one directory differ.
+    #[serde(with = "serde_bytes")]
+    pub nonce: [u8; 16],
+}
+
+impl Statement for Genesis {
+    const CONTENT_TYPE: &'static str = "quid/genesis";
+
+    fn signer(&self) -> PublicKey {
+        self.directory
+    }
+}
+
+/// A key's wish to be known by a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Registration {
+    /// The directory asked.
+    pub directory: PublicKey,
+    /// The name wanted.
+    pub name: Name,
+    /// The account's key, which must have signed.
+    pub key: PublicKey,
+    /// A key kept elsewhere that can take over one day.
+    pub recovery: Option<PublicKey>,
+}
+
+impl Statement for Registration {
+    const CONTENT_TYPE: &'static str = "quid/registration";
+
+    fn signer(&self) -> PublicKey {
+        self.key
+    }
+}
+
+/// The operator's issuing of money from the treasury.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Issue {
+    /// The directory's key, which must have signed.
+    pub directory: PublicKey,
+    /// The ledger.
+    pub ledger: LedgerId,
+    /// Makes a repetition harmless.
+    pub operation: OperationId,
+    /// Who receives.
+    pub account: PublicKey,
+    /// How much.
+    pub amount: Amount,
+}
+
+impl Statement for Issue {
+    const CONTENT_TYPE: &'static str = "quid/issue";
+
+    fn signer(&self) -> PublicKey {
+        self.directory
+    }
+}
+
+/// The operator's freezing or thawing of an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Freeze {
+    /// The directory's key, which must have signed.
+    pub directory: PublicKey,
+    /// The ledger.
+    pub ledger: LedgerId,
+    /// Makes a repetition harmless.
+    pub operation: OperationId,
+    /// Whose account.
+    pub account: PublicKey,
+    /// Frozen from now on, or thawed.
+    pub frozen: bool,
+}
+
+impl Statement for Freeze {
+    const CONTENT_TYPE: &'static str = "quid/freeze";
+
+    fn signer(&self) -> PublicKey {
+        self.directory
+    }
+}
+
+/// A logged refusal, kept short: what burnt which id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Refusal {
+    /// The order's payer.
+    pub payer: PublicKey,
+    /// The order's id.
+    pub id: OrderId,
+    /// The exact order refused.
+    pub order: Digest,
+    /// Why; of class [`crate::refusal::Class::Logged`].
+    pub reason: Reason,
+}
+
+impl Entry {
+    /// The entry's one encoding.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let (kind, body) = match &self.fact {
+            Fact::Genesis(fact) => (GENESIS, fact.bytes().to_vec()),
+            Fact::Register(fact) => (REGISTER, fact.bytes().to_vec()),
+            Fact::Issue(fact) => (ISSUE, fact.bytes().to_vec()),
+            Fact::Payment(order) => (PAYMENT, order.bytes().to_vec()),
+            Fact::Void(void) => (VOID, void.bytes().to_vec()),
+            Fact::Freeze(fact) => (FREEZE, fact.bytes().to_vec()),
+            Fact::Refusal(refusal) => (REFUSAL, cbor::encode(refusal)),
+        };
+        let body = ByteBuf::from(body);
+        cbor::encode(&Envelope {
+            version: ENTRY_VERSION,
+            time: self.time,
+            kind,
+            body,
+        })
+    }
+
+    /// Reads an entry, without judging the signature in it.
+    ///
+    /// # Errors
+    /// [`EntryError`] for anything but an entry's one encoding.
+    pub fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
+        if bytes.len() > ENTRY_LEN_MAX {
+            return Err(EntryError::Length(bytes.len()));
+        }
+        let envelope: Envelope = cbor::decode(bytes)?;
+        if envelope.version != ENTRY_VERSION {
+            return Err(EntryError::Version(envelope.version));
+        }
+        let body = &envelope.body;
+        let fact = match envelope.kind {
+            GENESIS => Fact::Genesis(Signed::from_bytes(body)?),
+            REGISTER => Fact::Register(Signed::from_bytes(body)?),
+            ISSUE => Fact::Issue(Signed::from_bytes(body)?),
+            PAYMENT => Fact::Payment(Signed::from_bytes(body)?),
+            VOID => Fact::Void(Signed::from_bytes(body)?),
+            FREEZE => Fact::Freeze(Signed::from_bytes(body)?),
+            REFUSAL => Fact::Refusal(cbor::decode(body)?),
+            kind => return Err(EntryError::Kind(kind)),
+        };
+        if envelope.time != LedgerTime::from_millis(envelope.time.as_millis()) {
+            return Err(EntryError::Encoding(CborError::Shape));
+        }
+        Ok(Self {
+            time: envelope.time,
+            fact,
+        })
+    }
+
+    /// The order that this entry settled, if it is a payment.
+    #[must_use]
+    pub const fn order(&self) -> Option<&SignedOrder> {
+        match &self.fact {
+            Fact::Payment(order) => Some(order),
+            _ => None,
+        }
+    }
+}
+
+impl Fact {
+    /// The key, the message and the signature to verify; `None` for a refusal, which nobody signs.
+    #[must_use]
+    pub fn signature(&self) -> Option<(PublicKey, Vec<u8>, [u8; 64])> {
+        fn of<T: Statement>(fact: &Signed<T>) -> (PublicKey, Vec<u8>, [u8; 64]) {
+            (fact.statement().signer(), fact.message(), *fact.signature())
+        }
+        match self {
+            Self::Genesis(fact) => Some(of(fact)),
+            Self::Register(fact) => Some(of(fact)),
+            Self::Issue(fact) => Some(of(fact)),
+            Self::Payment(fact) => Some(of(fact)),
+            Self::Void(fact) => Some(of(fact)),
+            Self::Freeze(fact) => Some(of(fact)),
+            Self::Refusal(_) => None,
+        }
+    }
+}
+
+/// Why bytes are not an entry.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum EntryError {
+    /// Longer than [`ENTRY_LEN_MAX`].
+    #[error("an entry has at most {ENTRY_LEN_MAX} bytes, this has {0}")]
+    Length(usize),
+    /// Of a later version.
+    #[error("the entry's version {0} is not known; a newer program wrote it")]
+    Version(u8),
+    /// Of a kind that this version does not know.
+    #[error("the entry's kind {0} is not known; a newer program wrote it")]
+    Kind(u8),
+    /// Not an entry's encoding.
+    #[error(transparent)]
+    Encoding(#[from] CborError),
+    /// The signed fact inside cannot be read.
+    #[error(transparent)]
+    Fact(#[from] SignedError),
+}
+
+#[derive(Serialize_tuple, Deserialize_tuple)]
+struct Envelope {
+    version: u8,
+    time: LedgerTime,
+    kind: u8,
+    body: ByteBuf,
+}
+
+// Never reused. PROTOCOL.md, "Entries".
+const GENESIS: u8 = 1;
+const REGISTER: u8 = 2;
+const ISSUE: u8 = 3;
+const PAYMENT: u8 = 4;
+const VOID: u8 = 5;
+const FREEZE: u8 = 6;
+const REFUSAL: u8 = 7;

@@ -1,0 +1,242 @@
+//! Ed25519 keys: who an account or a directory is.
+//!
+//! Signatures are judged by the ZIP-215 rule (`ed25519-zebra`), under which verifying one by one
+//! and in batches always agree. The key that signs facts also proves itself in the TLS handshake
+//! (see [`crate::tls`]).
+
+use std::fmt;
+use std::str::FromStr;
+
+use curve25519_dalek::edwards::CompressedEdwardsY;
+use data_encoding::{BASE32_NOPAD, DecodePartial};
+use ed25519_zebra::ed25519::pkcs8::DecodePrivateKey;
+use ed25519_zebra::{Signature, SigningKey, VerificationKey};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// The public half of an identity: 32 bytes, written as 52 letters and digits (RFC 4648 base32,
+/// lower case, no padding).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublicKey([u8; 32]);
+
+impl PublicKey {
+    /// Length in bytes.
+    pub const LEN: usize = 32;
+
+    /// Takes 32 bytes as they are; [`Self::is_sound`] tells whether exactly one secret signs for
+    /// them.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Whether this is a point of prime order in its one canonical encoding. Any other key is
+    /// refused at registration: signatures under it need not come from one secret.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        CompressedEdwardsY(self.0)
+            .decompress()
+            .is_some_and(|point| {
+                point.compress().0 == self.0 && !point.is_small_order() && point.is_torsion_free()
+            })
+    }
+
+    /// Whether `signature` over `message` is this key's, by the ZIP-215 rule.
+    #[must_use]
+    pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+        VerificationKey::try_from(self.0).is_ok_and(|key| {
+            key.verify(&Signature::from_bytes(signature), message)
+                .is_ok()
+        })
+    }
+
+    /// The first eight characters, for people to tell keys apart at a glance; not a proof.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.to_string().chars().take(8).collect()
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({self})")
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        if text.len() != TEXT_LEN {
+            return Err(KeyError::Length(text.len()));
+        }
+        if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Err(KeyError::Character);
+        }
+        let mut bytes = [0; 32];
+        let upper = text.to_ascii_uppercase();
+        match BASE32_NOPAD.decode_mut(upper.as_bytes(), &mut bytes) {
+            Ok(32) => Ok(Self(bytes)),
+            Ok(_) | Err(DecodePartial { .. }) => Err(KeyError::Character),
+        }
+    }
+}
+
+impl Serialize for PublicKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_bytes::ByteArray::new(self.0).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for PublicKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde_bytes::ByteArray::<32>::deserialize(deserializer)
+            .map(|bytes| Self(bytes.into_array()))
+    }
+}
+
+/// Why a text is not a public key.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum KeyError {
+    /// Another length than a key's.
+    #[error("a key has {TEXT_LEN} characters, this has {0}")]
+    Length(usize),
+    /// A character that no key holds, or bits that no key sets.
+    #[error("a key holds only the letters a to z and the digits 2 to 7, and this is not one")]
+    Character,
+}
+
+/// The secret half of an identity. Never printed; wiped from memory when dropped.
+///
+/// There is no way to sign raw bytes from outside this crate: a signature always stands under a
+/// named kind of statement ([`crate::signed`]) or a checkpoint ([`crate::checkpoint`]).
+#[derive(Clone)]
+pub struct SecretKey {
+    signing: SigningKey,
+    public: PublicKey,
+}
+
+impl SecretKey {
+    /// The key made from a 32-byte seed (RFC 8032), which must be random and secret.
+    #[must_use]
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        let signing = SigningKey::from(*seed);
+        let public = PublicKey(signing.verification_key().into());
+        Self { signing, public }
+    }
+
+    /// The seed, for the TLS identity and for storing; wiped when dropped.
+    #[must_use]
+    pub fn seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.signing.to_bytes())
+    }
+
+    /// The public half.
+    #[must_use]
+    pub const fn public(&self) -> PublicKey {
+        self.public
+    }
+
+    /// The key as PKCS#8 PEM (RFC 8410), the form of a key file; wiped when dropped.
+    ///
+    /// # Errors
+    /// [`KeyFileError`] if the encoder fails, which it has no reason to.
+    pub fn to_pem(&self) -> Result<Zeroizing<String>, KeyFileError> {
+        self.signing
+            .to_pkcs8_pem_v1(Default::default())
+            .map_err(|_| KeyFileError)
+    }
+
+    /// Reads a key file's text as [`Self::to_pem`] wrote it.
+    ///
+    /// # Errors
+    /// [`KeyFileError`] if the text is anything but one PKCS#8 Ed25519 key.
+    pub fn from_pem(pem: &str) -> Result<Self, KeyFileError> {
+        let signing = SigningKey::from_pkcs8_pem(pem).map_err(|_| KeyFileError)?;
+        let public = PublicKey(signing.verification_key().into());
+        Ok(Self { signing, public })
+    }
+
+    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.signing.sign(message).to_bytes()
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretKey of {}", self.public)
+    }
+}
+
+/// The text is not an Ed25519 key in PKCS#8 PEM.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("this is not an Ed25519 private key in PKCS#8 PEM")]
+pub struct KeyFileError;
+
+const TEXT_LEN: usize = 52;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_bytes_round_trip() {
+        let key = SecretKey::from_seed(&[7; 32]).public();
+        assert_eq!(key.to_string().parse(), Ok(key));
+        assert_eq!(key.to_string().len(), TEXT_LEN);
+        assert_eq!("abc".parse::<PublicKey>(), Err(KeyError::Length(3)));
+        assert_eq!(
+            "0".repeat(52).parse::<PublicKey>(),
+            Err(KeyError::Character)
+        );
+        assert_eq!(
+            "7".repeat(52).parse::<PublicKey>(),
+            Err(KeyError::Character)
+        );
+        assert_eq!(
+            "é".repeat(26).parse::<PublicKey>(),
+            Err(KeyError::Character)
+        );
+        let upper = key.to_string().to_uppercase();
+        assert_eq!(upper.parse::<PublicKey>(), Err(KeyError::Character));
+    }
+
+    #[test]
+    fn pem_round_trips_and_refuses_other_text() {
+        let key = SecretKey::from_seed(&[9; 32]);
+        let pem = key.to_pem().expect("the encoder has no reason to fail");
+        let back = SecretKey::from_pem(&pem).expect("what we wrote we can read");
+        assert_eq!(back.public(), key.public());
+        assert!(SecretKey::from_pem("").is_err());
+        assert!(SecretKey::from_pem(&pem[..pem.len() / 2]).is_err());
+    }
+
+    #[test]
+    fn keys_that_more_than_one_secret_could_use_are_not_sound() {
+        assert!(SecretKey::from_seed(&[1; 32]).public().is_sound());
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        assert!(!PublicKey::from_bytes(identity).is_sound());
+        assert!(!PublicKey::from_bytes([0; 32]).is_sound());
+        assert!(!PublicKey::from_bytes([0xff; 32]).is_sound());
+    }
+
+    #[test]
+    fn a_secret_key_is_never_printed() {
+        let key = SecretKey::from_seed(&[0x41; 32]);
+        assert_eq!(format!("{key:?}"), format!("SecretKey of {}", key.public()));
+    }
+}

@@ -1,0 +1,27 @@
+//! What Quid's directory and nodes agree on: identities, signed facts, log entries, receipts and
+//! wire messages.
+//!
+//! Goals: one definition of every fact that is signed or sent, strict decoding of foreign bytes
+//! without panics, and no opinion about how bytes travel.
+//!
+//! Not here: sockets, clocks, files, balances. Nothing in this crate touches tokio, quinn or the
+//! clock; a test in the workspace holds that.
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod amount;
+pub mod cbor;
+pub mod checkpoint;
+pub mod entry;
+pub mod frame;
+pub mod id;
+pub mod key;
+pub mod name;
+pub mod order;
+pub mod printable;
+pub mod receipt;
+pub mod refusal;
+pub mod signed;
+pub mod time;
+pub mod tls;
+pub mod wire;

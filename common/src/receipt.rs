@@ -1,0 +1,154 @@
+//! Receipts: the proof that an entry is in the log, checkable by anyone who knows the directory's
+//! key.
+//!
+//! A receipt is the entry, its index, the inclusion path (RFC 6962) and a checkpoint. It proves
+//! that an order settled, not that it is new: see the node's journal for that.
+
+use data_encoding::BASE64_MIME;
+use serde_bytes::ByteBuf;
+use serde_tuple::{Deserialize_tuple, Serialize_tuple};
+use thiserror::Error;
+use tlog_tiles::{Hash, check_record, record_hash};
+
+use crate::cbor::{self, CborError};
+use crate::checkpoint::{Checkpoint, CheckpointError, Head};
+use crate::entry::{ENTRY_LEN_MAX, Entry, EntryError};
+use crate::id::LedgerId;
+use crate::key::PublicKey;
+
+/// Longest inclusion path: the height of a tree of [`crate::checkpoint::SIZE_MAX`] entries.
+pub const PATH_LEN_MAX: usize = 48;
+
+/// What proves settlement, as it travels. Nothing is proved before [`Receipt::verify`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Receipt {
+    /// The entry's exact bytes.
+    pub entry: ByteBuf,
+    /// Its place in the log, counted from 0.
+    pub index: u64,
+    /// The hashes beside the way from the entry up to the root, 32 bytes each, lowest first.
+    pub path: ByteBuf,
+    /// The log head that the path leads to.
+    pub checkpoint: Checkpoint,
+}
+
+/// An entry that is in the log beyond doubt. Only [`Receipt::verify`] and
+/// [`Receipt::verify_under`] make one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proven {
+    entry: Entry,
+    index: u64,
+    head: Head,
+}
+
+impl Receipt {
+    /// What the receipt proves, given nothing but the ledger's id and the directory's key.
+    ///
+    /// # Errors
+    /// [`ReceiptError`]: it proves nothing.
+    pub fn verify(&self, ledger: LedgerId, key: &PublicKey) -> Result<Proven, ReceiptError> {
+        let head = self.checkpoint.verify(ledger, key)?;
+        self.verify_under(head)
+    }
+
+    /// What the receipt proves under the head of its own checkpoint, already verified by the
+    /// caller: one signature serves a whole batch.
+    ///
+    /// # Errors
+    /// [`ReceiptError`]: it proves nothing.
+    pub fn verify_under(&self, head: Head) -> Result<Proven, ReceiptError> {
+        if self.entry.len() > ENTRY_LEN_MAX {
+            return Err(EntryError::Length(self.entry.len()).into());
+        }
+        let (hashes, rest) = self.path.as_chunks::<32>();
+        if !rest.is_empty() || hashes.len() > PATH_LEN_MAX || self.index >= head.size {
+            return Err(ReceiptError::Path);
+        }
+        let path = hashes.iter().copied().map(Hash).collect();
+        let leaf = record_hash(&self.entry);
+        check_record(&path, head.size, Hash(head.root), self.index, leaf)
+            .map_err(|_| ReceiptError::Path)?;
+        Ok(Proven {
+            entry: Entry::decode(&self.entry)?,
+            index: self.index,
+            head,
+        })
+    }
+
+    /// The receipt as text, for keeping in a file.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        format!(
+            "{TEXT_HEADER}\n{}",
+            BASE64_MIME.encode(&cbor::encode(self)).replace('\r', "")
+        )
+    }
+
+    /// Reads what [`Receipt::to_text`] wrote.
+    ///
+    /// # Errors
+    /// [`ReceiptError::Text`] or [`ReceiptError::Encoding`]: this is no receipt's text.
+    pub fn from_text(text: &str) -> Result<Self, ReceiptError> {
+        let body = text.strip_prefix(TEXT_HEADER).ok_or(ReceiptError::Text)?;
+        let bytes = BASE64_MIME
+            .decode(body.as_bytes())
+            .map_err(|_| ReceiptError::Text)?;
+        let receipt: Self = cbor::decode(&bytes)?;
+        // One receipt has one text.
+        if receipt.to_text() == text {
+            Ok(receipt)
+        } else {
+            Err(ReceiptError::Text)
+        }
+    }
+}
+
+impl Proven {
+    /// The entry.
+    #[must_use]
+    pub const fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// Its place in the log.
+    #[must_use]
+    pub const fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// The log head under which it was proved.
+    #[must_use]
+    pub const fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Whether this settles exactly the order that is held in `order`, byte for byte.
+    #[must_use]
+    pub fn settles(&self, order: &[u8]) -> bool {
+        self.entry
+            .order()
+            .is_some_and(|settled| settled.bytes() == order)
+    }
+}
+
+/// Why a receipt proves nothing.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ReceiptError {
+    /// Not the text of a receipt.
+    #[error("this is not a receipt file")]
+    Text,
+    /// Not a receipt's encoding.
+    #[error("the receipt cannot be read: {0}")]
+    Encoding(#[from] CborError),
+    /// The checkpoint proves nothing.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The path does not lead from the entry to the checkpoint's root.
+    #[error("the entry is not under the checkpoint: its inclusion path does not fit")]
+    Path,
+    /// The entry cannot be read.
+    #[error("the entry cannot be read: {0}")]
+    Entry(#[from] EntryError),
+}
+
+const TEXT_HEADER: &str = "quid receipt 1";

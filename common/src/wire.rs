@@ -1,0 +1,392 @@
+//! The messages between nodes and directory and between two nodes: one table of kinds, never
+//! reused. PROTOCOL.md, "Messages", says who may send which when; `quid.cddl` gives their shapes.
+
+use serde_bytes::ByteBuf;
+use serde_tuple::{Deserialize_tuple, Serialize_tuple};
+use thiserror::Error;
+
+use crate::amount::{Amount, Currency};
+use crate::cbor::{self, CborError};
+use crate::checkpoint::Checkpoint;
+use crate::frame::Frame;
+use crate::id::{InstanceId, LedgerId, OrderId, Reference};
+use crate::key::PublicKey;
+use crate::name::Name;
+use crate::order::Memo;
+use crate::receipt::Receipt;
+use crate::refusal::Reason;
+use crate::time::LedgerTime;
+
+/// Most people or history lines in one page.
+pub const PAGE_LEN_MAX: u16 = 200;
+
+/// Why a connection was closed (QUIC application error code). PROTOCOL.md, "Closing".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloseCode(pub u32);
+
+impl CloseCode {
+    /// Done; nothing is wrong.
+    pub const BYE: Self = Self(0);
+    /// The peer broke the protocol.
+    pub const PROTOCOL: Self = Self(1);
+    /// The peer took too long to log in or to finish a message.
+    pub const TIMEOUT: Self = Self(2);
+    /// No room for another connection.
+    pub const FULL: Self = Self(3);
+    /// The directory stops or restarts; come back.
+    pub const STOPPING: Self = Self(4);
+    /// The peer reads too slowly.
+    pub const SLOW: Self = Self(5);
+}
+
+macro_rules! messages {
+    ($($(#[$doc:meta])+ $number:literal $name:ident { $($(#[$field_doc:meta])+ $field:ident: $type:ty,)* })+) => {
+        $(
+            $(#[$doc])+
+            #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+            pub struct $name { $($(#[$field_doc])+ pub $field: $type,)* }
+
+            impl From<$name> for Message {
+                fn from(message: $name) -> Self {
+                    Self::$name(message)
+                }
+            }
+        )+
+
+        /// Any message of this version.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[expect(missing_docs, reason = "each is documented on its own type")]
+        pub enum Message { $($name($name),)+ }
+
+        impl Message {
+            /// The message's number and name, for every kind of this version.
+            pub const KINDS: &'static [(u16, &'static str)] = &[$(($number, stringify!($name)),)+];
+
+            /// The message's number.
+            #[must_use]
+            pub const fn kind(&self) -> u16 {
+                match self { $(Self::$name(_) => $number,)+ }
+            }
+
+            /// The message in its one encoding.
+            #[must_use]
+            pub fn to_frame(&self) -> Frame {
+                match self {
+                    $(Self::$name(body) => Frame { kind: $number, body: cbor::encode(body) },)+
+                }
+            }
+
+            /// Reads the message in a frame.
+            ///
+            /// # Errors
+            /// [`MessageError`] for an unknown kind and for anything but the one encoding.
+            pub fn from_frame(frame: &Frame) -> Result<Self, MessageError> {
+                match frame.kind {
+                    $($number => Ok(Self::$name(cbor::decode(&frame.body)?)),)+
+                    kind => Err(MessageError::Kind(kind)),
+                }
+            }
+        }
+    };
+}
+
+messages! {
+    /// Stranger: ties the connection's key to a name. Answered by [`Registered`].
+    1 Register {
+        /// A signed [`crate::entry::Registration`].
+        registration: ByteBuf,
+        /// What the operator gave out, where registration is by invitation.
+        invite: Option<String>,
+    }
+    /// The name is the key's; repeated by the same key and name it is the same entry.
+    2 Registered {
+        /// Proves the registration's entry.
+        receipt: Receipt,
+    }
+    /// Stranger: starts the session. Answered by [`Welcome`].
+    3 Login {
+        /// Which run of the node's program this is.
+        instance: InstanceId,
+        /// Whether this session receives from peers; only then it has presence.
+        listening: bool,
+        /// Listening, but neither in `who` nor offered to payers.
+        hidden: bool,
+        /// The newest checkpoint that the node has seen of this ledger.
+        checkpoint: Option<Checkpoint>,
+    }
+    /// The session has started.
+    4 Welcome {
+        /// The account's name.
+        name: Name,
+        /// The account's number, for ever.
+        number: u64,
+        /// What is counted.
+        currency: Currency,
+        /// The ledger.
+        ledger: LedgerId,
+        /// The ledger's time now.
+        time: LedgerTime,
+        /// What the account can spend.
+        available: Amount,
+        /// What is reserved for its tabs.
+        held: Amount,
+        /// The address from which the directory sees this connection, HOST:PORT.
+        address: String,
+        /// The newest durable log head.
+        checkpoint: Checkpoint,
+        /// Most orders and voids in flight on a settle stream.
+        in_flight: u16,
+    }
+    /// The request was refused.
+    5 Refused {
+        /// Why.
+        reason: Reason,
+    }
+
+    /// Asks who is online. Answered by [`WhoPage`].
+    16 Who {
+        /// The last name of the page before.
+        after: Option<Name>,
+        /// Most people wanted, at most [`PAGE_LEN_MAX`].
+        limit: u16,
+    }
+    /// Who is online, by name.
+    17 WhoPage {
+        /// The people.
+        people: Vec<Person>,
+        /// Whether there are more after the last.
+        more: bool,
+    }
+    /// Asks for an account by its name. Answered by [`Found`].
+    18 Find {
+        /// The name.
+        name: Name,
+    }
+    /// An account.
+    19 Found {
+        /// The account's current key.
+        key: PublicKey,
+        /// Where its newest listening session can be reached, if any.
+        address: Option<String>,
+    }
+    /// Asks for the account's own balance. Answered by [`Balance`].
+    20 AskBalance {}
+    /// What the account owns after every entry acknowledged so far.
+    21 Balance {
+        /// What the account can spend.
+        available: Amount,
+        /// What is reserved for its tabs.
+        held: Amount,
+        /// The ledger's time.
+        time: LedgerTime,
+    }
+    /// Asks for the account's own history, newest first. Answered by [`HistoryPage`].
+    22 AskHistory {
+        /// Only entries below this.
+        before: Option<u64>,
+        /// Only entries above this.
+        after: Option<u64>,
+        /// Most lines wanted, at most [`PAGE_LEN_MAX`].
+        limit: u16,
+    }
+    /// A page of history.
+    23 HistoryPage {
+        /// The lines, newest first.
+        lines: Vec<HistoryLine>,
+        /// Whether there are older ones in the range asked for.
+        more: bool,
+    }
+    /// Asks for the fate of an order by or to the account. Answered by [`Fate`].
+    24 AskFate {
+        /// The order's payer.
+        payer: PublicKey,
+        /// The order.
+        id: OrderId,
+    }
+    /// What the ledger knows of an order. Neither field set: it has not met the order so far.
+    25 Fate {
+        /// Proves the entry that settled it, refused it or voided it.
+        receipt: Option<Receipt>,
+        /// The ledger's time: from the order's expiry on, an order not met can never settle.
+        time: LedgerTime,
+    }
+    /// Asks for the receipt of an entry that concerns the account. Answered by [`Proof`].
+    26 Prove {
+        /// The entry.
+        entry: u64,
+    }
+    /// A receipt under a recent checkpoint.
+    27 Proof {
+        /// The receipt.
+        receipt: Receipt,
+    }
+
+    /// Makes this a settle stream: from now on [`Submit`] and [`SubmitVoid`] are sent on it and
+    /// answered by [`Settled`], [`Voided`] or [`SubmitRefused`], matched by number alone.
+    32 OpenSettle {}
+    /// An order for settlement.
+    33 Submit {
+        /// The submitter's own number for this; comes back with the answer.
+        number: u64,
+        /// The signed order, unchanged.
+        order: ByteBuf,
+        /// The payee's signed decline, which makes the refusal final.
+        decline: Option<ByteBuf>,
+    }
+    /// A void.
+    34 SubmitVoid {
+        /// The submitter's own number.
+        number: u64,
+        /// The signed void.
+        void: ByteBuf,
+    }
+    /// The order has settled and its entry is durable.
+    35 Settled {
+        /// The submitter's number.
+        number: u64,
+        /// The receipt of the payment.
+        receipt: Receipt,
+    }
+    /// The order is void and its tombstone is durable.
+    36 Voided {
+        /// The submitter's number.
+        number: u64,
+        /// The receipt of the void.
+        receipt: Receipt,
+    }
+    /// The order was refused.
+    37 SubmitRefused {
+        /// The submitter's number.
+        number: u64,
+        /// Why.
+        reason: Reason,
+        /// Proves a logged refusal.
+        receipt: Option<Receipt>,
+    }
+
+    /// Makes this an event stream: what concerns the account from now on, and first all payments
+    /// to it since an entry, so that nothing is missed between two sessions.
+    48 Subscribe {
+        /// Payments above this entry are told first; none of the past if absent.
+        after: Option<u64>,
+        /// Whether presence is wanted too: who is online first, then changes.
+        presence: bool,
+    }
+    /// An entry that moved money from or to the account.
+    49 Moved {
+        /// Proves it.
+        receipt: Receipt,
+        /// Who is on the other side.
+        counterparty: Name,
+    }
+    /// Somebody is online, newly or still.
+    50 Online {
+        /// Who and where.
+        person: Person,
+    }
+    /// Somebody has gone.
+    51 Offline {
+        /// Who.
+        name: Name,
+        /// Their key.
+        key: PublicKey,
+    }
+    /// The current state has been told; what follows is new.
+    52 CaughtUp {
+        /// Entries up to this number (exclusive) have been told.
+        entries: u64,
+    }
+    /// More happened than the session could take: subscribe again.
+    53 Lagged {}
+
+    /// Peer: offers an order to its payee. Answered by [`Paid`] or [`Declined`].
+    64 Offer {
+        /// The payer's own number for this; comes back with the answer.
+        number: u64,
+        /// The signed order.
+        order: ByteBuf,
+        /// The newest checkpoint that the payer has seen.
+        checkpoint: Option<Checkpoint>,
+    }
+    /// Peer: the order has settled.
+    65 Paid {
+        /// The payer's number.
+        number: u64,
+        /// The receipt of the payment.
+        receipt: Receipt,
+    }
+    /// Peer: the payee says no, or passes on what the directory said. A hint: only the directory's
+    /// answer to the payer is final.
+    66 Declined {
+        /// The payer's number.
+        number: u64,
+        /// Why.
+        reason: Reason,
+    }
+}
+
+/// Somebody online.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Person {
+    /// Their name.
+    pub name: Name,
+    /// Their key.
+    pub key: PublicKey,
+    /// Where they can be reached, HOST:PORT.
+    pub address: String,
+}
+
+/// One line of an account's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct HistoryLine {
+    /// The entry's number in the log.
+    pub entry: u64,
+    /// Its ledger time.
+    pub time: LedgerTime,
+    /// One of [`history_kind`]'s.
+    pub kind: u8,
+    /// Whether the account received (true) or paid (false).
+    pub incoming: bool,
+    /// How much.
+    pub amount: Amount,
+    /// Who is on the other side.
+    pub counterparty: Name,
+    /// The payer's words.
+    pub memo: Memo,
+    /// The order, for payments and burns.
+    pub order: Option<OrderId>,
+    /// The order's reference.
+    pub reference: Option<Reference>,
+}
+
+/// The kinds of a [`HistoryLine`].
+pub mod history_kind {
+    /// An order settled.
+    pub const PAYMENT: u8 = 1;
+    /// The operator issued money.
+    pub const ISSUE: u8 = 2;
+    /// An order to the treasury settled.
+    pub const BURN: u8 = 3;
+}
+
+/// Why a frame is not a message of this version.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum MessageError {
+    /// A kind that this version does not know.
+    #[error("message kind {0} is not known")]
+    Kind(u16),
+    /// The body cannot be read.
+    #[error(transparent)]
+    Body(#[from] CborError),
+}
+
+impl MessageError {
+    /// The refusal that answers such a message.
+    #[must_use]
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Kind(_) => Reason::UNKNOWN_KIND,
+            Self::Body(_) => Reason::ENCODING,
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Receipts from logs of many sizes, verified by the library and by a stranger who has read
+//! nothing but PROTOCOL.md.
+
+use data_encoding::BASE64;
+use quid_common::cbor;
+use quid_common::checkpoint::{Checkpoint, Head};
+use quid_common::entry::{Entry, Fact};
+use quid_common::id::OrderId;
+use quid_common::order::{Memo, Order, STATEMENT_VERSION, SignedOrder};
+use quid_common::receipt::{PATH_LEN_MAX, Receipt};
+use quid_common::signed::Signed;
+use quid_common::time::LedgerTime;
+use sha2::{Digest, Sha256};
+
+use super::damage::flips;
+use super::samples::{Log, World};
+
+/// Sizes on both sides of every power of two up to 32.
+const SIZE_MAX: u64 = 33;
+
+#[test]
+fn every_entry_of_every_log_has_a_receipt_that_two_verifiers_accept() {
+    let (world, log) = long_log();
+    let key = world.directory.public();
+    for size in 1..=SIZE_MAX {
+        let checkpoint = Checkpoint::sign(world.ledger, log.head(size), &world.directory);
+        for index in 0..size {
+            let receipt = log.receipt(index, size, checkpoint.clone());
+            let proven = receipt
+                .verify(world.ledger, &key)
+                .expect("an honest receipt");
+            assert_eq!((proven.index(), proven.head()), (index, log.head(size)));
+            assert_eq!(proven.entry().encode(), receipt.entry.as_slice());
+            let stranger = stranger_verifies(&receipt, &world.ledger.0, key.as_bytes());
+            assert_eq!(stranger, Some(()), "entry {index} of {size}");
+        }
+    }
+}
+
+#[test]
+fn a_receipt_stands_for_its_own_place_and_log_alone() {
+    let (world, log) = long_log();
+    let (ledger, key) = (world.ledger, world.directory.public());
+    for size in 2..=SIZE_MAX {
+        let checkpoint = Checkpoint::sign(ledger, log.head(size), &world.directory);
+        let shorter = Checkpoint::sign(ledger, log.head(size - 1), &world.directory);
+        for index in 0..size {
+            let honest = log.receipt(index, size, checkpoint.clone());
+            let mut forged = vec![
+                Receipt {
+                    index: size,
+                    ..honest.clone()
+                },
+                Receipt {
+                    index: u64::MAX,
+                    ..honest.clone()
+                },
+                Receipt {
+                    checkpoint: shorter.clone(),
+                    ..honest.clone()
+                },
+                Receipt {
+                    path: [&honest.path[..], &[0; 32]].concat().into(),
+                    ..honest.clone()
+                },
+                Receipt {
+                    path: [&honest.path[..], &[0]].concat().into(),
+                    ..honest.clone()
+                },
+            ];
+            if let Some(cut) = honest.path.len().checked_sub(32) {
+                let path = honest.path[..cut].to_vec().into();
+                forged.push(Receipt {
+                    path,
+                    ..honest.clone()
+                });
+            }
+            for other in (0..size).filter(|&other| other != index) {
+                forged.push(Receipt {
+                    index: other,
+                    ..honest.clone()
+                });
+            }
+            for receipt in forged {
+                let claim = receipt.index;
+                assert!(
+                    receipt.verify(ledger, &key).is_err(),
+                    "entry {index} of {size} shown as {claim}"
+                );
+                let stranger = stranger_verifies(&receipt, &ledger.0, key.as_bytes());
+                assert_eq!(stranger, None, "entry {index} of {size} shown as {claim}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_a_receipt_is_refused() {
+    let (world, log) = long_log();
+    let (ledger, key) = (world.ledger, world.directory.public());
+    for (index, size) in [(0, 1), (12, 13), (32, 33), (7, 33)] {
+        let checkpoint = Checkpoint::sign(ledger, log.head(size), &world.directory);
+        let receipt = log.receipt(index, size, checkpoint);
+        for (bit, bytes) in flips(&cbor::encode(&receipt)) {
+            let Ok(forged) = cbor::decode::<Receipt>(&bytes) else {
+                continue;
+            };
+            assert!(
+                forged.verify(ledger, &key).is_err(),
+                "bit {bit} of entry {index} of {size}"
+            );
+            // Under a head that the caller has verified, the checkpoint's own text is not looked
+            // at: everything else still counts.
+            if forged.checkpoint == receipt.checkpoint {
+                let verdict = forged.verify_under(log.head(size));
+                assert!(verdict.is_err(), "bit {bit} of entry {index} of {size}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_empty_log_and_a_huge_path_prove_nothing() {
+    let (world, log) = long_log();
+    let (ledger, key) = (world.ledger, world.directory.public());
+    let head = log.head(1);
+    let empty = Checkpoint::sign(ledger, Head { size: 0, ..head }, &world.directory);
+    assert!(empty.verify(ledger, &key).is_err());
+    let receipt = log.receipt(0, 1, Checkpoint::sign(ledger, head, &world.directory));
+    let path = vec![0; 32 * (PATH_LEN_MAX + 1)].into();
+    assert!(Receipt { path, ..receipt }.verify(ledger, &key).is_err());
+}
+
+#[test]
+fn a_receipt_settles_its_own_order_byte_for_byte() {
+    let world = World::new();
+    let (ledger, key) = (world.ledger, world.directory.public());
+    let order = world.order();
+    let proven = world
+        .receipt(super::samples::PAYMENT)
+        .verify(ledger, &key)
+        .expect("honest");
+    assert!(proven.settles(order.bytes()));
+    for (bit, bytes) in flips(order.bytes()) {
+        assert!(!proven.settles(&bytes), "bit {bit} flipped");
+    }
+    let refusal = world
+        .receipt(super::samples::REFUSAL)
+        .verify(ledger, &key)
+        .expect("honest");
+    assert!(!refusal.settles(order.bytes()), "a refusal settles nothing");
+}
+
+/// The sample ledger, continued to [`SIZE_MAX`] entries.
+fn long_log() -> (World, Log) {
+    let world = World::new();
+    let mut log = Log::default();
+    for entry in &world.entries {
+        log.push(entry.encode());
+    }
+    for number in 0.. {
+        if log.len() == SIZE_MAX {
+            return (world, log);
+        }
+        let time = LedgerTime::from_millis(1_763_000_010_000);
+        let order: SignedOrder = Signed::new(
+            Order {
+                version: STATEMENT_VERSION,
+                ledger: world.ledger,
+                id: OrderId::new(time, [number; 10]),
+                payer: world.alice.public(),
+                payee: world.bob.public(),
+                amount: Default::default(),
+                memo: Memo::default(),
+                reference: None,
+            },
+            &world.alice,
+        );
+        log.push(
+            Entry {
+                time,
+                fact: Fact::Payment(order),
+            }
+            .encode(),
+        );
+    }
+    unreachable!("the loop ends at the size wanted")
+}
+
+/// "Verifying a receipt", PROTOCOL.md, step by step, with nothing of this crate.
+fn stranger_verifies(receipt: &Receipt, ledger: &[u8; 32], key: &[u8; 32]) -> Option<()> {
+    // 1. The checkpoint's lines.
+    let origin = format!("quid/{}", data_encoding::HEXLOWER.encode(ledger));
+    let text = receipt.checkpoint.as_str();
+    let (body, signature) = text.split_once("\n\n")?;
+    let lines: Vec<&str> = body.split('\n').collect();
+    let [first, size, root] = lines[..] else {
+        return None;
+    };
+    if first != origin {
+        return None;
+    }
+    let size: u64 = (!size.starts_with('0')).then_some(size)?.parse().ok()?;
+    let root = BASE64.decode(root.as_bytes()).ok()?;
+
+    // 2. Its signature.
+    let encoded = signature
+        .strip_prefix("\u{2014} ")?
+        .strip_prefix(&origin)?
+        .strip_prefix(' ')?;
+    let blob = BASE64.decode(encoded.strip_suffix('\n')?.as_bytes()).ok()?;
+    let (id, signature) = blob.split_at_checked(4)?;
+    let mut named = origin.clone().into_bytes();
+    named.extend(b"\n\x01");
+    named.extend(key);
+    if id != &Sha256::digest(&named)[..4] {
+        return None;
+    }
+    let key = ed25519_zebra::VerificationKey::try_from(*key).ok()?;
+    let signature = ed25519_zebra::Signature::from_bytes(signature.try_into().ok()?);
+    key.verify(&signature, format!("{body}\n").as_bytes())
+        .ok()?;
+
+    // 3. The path from the leaf to the root.
+    if receipt.index >= size || receipt.path.len() % 32 != 0 {
+        return None;
+    }
+    let mut hash = sha256(&[&[0], &receipt.entry]);
+    let (mut place, mut last) = (receipt.index, size - 1);
+    for beside in receipt.path.chunks(32) {
+        if last == 0 {
+            return None;
+        }
+        if place % 2 == 1 || place == last {
+            hash = sha256(&[&[1], beside, &hash]);
+            while place % 2 == 0 && place != 0 {
+                place /= 2;
+                last /= 2;
+            }
+        } else {
+            hash = sha256(&[&[1], &hash, beside]);
+        }
+        place /= 2;
+        last /= 2;
+    }
+    (last == 0 && hash[..] == root[..]).then_some(())
+}
+
+fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}

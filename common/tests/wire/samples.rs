@@ -1,0 +1,722 @@
+//! One sample of everything that has an encoding, made from fixed seeds: a small ledger, and every
+//! message with its optional fields set and not set.
+
+use std::fmt;
+
+use quid_common::amount::{Amount, Currency};
+use quid_common::cbor;
+use quid_common::checkpoint::{Checkpoint, Head};
+use quid_common::entry::{Entry, Fact, Freeze, Genesis, Issue, Refusal, Registration};
+use quid_common::id::{InstanceId, LedgerId, OperationId, OrderId, Reference};
+use quid_common::key::{PublicKey, SecretKey};
+use quid_common::name::Name;
+use quid_common::order::{
+    Decline, Memo, Order, STATEMENT_VERSION, SignedDecline, SignedOrder, SignedVoid, Void,
+};
+use quid_common::receipt::Receipt;
+use quid_common::refusal::Reason;
+use quid_common::signed::{Signed, Statement};
+use quid_common::time::LedgerTime;
+use quid_common::wire::{
+    AskBalance, AskFate, AskHistory, Balance, CaughtUp, Declined, Fate, Find, Found, HistoryLine,
+    HistoryPage, Lagged, Login, Message, Moved, Offer, Offline, Online, OpenSettle, Paid, Person,
+    Proof, Prove, Refused, Register, Registered, Settled, Submit, SubmitRefused, SubmitVoid,
+    Subscribe, Voided, Welcome, Who, WhoPage, history_kind,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_bytes::ByteBuf;
+use tlog_tiles::{Hash, HashReader};
+
+/// Something with an encoding of its own.
+pub(crate) struct Specimen {
+    /// Its name in the golden file.
+    pub(crate) name: String,
+    /// Its rule in `quid.cddl`.
+    pub(crate) rule: String,
+    /// Its one encoding.
+    pub(crate) bytes: Vec<u8>,
+    /// Reads bytes as this kind of thing and encodes again what was read.
+    pub(crate) reread: Box<dyn Fn(&[u8]) -> Option<Vec<u8>>>,
+    /// Whether bytes are this kind of thing and prove what it is there to prove, for the kinds
+    /// that prove something.
+    pub(crate) proves: Option<Box<dyn Fn(&[u8]) -> bool>>,
+}
+
+impl fmt::Debug for Specimen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// Everything that has an encoding: messages, statements, signed facts, entries, receipts.
+pub(crate) fn specimens(world: &World) -> Vec<Specimen> {
+    let messages = messages(world).into_iter().map(message);
+    messages.chain(facts(world)).chain(logged(world)).collect()
+}
+
+/// The numbered messages, each named by its kind and what is special about it.
+pub(crate) fn messages(world: &World) -> Vec<(&'static str, Message)> {
+    let mut all = session(world);
+    all.extend(requests(world));
+    all.extend(settlement(world));
+    all.extend(events(world));
+    all.extend(peers(world));
+    all
+}
+
+/// A ledger of nine entries, one of each kind at least, and the keys behind it.
+pub(crate) struct World {
+    pub(crate) directory: SecretKey,
+    pub(crate) alice: SecretKey,
+    pub(crate) bob: SecretKey,
+    pub(crate) ledger: LedgerId,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) log: Log,
+}
+
+/// Places of the sample entries in the log.
+pub(crate) const GENESIS: u64 = 0;
+pub(crate) const REGISTER: u64 = 1;
+pub(crate) const ISSUE: u64 = 3;
+pub(crate) const PAYMENT: u64 = 4;
+pub(crate) const VOID: u64 = 5;
+pub(crate) const REFUSAL: u64 = 8;
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let directory = SecretKey::from_seed(&[0xd1; 32]);
+        let alice = SecretKey::from_seed(&[0xa1; 32]);
+        let bob = SecretKey::from_seed(&[0xb0; 32]);
+        let genesis = Genesis {
+            directory: directory.public(),
+            currency: Currency::default(),
+            nonce: [0x0e; 16],
+        };
+        let genesis = Entry {
+            time: after(0),
+            fact: Fact::Genesis(Signed::new(genesis, &directory)),
+        };
+        let mut log = Log::default();
+        log.push(genesis.encode());
+        let ledger = LedgerId(tlog_tiles::record_hash(&genesis.encode()).0);
+        let mut world = Self {
+            directory,
+            alice,
+            bob,
+            ledger,
+            entries: vec![genesis],
+            log,
+        };
+        world.write(1_000, Fact::Register(world.registration()));
+        world.write(2_000, Fact::Register(world.second_registration()));
+        world.write(3_000, Fact::Issue(world.issue()));
+        world.write(4_000, Fact::Payment(world.order()));
+        world.write(5_000, Fact::Void(world.void()));
+        world.write(6_000, Fact::Payment(world.refund()));
+        world.write(7_000, Fact::Freeze(world.freeze()));
+        world.write(8_000, Fact::Refusal(world.refusal()));
+        world
+    }
+
+    fn write(&mut self, ms: u64, fact: Fact) {
+        let time = after(ms);
+        let entry = Entry { time, fact };
+        self.log.push(entry.encode());
+        self.entries.push(entry);
+    }
+
+    pub(crate) fn head(&self) -> Head {
+        self.log.head(self.log.len())
+    }
+
+    pub(crate) fn checkpoint(&self) -> Checkpoint {
+        Checkpoint::sign(self.ledger, self.head(), &self.directory)
+    }
+
+    pub(crate) fn receipt(&self, index: u64) -> Receipt {
+        self.log.receipt(index, self.log.len(), self.checkpoint())
+    }
+
+    fn registration(&self) -> Signed<Registration> {
+        let recovery = SecretKey::from_seed(&[0xa2; 32]).public();
+        let registration = Registration {
+            directory: self.directory.public(),
+            name: name("alice"),
+            key: self.alice.public(),
+            recovery: Some(recovery),
+        };
+        Signed::new(registration, &self.alice)
+    }
+
+    fn second_registration(&self) -> Signed<Registration> {
+        let registration = Registration {
+            directory: self.directory.public(),
+            name: name("bob-1_x"),
+            key: self.bob.public(),
+            recovery: None,
+        };
+        Signed::new(registration, &self.bob)
+    }
+
+    fn issue(&self) -> Signed<Issue> {
+        let issue = Issue {
+            directory: self.directory.public(),
+            ledger: self.ledger,
+            operation: OperationId([0x15; 16]),
+            account: self.alice.public(),
+            amount: amount(10_000_000),
+        };
+        Signed::new(issue, &self.directory)
+    }
+
+    fn freeze(&self) -> Signed<Freeze> {
+        let freeze = Freeze {
+            directory: self.directory.public(),
+            ledger: self.ledger,
+            operation: OperationId([0xf2; 16]),
+            account: self.bob.public(),
+            frozen: true,
+        };
+        Signed::new(freeze, &self.directory)
+    }
+
+    /// The order of PROTOCOL.md's worked example.
+    pub(crate) fn order(&self) -> SignedOrder {
+        let order = Order {
+            version: STATEMENT_VERSION,
+            ledger: self.ledger,
+            id: order_id(1),
+            payer: self.alice.public(),
+            payee: self.bob.public(),
+            amount: amount(1_500_000),
+            memo: memo("for tea"),
+            reference: None,
+        };
+        Signed::new(order, &self.alice)
+    }
+
+    /// An order with the longest memo, a reference, and the largest amount that it could have.
+    fn refund(&self) -> SignedOrder {
+        let order = Order {
+            version: STATEMENT_VERSION,
+            ledger: self.ledger,
+            id: order_id(3),
+            payer: self.bob.public(),
+            payee: self.alice.public(),
+            amount: Amount::MAX,
+            memo: memo(&"é".repeat(Memo::LEN_MAX / 2)),
+            reference: Some(Reference([0x4e; 16])),
+        };
+        Signed::new(order, &self.bob)
+    }
+
+    /// An order that is refused.
+    fn unfunded(&self) -> SignedOrder {
+        let order = Order {
+            version: STATEMENT_VERSION,
+            ledger: self.ledger,
+            id: order_id(4),
+            payer: self.alice.public(),
+            payee: self.bob.public(),
+            amount: amount(0x1_0000_0000),
+            memo: Memo::default(),
+            reference: None,
+        };
+        Signed::new(order, &self.alice)
+    }
+
+    fn void(&self) -> SignedVoid {
+        Void::sign(self.ledger, order_id(2), &self.alice)
+    }
+
+    fn decline(&self) -> SignedDecline {
+        Decline::sign(&self.unfunded(), &self.bob)
+    }
+
+    fn refusal(&self) -> Refusal {
+        let order = self.unfunded();
+        Refusal {
+            payer: self.alice.public(),
+            id: order_id(4),
+            order: order.digest(),
+            reason: Reason::INSUFFICIENT_FUNDS,
+        }
+    }
+}
+
+/// A log in memory, its hashes stored as `tlog_tiles` numbers them.
+#[derive(Default)]
+pub(crate) struct Log {
+    entries: Vec<Vec<u8>>,
+    hashes: Vec<Hash>,
+}
+
+impl HashReader for Log {
+    fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, tlog_tiles::Error> {
+        let hash = |&index: &u64| self.hashes.get(usize::try_from(index).ok()?).copied();
+        let hashes: Option<Vec<Hash>> = indexes.iter().map(hash).collect();
+        hashes.ok_or(tlog_tiles::Error::IndexesNotInTree)
+    }
+}
+
+impl Log {
+    pub(crate) fn push(&mut self, entry: Vec<u8>) {
+        let new = tlog_tiles::stored_hashes(self.len(), &entry, self).expect("all before are here");
+        self.hashes.extend(new);
+        self.entries.push(entry);
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    pub(crate) fn head(&self, size: u64) -> Head {
+        let root = tlog_tiles::tree_hash(size, self)
+            .expect("all hashes are here")
+            .0;
+        Head { size, root }
+    }
+
+    pub(crate) fn receipt(&self, index: u64, size: u64, checkpoint: Checkpoint) -> Receipt {
+        let path = tlog_tiles::prove_record(size, index, self).expect("all hashes are here");
+        Receipt {
+            entry: ByteBuf::from(self.entries[index as usize].clone()),
+            index,
+            path: ByteBuf::from(path.iter().flat_map(|hash| hash.0).collect::<Vec<u8>>()),
+            checkpoint,
+        }
+    }
+}
+
+/// A signed fact's envelope, written out by hand from its parts: whoever reads a fact must find
+/// these very bytes.
+pub(crate) fn envelope(content_type: &str, payload: &[u8], signature: &[u8; 64]) -> Vec<u8> {
+    let mut bytes = vec![0x84];
+    bytes.extend(byte_string(&protected(content_type)));
+    bytes.push(0xa0);
+    bytes.extend(byte_string(payload));
+    bytes.extend(byte_string(signature));
+    bytes
+}
+
+/// A protected header: `{1: -8, 3: content_type}`.
+pub(crate) fn protected(content_type: &str) -> Vec<u8> {
+    let mut bytes = vec![0xa2, 0x01, 0x27, 0x03];
+    bytes.push(0x60 + u8::try_from(content_type.len()).expect("content types are short"));
+    bytes.extend(content_type.as_bytes());
+    bytes
+}
+
+pub(crate) fn byte_string(content: &[u8]) -> Vec<u8> {
+    cbor::encode(&serde_bytes::Bytes::new(content))
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    text.parse().expect("the sample is a name")
+}
+
+fn session(world: &World) -> Vec<(&'static str, Message)> {
+    let register = |registration: Signed<Registration>, invite: Option<&str>| Register {
+        registration: ByteBuf::from(registration.into_bytes()),
+        invite: invite.map(str::to_owned),
+    };
+    let login = |listening, hidden, checkpoint| Login {
+        instance: InstanceId([0x1c; 16]),
+        listening,
+        hidden,
+        checkpoint,
+    };
+    let welcome = Welcome {
+        name: name("alice"),
+        number: 1,
+        currency: Currency::new("GOLD7", 9).expect("a currency"),
+        ledger: world.ledger,
+        time: after(9_000),
+        available: amount(8_500_000),
+        held: Amount::ZERO,
+        address: "192.0.2.7:50123".into(),
+        checkpoint: world.checkpoint(),
+        in_flight: 1024,
+    };
+    let registered = Registered {
+        receipt: world.receipt(REGISTER),
+    };
+    vec![
+        (
+            "full",
+            register(world.registration(), Some("invited")).into(),
+        ),
+        ("bare", register(world.second_registration(), None).into()),
+        ("only", registered.into()),
+        ("full", login(true, true, Some(world.checkpoint())).into()),
+        ("bare", login(false, false, None).into()),
+        ("only", welcome.into()),
+        (
+            "only",
+            Refused {
+                reason: Reason::NAME_TAKEN,
+            }
+            .into(),
+        ),
+    ]
+}
+
+fn requests(world: &World) -> Vec<(&'static str, Message)> {
+    let history = |before, after, limit| AskHistory {
+        before,
+        after,
+        limit,
+    };
+    let page = |people: Vec<Person>, more| WhoPage { people, more };
+    let found = |address: Option<&str>| Found {
+        key: world.bob.public(),
+        address: address.map(str::to_owned),
+    };
+    let fate = |receipt| Fate {
+        receipt,
+        time: after(9_000),
+    };
+    let balance = Balance {
+        available: amount(8_500_000),
+        held: amount(24),
+        time: after(9_000),
+    };
+    let ask_fate = AskFate {
+        payer: world.alice.public(),
+        id: order_id(1),
+    };
+    let proof = Proof {
+        receipt: world.receipt(ISSUE),
+    };
+    vec![
+        (
+            "full",
+            Who {
+                after: Some(name("alice")),
+                limit: 200,
+            }
+            .into(),
+        ),
+        (
+            "bare",
+            Who {
+                after: None,
+                limit: 0,
+            }
+            .into(),
+        ),
+        ("full", page(vec![alice(world), bob(world)], true).into()),
+        ("bare", page(vec![], false).into()),
+        (
+            "only",
+            Find {
+                name: name("bob-1_x"),
+            }
+            .into(),
+        ),
+        ("full", found(Some("[2001:db8::7]:4433")).into()),
+        ("bare", found(None).into()),
+        ("only", AskBalance {}.into()),
+        ("only", balance.into()),
+        ("full", history(Some(u64::MAX), Some(3), 50).into()),
+        ("bare", history(None, None, 1).into()),
+        ("full", history_page().into()),
+        (
+            "bare",
+            HistoryPage {
+                lines: vec![],
+                more: false,
+            }
+            .into(),
+        ),
+        ("only", ask_fate.into()),
+        ("full", fate(Some(world.receipt(PAYMENT))).into()),
+        ("bare", fate(None).into()),
+        ("only", Prove { entry: ISSUE }.into()),
+        ("only", proof.into()),
+    ]
+}
+
+fn settlement(world: &World) -> Vec<(&'static str, Message)> {
+    let submit = |number, order: SignedOrder, decline: Option<SignedDecline>| Submit {
+        number,
+        order: ByteBuf::from(order.into_bytes()),
+        decline: decline.map(|decline| ByteBuf::from(decline.into_bytes())),
+    };
+    let submit_void = SubmitVoid {
+        number: 9,
+        void: ByteBuf::from(world.void().into_bytes()),
+    };
+    let settled = Settled {
+        number: 7,
+        receipt: world.receipt(PAYMENT),
+    };
+    let voided = Voided {
+        number: 9,
+        receipt: world.receipt(VOID),
+    };
+    let refused = |reason, receipt| SubmitRefused {
+        number: u64::MAX,
+        reason,
+        receipt,
+    };
+    vec![
+        ("only", OpenSettle {}.into()),
+        (
+            "full",
+            submit(8, world.unfunded(), Some(world.decline())).into(),
+        ),
+        ("bare", submit(7, world.order(), None).into()),
+        ("only", submit_void.into()),
+        ("only", settled.into()),
+        ("only", voided.into()),
+        (
+            "full",
+            refused(Reason::INSUFFICIENT_FUNDS, Some(world.receipt(REFUSAL))).into(),
+        ),
+        ("bare", refused(Reason::BUSY, None).into()),
+    ]
+}
+
+fn events(world: &World) -> Vec<(&'static str, Message)> {
+    let subscribe = |after, presence| Subscribe { after, presence };
+    let moved = Moved {
+        receipt: world.receipt(PAYMENT),
+        counterparty: name("bob-1_x"),
+    };
+    let offline = Offline {
+        name: name("bob-1_x"),
+        key: world.bob.public(),
+    };
+    vec![
+        ("full", subscribe(Some(0), true).into()),
+        ("bare", subscribe(None, false).into()),
+        ("only", moved.into()),
+        ("only", Online { person: bob(world) }.into()),
+        ("only", offline.into()),
+        ("only", CaughtUp { entries: 9 }.into()),
+        ("only", Lagged {}.into()),
+    ]
+}
+
+fn peers(world: &World) -> Vec<(&'static str, Message)> {
+    let offer = |number, order: SignedOrder, checkpoint| Offer {
+        number,
+        order: ByteBuf::from(order.into_bytes()),
+        checkpoint,
+    };
+    let paid = Paid {
+        number: 1,
+        receipt: world.receipt(PAYMENT),
+    };
+    let declined = Declined {
+        number: 2,
+        reason: Reason::PAYEE_DECLINED,
+    };
+    vec![
+        (
+            "full",
+            offer(1, world.order(), Some(world.checkpoint())).into(),
+        ),
+        ("bare", offer(2, world.unfunded(), None).into()),
+        ("only", paid.into()),
+        ("only", declined.into()),
+    ]
+}
+
+fn message((label, message): (&'static str, Message)) -> Specimen {
+    let frame = message.to_frame();
+    let kind = frame.kind;
+    let (_, name) = Message::KINDS
+        .iter()
+        .find(|(number, _)| *number == kind)
+        .expect("every message has its kind in the table");
+    let rule = kebab(name);
+    Specimen {
+        name: format!("message.{kind}.{rule}.{label}"),
+        rule,
+        bytes: frame.body,
+        reread: Box::new(move |body| {
+            let frame = quid_common::frame::Frame {
+                kind,
+                body: body.to_vec(),
+            };
+            Some(Message::from_frame(&frame).ok()?.to_frame().body)
+        }),
+        proves: None,
+    }
+}
+
+fn facts(world: &World) -> Vec<Specimen> {
+    let Fact::Genesis(genesis) = &world.entries[GENESIS as usize].fact else {
+        unreachable!("entry 0 is the genesis");
+    };
+    [
+        fact("order", &world.order()),
+        fact("order", &world.refund()),
+        fact("void", &world.void()),
+        fact("decline", &world.decline()),
+        fact("genesis", genesis),
+        fact("registration", &world.registration()),
+        fact("issue", &world.issue()),
+        fact("freeze", &world.freeze()),
+    ]
+    .into_iter()
+    .enumerate()
+    .flat_map(|(at, pair)| {
+        // The two orders are told apart by what is special about the second.
+        pair.map(|mut specimen| {
+            specimen.name += if at == 1 { ".full" } else { "" };
+            specimen
+        })
+    })
+    .collect()
+}
+
+/// A statement and its envelope.
+fn fact<T: Statement + 'static>(rule: &str, fact: &Signed<T>) -> [Specimen; 2] {
+    let statement = plain::<T>(&format!("statement.{rule}"), rule, fact.statement());
+    let signed = Specimen {
+        name: format!("signed.{rule}"),
+        rule: format!("{rule}-envelope"),
+        bytes: fact.bytes().to_vec(),
+        reread: Box::new(|bytes| {
+            let fact = Signed::<T>::from_bytes(bytes).ok()?;
+            let payload = cbor::encode(fact.statement());
+            Some(envelope(T::CONTENT_TYPE, &payload, fact.signature()))
+        }),
+        proves: Some(Box::new(|bytes| {
+            Signed::<T>::from_bytes(bytes).is_ok_and(|fact| fact.verify())
+        })),
+    };
+    [statement, signed]
+}
+
+fn logged(world: &World) -> Vec<Specimen> {
+    let mut all: Vec<Specimen> = world
+        .entries
+        .iter()
+        .enumerate()
+        .map(|(at, entry)| {
+            let rule = match entry.fact {
+                Fact::Genesis(_) => "genesis-entry",
+                Fact::Register(_) => "register-entry",
+                Fact::Issue(_) => "issue-entry",
+                Fact::Payment(_) => "payment-entry",
+                Fact::Void(_) => "void-entry",
+                Fact::Freeze(_) => "freeze-entry",
+                Fact::Refusal(_) => "refusal-entry",
+            };
+            Specimen {
+                name: format!("entry.{at}.{rule}"),
+                rule: rule.to_owned(),
+                bytes: entry.encode(),
+                reread: Box::new(|bytes| Some(Entry::decode(bytes).ok()?.encode())),
+                proves: None,
+            }
+        })
+        .collect();
+    all.push(plain("statement.refusal", "refusal", &world.refusal()));
+
+    let (ledger, key) = (world.ledger, world.directory.public());
+    let mut checkpoint = plain("checkpoint", "checkpoint", &world.checkpoint());
+    checkpoint.proves = Some(Box::new(move |bytes| {
+        cbor::decode::<Checkpoint>(bytes).is_ok_and(|it| it.verify(ledger, &key).is_ok())
+    }));
+    all.push(checkpoint);
+    for index in [PAYMENT, REFUSAL] {
+        let receipt = world.receipt(index);
+        let mut receipt = plain(&format!("receipt.{index}"), "receipt", &receipt);
+        receipt.proves = Some(Box::new(move |bytes| {
+            cbor::decode::<Receipt>(bytes).is_ok_and(|it| it.verify(ledger, &key).is_ok())
+        }));
+        all.push(receipt);
+    }
+    all
+}
+
+/// Something that is read and written by [`cbor`] alone.
+fn plain<T: Serialize + DeserializeOwned>(name: &str, rule: &str, value: &T) -> Specimen {
+    Specimen {
+        name: name.to_owned(),
+        rule: rule.to_owned(),
+        bytes: cbor::encode(value),
+        reread: Box::new(|bytes| Some(cbor::encode(&cbor::decode::<T>(bytes).ok()?))),
+        proves: None,
+    }
+}
+
+/// `WhoPage` as `quid.cddl` writes it: `who-page`.
+pub(crate) fn kebab(camel: &str) -> String {
+    let mut out = String::new();
+    for (at, c) in camel.char_indices() {
+        if c.is_ascii_uppercase() && at > 0 {
+            out.push('-');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+fn history_page() -> HistoryPage {
+    let payment = HistoryLine {
+        entry: PAYMENT,
+        time: after(4_000),
+        kind: history_kind::PAYMENT,
+        incoming: false,
+        amount: amount(1_500_000),
+        counterparty: name("bob-1_x"),
+        memo: memo("for tea"),
+        order: Some(order_id(1)),
+        reference: Some(Reference([0x4e; 16])),
+    };
+    let issue = HistoryLine {
+        entry: ISSUE,
+        time: after(3_000),
+        kind: history_kind::ISSUE,
+        incoming: true,
+        amount: amount(10_000_000),
+        counterparty: Name::treasury(),
+        memo: Memo::default(),
+        order: None,
+        reference: None,
+    };
+    HistoryPage {
+        lines: vec![payment, issue],
+        more: true,
+    }
+}
+
+fn alice(world: &World) -> Person {
+    person("alice", world.alice.public(), "192.0.2.7:50123")
+}
+
+fn bob(world: &World) -> Person {
+    person("bob-1_x", world.bob.public(), "[2001:db8::7]:4433")
+}
+
+fn person(text: &str, key: PublicKey, address: &str) -> Person {
+    Person {
+        name: name(text),
+        key,
+        address: address.to_owned(),
+    }
+}
+
+fn order_id(number: u8) -> OrderId {
+    OrderId::new(after(60_000), [number; 10])
+}
+
+/// The ledger's beginning and `ms` milliseconds.
+fn after(ms: u64) -> LedgerTime {
+    LedgerTime::from_millis(1_763_000_000_000 + ms)
+}
+
+fn amount(units: u64) -> Amount {
+    Amount::new(units).expect("below the maximum")
+}
+
+fn memo(text: &str) -> Memo {
+    Memo::new(text).expect("short")
+}

@@ -1,0 +1,173 @@
+//! The words of the command `quid-directory`: its arguments, and what it prints.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use quid_common::address::HostPort;
+use quid_common::amount::Currency;
+use quid_common::id::OperationId;
+use quid_common::name::Name;
+
+use crate::logging::LogFormat;
+
+/// The directory of a Quid ledger: registration, login, presence and settlement.
+#[derive(Debug, Parser)]
+#[command(name = "quid-directory", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Print one JSON object a line instead of text.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// How log lines on stderr look.
+    #[arg(long, global = true, value_enum, default_value = "human", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the ledger in DIR, which is made if need be. Prints the directory's address on
+    /// stdout once it accepts sessions.
+    Serve(Serve),
+    /// Issue money to an account.
+    Issue {
+        /// The account's name.
+        name: Name,
+        /// How much, as in 12.50.
+        amount: String,
+        /// The data folder.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Repeat an earlier operation: it takes effect once, however often it is sent.
+        #[arg(long)]
+        id: Option<OperationId>,
+    },
+    /// Freeze an account: it can log in and receive, but not pay.
+    Freeze(Standing),
+    /// Thaw a frozen account.
+    Thaw(Standing),
+    /// Rebuild every balance from the log and check every signature, the tree and its checkpoints.
+    Audit {
+        /// The data folder.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// A checkpoint saved earlier, which the log must contain.
+        #[arg(long, value_name = "FILE")]
+        against: Option<PathBuf>,
+    },
+    /// Print the directory's address.
+    Address {
+        /// The data folder.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
+}
+
+/// How to serve.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The data folder.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Where to listen (UDP); port 0 takes any free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4840")]
+    pub listen: SocketAddr,
+    /// What nodes shall connect to, if it is not the address listened on.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub advertise: Option<HostPort>,
+    /// Issue this much to everybody who registers. For demonstrations.
+    #[arg(long, value_name = "AMOUNT")]
+    pub opening_balance: Option<String>,
+    /// The currency's code; fixed when DIR is made. [default: QUID]
+    #[arg(long, value_name = "CODE")]
+    pub currency: Option<String>,
+    /// The currency's decimals, 0 to 9; fixed when DIR is made. [default: 6]
+    #[arg(long, value_name = "N")]
+    pub decimals: Option<u8>,
+    /// Go on although the clock is more than a day ahead of the ledger.
+    #[arg(long)]
+    pub accept_clock: bool,
+}
+
+/// Whose account to freeze or thaw.
+#[derive(Debug, Args)]
+pub struct Standing {
+    /// The account's name.
+    pub name: Name,
+    /// The data folder.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Repeat an earlier operation.
+    #[arg(long)]
+    pub id: Option<OperationId>,
+}
+
+/// How the command ends; a documented table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// Anything that has no number of its own.
+    Other = 1,
+    /// An argument that cannot be used; nothing was changed.
+    Usage = 2,
+    /// The ledger's rules refuse it.
+    Refused = 3,
+    /// It may or may not have taken effect: repeat with the same id.
+    Unknown = 4,
+    /// The audit failed.
+    Audit = 5,
+    /// Local files, or a lock held by another process.
+    Files = 7,
+}
+
+/// Why a command did not succeed.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// A stable word for scripts.
+    pub error: &'static str,
+    /// One line for people.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure that ends with `exit`, is called `error` and explained by `message`.
+    pub fn new(exit: Exit, error: &'static str, message: impl ToString) -> Self {
+        Self { exit, error, message: message.to_string() }
+    }
+
+    /// An argument that cannot be used.
+    pub fn usage(message: impl ToString) -> Self {
+        Self::new(Exit::Usage, "usage", message)
+    }
+
+    /// Trouble with local files or locks.
+    pub fn files(message: impl ToString) -> Self {
+        Self::new(Exit::Files, "files", message)
+    }
+}
+
+/// The currency that `serve` was told, over `known`, that of an existing ledger.
+///
+/// # Errors
+/// A usage failure if it is not a currency or not the ledger's.
+pub fn currency(serve: &Serve, known: Option<&Currency>) -> Result<Currency, Failure> {
+    let usual = known.cloned().unwrap_or_default();
+    let code = serve.currency.as_deref().unwrap_or(usual.code());
+    let decimals = serve.decimals.unwrap_or(usual.decimals());
+    let currency = Currency::new(code, decimals).map_err(Failure::usage)?;
+    match known {
+        Some(known) if *known != currency => Err(Failure::usage(format!(
+            "this ledger counts {} with {} decimals, which was fixed when its folder was made; \
+             leave out --currency and --decimals",
+            known.code(),
+            known.decimals()
+        ))),
+        _ => Ok(currency),
+    }
+}

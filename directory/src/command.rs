@@ -1,0 +1,270 @@
+//! What each command of `quid-directory` does and prints.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use quid_common::amount::{Amount, Currency, check_amount_grammar};
+use quid_common::checkpoint::Checkpoint;
+use quid_common::id::OperationId;
+use quid_common::name::Name;
+use quid_common::printable::Printable;
+use quid_common::refusal::Reason;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::audit::{self, AuditError};
+use crate::books::{self, Books, OpenError};
+use crate::cli::{Cli, Command, Exit, Failure, Standing};
+use crate::folder::Folder;
+use crate::logging::LogFormat;
+use crate::operator::{self, Act, Ended, Operation, SendError};
+use crate::serve;
+use crate::settlement::{self, Committer, Job, Reply};
+use crate::store::LogReader;
+
+/// Runs the command in the program's arguments.
+pub fn main(start_logging: impl FnOnce(LogFormat, &str)) -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            let json = std::env::args_os().any(|argument| argument == "--json");
+            return fail(json, &Failure::usage(usage_line(&error)));
+        }
+    };
+    let level = if matches!(cli.command, Command::Serve(_)) { "info" } else { "warn" };
+    start_logging(cli.log_format, level);
+    let json = cli.json;
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => fail(json, &failure),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let json = cli.json;
+    match cli.command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Issue { name, amount, data, id } => {
+            check_amount_grammar(&amount).map_err(Failure::usage)?;
+            let folder = Folder::open(&data).map_err(Failure::files)?;
+            let currency = currency(&folder)?;
+            let amount = currency.parse(&amount).map_err(Failure::usage)?;
+            if amount.is_zero() {
+                return Err(Failure::usage("the amount is zero; nothing to issue"));
+            }
+            operate(json, &folder, &currency, name, Act::Issue(amount), id)
+        }
+        Command::Freeze(standing) => stand(json, standing, Act::Freeze),
+        Command::Thaw(standing) => stand(json, standing, Act::Thaw),
+        Command::Audit { data, against } => run_audit(json, &data, against.as_deref()),
+        Command::Address { data } => {
+            let folder = Folder::open(&data).map_err(Failure::files)?;
+            print_address(json, &folder.address().map_err(Failure::files)?)
+        }
+    }
+}
+
+fn stand(json: bool, standing: Standing, act: Act) -> Result<(), Failure> {
+    let folder = Folder::open(&standing.data).map_err(Failure::files)?;
+    let currency = currency(&folder)?;
+    operate(json, &folder, &currency, standing.name, act, standing.id)
+}
+
+/// Carries out an operation through the directory that serves, or directly if none does.
+fn operate(
+    json: bool,
+    folder: &Folder,
+    currency: &Currency,
+    name: Name,
+    act: Act,
+    id: Option<OperationId>,
+) -> Result<(), Failure> {
+    let id = match id {
+        Some(id) => id,
+        None => OperationId(random().map_err(Failure::files)?),
+    };
+    eprintln!("operation {id} (repeat with --id {id})");
+    let operation = Operation { id, name: name.clone(), act };
+    let ended = match operator::send(&folder.operator_socket(), &operation) {
+        Ok(ended) => ended,
+        Err(SendError::Absent) => operate_directly(folder, operation)?,
+        Err(error @ SendError::Unknown(_)) => {
+            let message = format!("{error}; repeat the command with --id {id}");
+            return Err(Failure::new(Exit::Unknown, "unknown", message));
+        }
+    };
+    let (verb, amount) = match act {
+        Act::Issue(amount) => ("issued", Some(amount)),
+        Act::Freeze => ("froze", None),
+        Act::Thaw => ("thawed", None),
+    };
+    match ended {
+        Ended::Done { entry } if json => {
+            let mut line = json!({ "entry": entry, "id": id.to_string(), "name": name.as_str() });
+            if let Some(amount) = amount {
+                line["amount"] = currency.format(amount).into();
+            }
+            print(&line.to_string())
+        }
+        Ended::Done { entry } => {
+            let what = amount.map_or_else(
+                || name.to_string(),
+                |amount| format!("{} to {name}", currency.display(amount)),
+            );
+            print(&format!("{verb} {what} (entry {entry})"))
+        }
+        Ended::Refused(reason) => Err(refusal(reason, &name)),
+    }
+}
+
+fn operate_directly(folder: &Folder, operation: Operation) -> Result<Ended, Failure> {
+    let lock = folder.lock("an operation").map_err(Failure::files)?;
+    let books = Books::open(folder, lock, None, false).map_err(Failure::files)?;
+    let operator = books.key.public();
+    let mut committer = Committer::new(books, Arc::default());
+    let (sender, mut answers) = mpsc::channel(1);
+    let room = sender.try_reserve_owned().map_err(|_| Failure::files("no room for an answer"))?;
+    let job = Job { from: operator, ask: operation.ask(), reply: Reply::new(0, room) };
+    committer.commit(settlement::check(vec![job]));
+    committer.into_books().close();
+    let (_, answer) = answers.try_recv().map_err(Failure::files)?;
+    Ok(Ended::from(answer))
+}
+
+/// What the ledger in `folder` counts.
+fn currency(folder: &Folder) -> Result<Currency, Failure> {
+    let known = books::currency(folder.path()).map_err(Failure::files)?;
+    known.ok_or_else(|| Failure::files(OpenError::Empty))
+}
+
+fn refusal(reason: Reason, name: &Name) -> Failure {
+    let message = match reason {
+        Reason::UNKNOWN_ACCOUNT => format!("no account is called {name}"),
+        reason => reason.explain().to_owned(),
+    };
+    Failure::new(Exit::Refused, reason.name(), message)
+}
+
+fn run_audit(json: bool, data: &Path, against: Option<&Path>) -> Result<(), Failure> {
+    let folder = Folder::open(data).map_err(Failure::files)?;
+    let saved = against.map(saved_checkpoint).transpose()?;
+    let key = folder.key().map_err(Failure::files)?.public();
+    let log = LogReader::open(&folder).map_err(Failure::files)?;
+    match audit::audit(&log, &key, saved.as_ref()) {
+        Ok(report) if json => print(
+            &json!({
+                "ok": true,
+                "entries": report.entries,
+                "accounts": report.accounts,
+                "issued": amount(&report.currency, report.totals.issued.into()),
+                "burnt": amount(&report.currency, report.totals.burnt.into()),
+                "available": amount(&report.currency, report.totals.available),
+                "held": amount(&report.currency, report.totals.held),
+                "ledger": report.ledger.to_string(),
+                "checkpoint": report.checkpoint.as_str(),
+            })
+            .to_string(),
+        ),
+        Ok(report) => {
+            let amount = |units| amount(&report.currency, units);
+            let code = report.currency.code();
+            print(&format!(
+                "the books are sound: {} entries, {} accounts\n\
+                 issued    {} {code}\n\
+                 burnt     {} {code}\n\
+                 available {} {code}\n\
+                 held      {} {code}\n\
+                 checkpoint\n{}",
+                report.entries,
+                report.accounts,
+                amount(report.totals.issued.into()),
+                amount(report.totals.burnt.into()),
+                amount(report.totals.available),
+                amount(report.totals.held),
+                report.checkpoint.as_str().trim_end()
+            ))
+        }
+        Err(error) => {
+            if json {
+                let entry = error.entry();
+                let line = json!({ "ok": false, "entry": entry, "reason": error.to_string() });
+                print(&line.to_string())?;
+            }
+            Err(audit_failure(&error))
+        }
+    }
+}
+
+fn audit_failure(error: &AuditError) -> Failure {
+    Failure::new(Exit::Audit, "audit", format!("the audit failed: {error}"))
+}
+
+fn saved_checkpoint(file: &Path) -> Result<Checkpoint, Failure> {
+    let shown = file.to_string_lossy();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::files(format!("cannot read {}: {error}", Printable(&shown))))?;
+    Checkpoint::try_from(text)
+        .map_err(|error| Failure::usage(format!("{}: {error}", Printable(&shown))))
+}
+
+/// Prints an address in the way of `serve` and `address`.
+pub(crate) fn print_address(json: bool, address: &str) -> Result<(), Failure> {
+    if json {
+        print(&json!({ "address": address }).to_string())
+    } else {
+        print(address)
+    }
+}
+
+/// Prints one result on stdout at once. A reader that has gone is not an error of ours.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::files(format!("cannot write the result: {error}"))),
+    }
+}
+
+fn fail(json: bool, failure: &Failure) -> ExitCode {
+    if json && failure.exit != Exit::Audit {
+        let line = json!({ "error": failure.error, "message": failure.message });
+        let _ = print(&line.to_string());
+    }
+    let prefix = if std::io::stderr().is_terminal() { "" } else { "quid-directory: " };
+    eprintln!("{prefix}{}", failure.message);
+    ExitCode::from(failure.exit as u8)
+}
+
+/// Units of a sum that may be larger than one amount, in the currency's decimals.
+fn amount(currency: &Currency, units: u128) -> String {
+    let units = u64::try_from(units).ok().and_then(Amount::new).unwrap_or(Amount::MAX);
+    currency.format(units)
+}
+
+/// Clap's complaint as one line.
+fn usage_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let told: Vec<&str> = lines
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .collect();
+    let told = told.join(" ");
+    let told = told.strip_prefix("error: ").unwrap_or(&told);
+    format!("{}; see quid-directory --help", Printable(told))
+}
+
+/// Fresh random bytes from the system.
+pub(crate) fn random<const LEN: usize>() -> Result<[u8; LEN], String> {
+    let mut bytes = [0; LEN];
+    getrandom::fill(&mut bytes).map_err(|error| format!("the system gives no randomness: {error}"))?;
+    Ok(bytes)
+}

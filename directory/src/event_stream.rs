@@ -1,0 +1,112 @@
+//! The event stream: what concerns an account, the past since an entry first, then as it happens;
+//! and, if wanted, who comes and goes.
+
+use quid_common::wire::{self, CaughtUp, CloseCode, Lagged, Message, Online, Subscribe};
+use tokio::sync::broadcast;
+
+use crate::events::Moved;
+use crate::presence::Change;
+use crate::session::{Directory, Member};
+use crate::settlement::{Answer, Ask};
+use crate::stream::{Reader, WriteError, Writer};
+
+/// Serves an event stream until either side ends it.
+pub async fn serve(
+    directory: &Directory,
+    member: &Member,
+    wanted: &Subscribe,
+    mut reader: Reader,
+    mut writer: Writer,
+) -> Option<CloseCode> {
+    tokio::select! {
+        sent = send(directory, member, wanted, &mut writer) => match sent {
+            Err(WriteError::Deadline) => Some(CloseCode::SLOW),
+            Ok(()) | Err(WriteError::Gone(_)) => None,
+        },
+        // The peer says nothing more on this stream: it ends it, or breaks the protocol.
+        said = reader.next() => match said {
+            Ok(None) => None,
+            Ok(Some(_)) => Some(CloseCode::PROTOCOL),
+            Err(error) => error.reason().map(|_| CloseCode::PROTOCOL),
+        },
+    }
+}
+
+async fn send(
+    directory: &Directory,
+    member: &Member,
+    wanted: &Subscribe,
+    writer: &mut Writer,
+) -> Result<(), WriteError> {
+    // Both subscriptions begin before the current state is read, so that nothing falls between.
+    let mut money = directory.hub.subscribe(member.key);
+    let (people, mut changes) = directory.presence.watch();
+    let told = directory.settlements.durable();
+    if let Some(after) = wanted.after {
+        catch_up(directory, member, after, told, writer).await?;
+    }
+    if wanted.presence {
+        for person in people {
+            writer.queue(&Online { person }.into());
+        }
+    }
+    writer.queue(&CaughtUp { entries: told }.into());
+    writer.flush().await?;
+    loop {
+        tokio::select! {
+            moved = money.next() => match moved {
+                // Told already, while catching up.
+                Some(moved) if moved.index < told && wanted.after.is_some() => continue,
+                Some(moved) => writer.queue(&movement(moved)),
+                None => {
+                    writer.queue(&Lagged {}.into());
+                    return writer.flush().await;
+                }
+            },
+            change = changes.recv(), if wanted.presence => match change {
+                Ok(change) => writer.queue(&presence(change)),
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    writer.queue(&Lagged {}.into());
+                    return writer.flush().await;
+                }
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            },
+        }
+        writer.flush().await?;
+    }
+}
+
+/// Tells every movement on the account above `after` and below `end`, oldest first.
+async fn catch_up(
+    directory: &Directory,
+    member: &Member,
+    after: u64,
+    end: u64,
+    writer: &mut Writer,
+) -> Result<(), WriteError> {
+    let mut after = after;
+    loop {
+        let page = directory.history.after(member.key, after, end).await;
+        let Some(&last) = page.last() else { return Ok(()) };
+        for index in page {
+            if let Answer::Moved(moved) =
+                directory.settlements.ask(member.key, Ask::Moved(index)).await
+            {
+                writer.queue(&movement(moved));
+                writer.flush().await?;
+            }
+        }
+        after = last;
+    }
+}
+
+fn movement(moved: Moved) -> Message {
+    wire::Moved { receipt: moved.receipt, counterparty: moved.counterparty }.into()
+}
+
+fn presence(change: Change) -> Message {
+    match change {
+        Change::Online(person) => Online { person }.into(),
+        Change::Offline { name, key } => wire::Offline { name, key }.into(),
+    }
+}

@@ -1,0 +1,141 @@
+//! Who wants to hear of money: the subscriptions of the sessions that are connected now.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use quid_common::key::PublicKey;
+use quid_common::name::Name;
+use quid_common::receipt::Receipt;
+use tokio::sync::mpsc;
+
+/// Most movements that wait for one session; one that falls further behind is told to catch up
+/// from the log instead.
+pub const EVENTS_LEN_MAX: usize = 256;
+
+/// Money came to an account or left it.
+#[derive(Clone, Debug)]
+pub struct Moved {
+    /// The entry's number.
+    pub index: u64,
+    /// Its proof.
+    pub receipt: Receipt,
+    /// Who is on the other side.
+    pub counterparty: Name,
+}
+
+/// The subscriptions of all sessions, by account.
+#[derive(Debug, Default)]
+pub struct Hub {
+    subscribers: Mutex<HashMap<PublicKey, Vec<mpsc::Sender<Moved>>>>,
+}
+
+impl Hub {
+    /// Every movement on `account` from now on, until the subscription is dropped. The channel
+    /// closes early when [`EVENTS_LEN_MAX`] movements wait: subscribe again and read the log.
+    #[must_use]
+    pub fn subscribe(self: &Arc<Self>, account: PublicKey) -> Subscription {
+        let (sender, moved) = mpsc::channel(EVENTS_LEN_MAX);
+        self.lock().entry(account).or_default().push(sender);
+        Subscription { account, hub: Arc::downgrade(self), moved }
+    }
+
+    /// Whether anybody listens for `account`, so that no receipt is made in vain.
+    #[must_use]
+    pub fn wants(&self, account: &PublicKey) -> bool {
+        self.lock().contains_key(account)
+    }
+
+    /// Tells the sessions of `account`; never waits.
+    pub fn moved(&self, account: &PublicKey, moved: &Moved) {
+        let mut subscribers = self.lock();
+        if let Some(sessions) = subscribers.get_mut(account) {
+            sessions.retain(|session| session.try_send(moved.clone()).is_ok());
+            if sessions.is_empty() {
+                subscribers.remove(account);
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PublicKey, Vec<mpsc::Sender<Moved>>>> {
+        // The map is whole between any two statements above, also after a panic elsewhere.
+        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One session's subscription; ends when dropped.
+#[derive(Debug)]
+pub struct Subscription {
+    account: PublicKey,
+    hub: Weak<Hub>,
+    moved: mpsc::Receiver<Moved>,
+}
+
+impl Subscription {
+    /// The next movement; `None` if too many waited.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<Moved> {
+        self.moved.recv().await
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.moved.close();
+        if let Some(hub) = self.hub.upgrade() {
+            let mut subscribers = hub.lock();
+            if let Some(sessions) = subscribers.get_mut(&self.account) {
+                sessions.retain(|session| !session.is_closed());
+                if sessions.is_empty() {
+                    subscribers.remove(&self.account);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quid_common::checkpoint::{Checkpoint, Head};
+    use quid_common::id::LedgerId;
+    use quid_common::key::SecretKey;
+
+    use super::*;
+
+    fn moved(index: u64) -> Moved {
+        let key = SecretKey::from_seed(&[1; 32]);
+        let checkpoint = Checkpoint::sign(LedgerId([0; 32]), Head { size: 1, root: [0; 32] }, &key);
+        let receipt =
+            Receipt { entry: Vec::new().into(), index, path: Vec::new().into(), checkpoint };
+        Moved { index, receipt, counterparty: Name::treasury() }
+    }
+
+    #[tokio::test]
+    async fn a_session_hears_its_own_account_until_it_leaves() {
+        let hub = Arc::new(Hub::default());
+        let (mine, other) = (PublicKey::from_bytes([1; 32]), PublicKey::from_bytes([2; 32]));
+        let mut subscription = hub.subscribe(mine);
+        assert!(hub.wants(&mine) && !hub.wants(&other));
+        hub.moved(&other, &moved(1));
+        hub.moved(&mine, &moved(2));
+        assert_eq!(subscription.next().await.map(|moved| moved.index), Some(2));
+        drop(subscription);
+        assert!(!hub.wants(&mine));
+    }
+
+    #[tokio::test]
+    async fn a_session_that_falls_behind_is_cut_off_and_told() {
+        let hub = Arc::new(Hub::default());
+        let mine = PublicKey::from_bytes([1; 32]);
+        let mut subscription = hub.subscribe(mine);
+        for index in 0..=EVENTS_LEN_MAX as u64 {
+            hub.moved(&mine, &moved(index));
+        }
+        assert!(!hub.wants(&mine));
+        for index in 0..EVENTS_LEN_MAX as u64 {
+            assert_eq!(subscription.next().await.map(|moved| moved.index), Some(index));
+        }
+        assert!(subscription.next().await.is_none());
+    }
+}

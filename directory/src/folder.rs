@@ -1,0 +1,516 @@
+//! The data folder: which files it holds, who may read them, and which process uses it now.
+//!
+//! Only the holder of the [`Lock`] writes here. The ledger (`ledger.db`) and the key (`key`) are
+//! the truth and are never overwritten; `index.db`, `tree` and `snapshot` are derived from them
+//! and may be deleted while nothing runs.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use quid_common::key::SecretKey;
+use quid_common::printable::printable_bytes;
+use thiserror::Error;
+
+/// A directory's data folder, found to be its owner's alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+/// Proof that this process alone writes to a [`Folder`]; ends when it is dropped or the process
+/// ends, however it ends. Only [`Folder::lock`] makes one.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+impl Folder {
+    /// The data folder at `path`, made with mode 0700 if there is none.
+    ///
+    /// A folder that holds nothing of ours yet is taken over and closed to others.
+    ///
+    /// # Errors
+    /// [`FolderError`] says which file is in the way and what to do.
+    pub fn create_or_open(path: &Path) -> Result<Self, FolderError> {
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            fs::create_dir_all(parent).map_err(io("make", parent))?;
+        }
+        match DirBuilder::new().mode(0o700).create(path) {
+            Ok(()) => sync_folder(path.parent().unwrap_or(path))?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(io("make", path)(error)),
+        }
+        let folder = Self { path: path.to_owned() };
+        if path.is_dir() && owned(path)? && !folder.is_used()? {
+            fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io("close", path))?;
+        }
+        Self::open(path)
+    }
+
+    /// The data folder that is at `path` already.
+    ///
+    /// # Errors
+    /// [`FolderError`] says which file is missing or in the way and what to do.
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(FolderError::Missing(path.to_owned()));
+            }
+            Err(error) => return Err(io("open", path)(error)),
+        };
+        if !metadata.is_dir() {
+            return Err(FolderError::NotAFolder(path.to_owned()));
+        }
+        if !owned(path)? {
+            return Err(FolderError::Owner { path: path.to_owned(), owner: metadata.uid() });
+        }
+        if metadata.mode() & OTHERS != 0 {
+            return Err(FolderError::Open { path: path.to_owned(), mode: metadata.mode() & 0o777 });
+        }
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// Where the folder is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The log, the truth.
+    #[must_use]
+    pub fn ledger(&self) -> PathBuf {
+        self.path.join("ledger.db")
+    }
+
+    /// History by account and old ids; derived.
+    #[must_use]
+    pub fn index(&self) -> PathBuf {
+        self.path.join("index.db")
+    }
+
+    /// The Merkle tree's older nodes; derived.
+    #[must_use]
+    pub fn tree(&self) -> PathBuf {
+        self.path.join("tree")
+    }
+
+    /// The books as of an entry; derived.
+    #[must_use]
+    pub fn snapshot(&self) -> PathBuf {
+        self.path.join("snapshot")
+    }
+
+    /// The socket on which a serving directory takes the operator's commands.
+    #[must_use]
+    pub fn operator_socket(&self) -> PathBuf {
+        self.path.join("operator.sock")
+    }
+
+    /// Takes the folder for this process to write to; `purpose` is what others will be told, such
+    /// as `serve`.
+    ///
+    /// # Errors
+    /// [`FolderError::Held`] names who holds it.
+    pub fn lock(&self, purpose: &str) -> Result<Lock, FolderError> {
+        let path = self.path.join("lock");
+        let open = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path);
+        let mut file = open.map_err(io("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Who it is only helps the reader of the message.
+                let _ = (&file).take(HOLDER_LEN_MAX).read_to_string(&mut holder);
+                let holder = match printable_bytes(holder.trim_end().as_bytes()) {
+                    text if text.is_empty() => "another process".to_owned(),
+                    text => text,
+                };
+                return Err(FolderError::Held { path: self.path.clone(), holder });
+            }
+            Err(TryLockError::Error(error)) => return Err(io("lock", &path)(error)),
+        }
+        let holder = format!("process {} ({purpose})\n", std::process::id());
+        file.set_len(0)
+            .and_then(|()| file.write_all(holder.as_bytes()))
+            .map_err(io("write", &path))?;
+        Ok(Lock { file })
+    }
+
+    /// The directory's key, made from `seed` if nothing was ever stored in the folder.
+    ///
+    /// # Errors
+    /// [`FolderError::KeyMissing`] if a ledger or what comes with it is there but its key is not,
+    /// and what [`Folder::key`] returns.
+    pub fn key_or_new(
+        &self,
+        lock: &Lock,
+        seed: impl FnOnce() -> [u8; 32],
+    ) -> Result<SecretKey, FolderError> {
+        if self.is_used()? {
+            return self.key();
+        }
+        let key = SecretKey::from_seed(&seed());
+        let path = self.path.join(KEY);
+        let pem = key.to_pem().map_err(|_| FolderError::KeyText(path))?;
+        self.replace(lock, KEY, |file| file.write_all(pem.as_bytes()))?;
+        Ok(key)
+    }
+
+    /// The directory's key.
+    ///
+    /// # Errors
+    /// [`FolderError`] if it is missing, can be read by others, or is no key.
+    pub fn key(&self) -> Result<SecretKey, FolderError> {
+        let path = self.path.join(KEY);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(FolderError::KeyMissing(path));
+            }
+            Err(error) => return Err(io("open", &path)(error)),
+        };
+        let mode = file.metadata().map_err(io("read", &path))?.mode() & 0o777;
+        if mode & OTHERS != 0 {
+            return Err(FolderError::KeyOpen { path, mode });
+        }
+        let mut pem = zeroize::Zeroizing::new(String::with_capacity(KEY_LEN_MAX as usize));
+        match file.take(KEY_LEN_MAX).read_to_string(&mut pem) {
+            Ok(_) => SecretKey::from_pem(&pem).map_err(|_| FolderError::KeyText(path)),
+            Err(error) if error.kind() == ErrorKind::InvalidData => Err(FolderError::KeyText(path)),
+            Err(error) => Err(io("read", &path)(error)),
+        }
+    }
+
+    /// Writes the address that nodes are given, for `quid-directory address`.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`]; the address stored before, if any, is then still there.
+    pub fn write_address(&self, lock: &Lock, address: &str) -> Result<(), FolderError> {
+        self.replace(lock, ADDRESS, |file| writeln!(file, "{address}"))
+    }
+
+    /// The address that nodes are given.
+    ///
+    /// # Errors
+    /// [`FolderError::AddressMissing`] before the directory has served for the first time.
+    pub fn address(&self) -> Result<String, FolderError> {
+        let path = self.path.join(ADDRESS);
+        let mut text = String::new();
+        match File::open(&path) {
+            Ok(file) => file
+                .take(ADDRESS_LEN_MAX)
+                .read_to_string(&mut text)
+                .map_err(io("read", &path))?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(FolderError::AddressMissing(path));
+            }
+            Err(error) => return Err(io("open", &path)(error)),
+        };
+        Ok(text.trim_end().to_owned())
+    }
+
+    /// Whether a ledger was ever served from here, going by what serving leaves beside the log.
+    pub(crate) fn has_served(&self) -> Result<bool, FolderError> {
+        // An empty file holds nothing that could be lost.
+        let files = [self.path.join(ADDRESS), self.index(), self.tree(), self.snapshot()];
+        any_of_len(&files, 1)
+    }
+
+    /// Puts what `write` writes in the place of the file `name`, durably: after a crash the file
+    /// is either the old one or the new one, whole.
+    pub(crate) fn replace(
+        &self,
+        _: &Lock,
+        name: &str,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> Result<(), FolderError> {
+        let path = self.path.join(name);
+        let part = self.path.join(format!("{name}.part"));
+        match fs::remove_file(&part) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(io("remove", &part)(error));
+            }
+            _ => {}
+        }
+        let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part);
+        let mut file = open.map_err(io("make", &part))?;
+        let written = write(&mut file).and_then(|()| file.sync_all());
+        if let Err(error) = written {
+            // Room on a full disk is worth more than a part of a file.
+            let _ = fs::remove_file(&part);
+            return Err(io("write", &part)(error));
+        }
+        fs::rename(&part, &path).map_err(io("write", &path))?;
+        sync_folder(&self.path)
+    }
+
+    /// Whether anything of ours is stored here.
+    fn is_used(&self) -> Result<bool, FolderError> {
+        Ok(any_of_len(&[self.path.join(KEY), self.ledger()], 0)? || self.has_served()?)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A name left behind would only mislead; the lock itself ends with the file.
+        let _ = self.file.set_len(0);
+    }
+}
+
+/// Why a data folder cannot be used.
+#[derive(Debug, Error)]
+pub enum FolderError {
+    /// Nothing is there.
+    #[error("there is no data folder {at}; `quid-directory serve --data {at}` makes one", at = shown(.0))]
+    Missing(PathBuf),
+    /// Something else is there.
+    #[error("{} is not a folder; name another with --data", shown(.0))]
+    NotAFolder(PathBuf),
+    /// It belongs to another user.
+    #[error("{} belongs to user {owner}; run this as that user", shown(.path))]
+    Owner {
+        /// The folder.
+        path: PathBuf,
+        /// The owner's number.
+        owner: u32,
+    },
+    /// Others may look into it.
+    #[error("{at} is open to others (mode {mode:03o}); run `chmod 700 {at}`", at = shown(.path))]
+    Open {
+        /// The folder.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// Another process uses it.
+    #[error("{} is held by {holder}; stop that one first", shown(.path))]
+    Held {
+        /// The folder.
+        path: PathBuf,
+        /// Who and what for.
+        holder: String,
+    },
+    /// The ledger's key has gone.
+    #[error("{} is missing, and this ledger takes no other key; restore it from a backup", shown(.0))]
+    KeyMissing(PathBuf),
+    /// Others may read the key.
+    #[error("{at} can be read by others (mode {mode:03o}); run `chmod 600 {at}`", at = shown(.path))]
+    KeyOpen {
+        /// The key file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// The key file holds something else.
+    #[error("{} is not an Ed25519 key in PKCS#8 PEM; restore it from a backup", shown(.0))]
+    KeyText(PathBuf),
+    /// The directory has not served yet.
+    #[error("{} does not exist; it is written when the directory first serves", shown(.0))]
+    AddressMissing(PathBuf),
+    /// The system refused.
+    #[error("cannot {action} {}: {source}", shown(.path))]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A path as it may stand in a message.
+pub(crate) fn shown(path: &Path) -> String {
+    printable_bytes(path.as_os_str().as_encoded_bytes())
+}
+
+/// Turns what the system says about `path` into an error that names it.
+pub(crate) fn io<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl Fn(io::Error) -> FolderError + use<'a> {
+    move |source| FolderError::Io { action, path: path.to_owned(), source }
+}
+
+/// Makes the names in `folder` durable.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), FolderError> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    File::open(folder).and_then(|file| file.sync_all()).map_err(io("sync", folder))
+}
+
+fn owned(path: &Path) -> Result<bool, FolderError> {
+    let metadata = fs::metadata(path).map_err(io("open", path))?;
+    Ok(metadata.uid() == rustix::process::geteuid().as_raw())
+}
+
+/// Whether one of the files is there and has at least `len_min` bytes.
+fn any_of_len(paths: &[PathBuf], len_min: u64) -> Result<bool, FolderError> {
+    for path in paths {
+        // A dangling link is somebody's file too.
+        match fs::symlink_metadata(path) {
+            Ok(file) if file.len() < len_min => {}
+            Ok(_) => return Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(io("look for", path)(error)),
+        }
+    }
+    Ok(false)
+}
+
+const KEY: &str = "key";
+const ADDRESS: &str = "address";
+
+/// The mode bits of everybody but the owner.
+const OTHERS: u32 = 0o077;
+
+/// Longer than any key file that we write (119 bytes).
+const KEY_LEN_MAX: u64 = 4096;
+
+/// Longer than any address.
+const ADDRESS_LEN_MAX: u64 = 4096;
+
+/// Longer than what [`Folder::lock`] writes.
+const HOLDER_LEN_MAX: u64 = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().expect("a temporary folder can be made");
+        let path = dir.path().join("deep").join("data");
+        (dir, path)
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("it exists").mode() & 0o777
+    }
+
+    #[test]
+    fn a_new_folder_is_its_owners_alone() {
+        let (_dir, path) = scratch();
+        assert!(matches!(Folder::open(&path), Err(FolderError::Missing(_))));
+        let folder = Folder::create_or_open(&path).expect("it can be made");
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(Folder::open(&path).expect("it is there now"), folder);
+        assert_eq!(Folder::create_or_open(&path).expect("it is there now"), folder);
+    }
+
+    #[test]
+    fn a_file_in_its_place_is_refused_and_kept() {
+        let (dir, _) = scratch();
+        let path = dir.path().join("file");
+        fs::write(&path, "mine").expect("it can be written");
+        let refused = Folder::create_or_open(&path).expect_err("it is no folder");
+        assert!(refused.to_string().starts_with(&format!("{} is not a folder", path.display())));
+        assert_eq!(fs::read(&path).expect("it is still there"), b"mine");
+    }
+
+    #[test]
+    fn an_unused_folder_is_closed_and_a_used_one_refused() {
+        let (_dir, path) = scratch();
+        fs::create_dir_all(&path).expect("it can be made");
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("it is ours");
+        let folder = Folder::create_or_open(&path).expect("an empty folder is taken over");
+        assert_eq!(mode(&path), 0o700);
+        let lock = folder.lock("test").expect("nobody holds it");
+        folder.key_or_new(&lock, || [1; 32]).expect("a new folder gets a key");
+        fs::set_permissions(&path, Permissions::from_mode(0o750)).expect("it is ours");
+        let refused = Folder::create_or_open(&path).expect_err("others may look into it");
+        assert!(refused.to_string().ends_with(&format!("run `chmod 700 {}`", path.display())));
+    }
+
+    #[test]
+    fn the_second_to_lock_is_told_who_holds_it() {
+        let (_dir, path) = scratch();
+        let folder = Folder::create_or_open(&path).expect("it can be made");
+        let lock = folder.lock("serve").expect("nobody holds it");
+        let refused = folder.lock("issue").expect_err("it is held");
+        let holder = format!("is held by process {} (serve);", std::process::id());
+        assert!(refused.to_string().contains(&holder), "{refused}");
+        drop(lock);
+        folder.lock("issue").expect("it is free again");
+    }
+
+    #[test]
+    fn the_key_is_made_once_and_kept_from_others() {
+        let (_dir, path) = scratch();
+        let folder = Folder::create_or_open(&path).expect("it can be made");
+        let lock = folder.lock("test").expect("nobody holds it");
+        assert!(matches!(folder.key(), Err(FolderError::KeyMissing(_))));
+        let key = folder.key_or_new(&lock, || [1; 32]).expect("a new folder gets a key");
+        let again = folder.key_or_new(&lock, || unreachable!()).expect("it has one");
+        assert_eq!(key.public(), again.public());
+        let file = path.join("key");
+        assert_eq!(mode(&file), 0o600);
+
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).expect("it is ours");
+        let refused = folder.key().expect_err("others may read it").to_string();
+        assert!(refused.ends_with(&format!("run `chmod 600 {}`", file.display())), "{refused}");
+
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("it is ours");
+        for damaged in [&b""[..], b"-----BEGIN PRIVATE KEY-----", &[0xff; 64], &[b'a'; 9999]] {
+            fs::write(&file, damaged).expect("it can be written");
+            assert!(matches!(
+                folder.key_or_new(&lock, || unreachable!()),
+                Err(FolderError::KeyText(_))
+            ));
+            assert_eq!(fs::read(&file).expect("it is still there"), damaged);
+        }
+    }
+
+    #[test]
+    fn a_ledger_without_its_key_gets_no_new_one() {
+        let (_dir, path) = scratch();
+        let folder = Folder::create_or_open(&path).expect("it can be made");
+        let lock = folder.lock("test").expect("nobody holds it");
+        fs::write(folder.ledger(), "").expect("it can be written");
+        let refused = folder.key_or_new(&lock, || unreachable!());
+        assert!(matches!(refused, Err(FolderError::KeyMissing(_))));
+    }
+
+    #[test]
+    fn the_address_is_replaced_whole() {
+        let (_dir, path) = scratch();
+        let folder = Folder::create_or_open(&path).expect("it can be made");
+        let lock = folder.lock("test").expect("nobody holds it");
+        assert!(matches!(folder.address(), Err(FolderError::AddressMissing(_))));
+        // What a crash left behind is in nobody's way.
+        fs::write(path.join("address.part"), "quid://hal").expect("it can be written");
+        folder.write_address(&lock, "quid://k@127.0.0.1:1").expect("it can be written");
+        folder.write_address(&lock, "quid://k@127.0.0.1:2").expect("it can be replaced");
+        assert_eq!(folder.address().expect("it was written"), "quid://k@127.0.0.1:2");
+        assert!(!path.join("address.part").exists());
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let (_dir, path) = scratch();
+        let folder = Folder::create_or_open(&path).expect("it can be made");
+        let lock = folder.lock("test").expect("nobody holds it");
+        folder.write_address(&lock, "old").expect("it can be written");
+        let failed = folder.replace(&lock, ADDRESS, |file| {
+            file.write_all(b"ne")?;
+            Err(io::Error::from(ErrorKind::StorageFull))
+        });
+        assert!(matches!(failed, Err(FolderError::Io { action: "write", .. })));
+        assert_eq!(folder.address().expect("it was written before"), "old");
+        assert!(!path.join("address.part").exists());
+    }
+
+    #[test]
+    fn odd_paths_are_shown_on_one_line() {
+        let refused = Folder::open(Path::new("/nowhere/\u{1b}[31m\n")).expect_err("not there");
+        let text = refused.to_string();
+        assert!(!text.contains(['\u{1b}', '\n']), "{text:?}");
+    }
+}

@@ -1,0 +1,168 @@
+//! What happened to an account before: pages of history and the numbers of its entries, read off
+//! the index on a thread that may block.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use quid_common::entry::{Entry, Fact};
+use quid_common::key::PublicKey;
+use quid_common::name::Name;
+use quid_common::order::Memo;
+use quid_common::wire::{AskHistory, HistoryLine, HistoryPage, PAGE_LEN_MAX, history_kind};
+use tracing::warn;
+
+use crate::index::IndexReader;
+use crate::settlement::{Answer, Ask, Settlements};
+use crate::store::LogReader;
+
+/// Reads history; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct History {
+    files: Arc<Mutex<Files>>,
+    treasury: PublicKey,
+}
+
+#[derive(Debug)]
+struct Files {
+    index: IndexReader,
+    log: LogReader,
+}
+
+impl History {
+    /// Reads from `index` and `log`, which it keeps to itself; `treasury` is the directory's key.
+    #[must_use]
+    pub fn new(index: IndexReader, log: LogReader, treasury: PublicKey) -> Self {
+        Self { files: Arc::new(Mutex::new(Files { index, log })), treasury }
+    }
+
+    /// The page of `account`'s history that `ask` wants, of the first `end` entries; `None` if the
+    /// files cannot be read now.
+    pub async fn page(
+        &self,
+        settlements: &Settlements,
+        account: PublicKey,
+        ask: &AskHistory,
+        end: u64,
+    ) -> Option<HistoryPage> {
+        let limit = usize::from(ask.limit.clamp(1, PAGE_LEN_MAX));
+        let before = Some(ask.before.map_or(end, |before| before.min(end)));
+        let after = ask.after;
+        let mut entries = self
+            .blocking(move |files| {
+                let numbers = files.index.history(&account, before, after, limit + 1, end)?;
+                numbers
+                    .into_iter()
+                    .map(|number| Ok((number, files.log.entry(number)?.bytes)))
+                    .collect::<Result<Vec<_>, crate::index::IndexError>>()
+            })
+            .await?;
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        let moves: Vec<(u64, Entry)> = entries
+            .into_iter()
+            .filter_map(|(number, bytes)| Some((number, Entry::decode(&bytes).ok()?)))
+            .collect();
+        let names = self.names(settlements, &moves).await?;
+        let lines = moves
+            .iter()
+            .filter_map(|(number, entry)| self.line(*number, entry, &account, &names))
+            .collect();
+        Some(HistoryPage { lines, more })
+    }
+
+    /// The numbers of the entries above `after` and below `end` that moved `account`'s money, in
+    /// order, at most one page of them.
+    pub async fn after(&self, account: PublicKey, after: u64, end: u64) -> Vec<u64> {
+        let limit = usize::from(PAGE_LEN_MAX);
+        self.blocking(move |files| files.index.history_ascending(&account, after, limit, end))
+            .await
+            .unwrap_or_default()
+    }
+
+    async fn names(
+        &self,
+        settlements: &Settlements,
+        moves: &[(u64, Entry)],
+    ) -> Option<BTreeMap<PublicKey, Name>> {
+        let mut keys: Vec<PublicKey> = moves
+            .iter()
+            .filter_map(|(_, entry)| entry.order())
+            .flat_map(|order| [order.statement().payer, order.statement().payee])
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        match settlements.ask(self.treasury, Ask::Names(keys.clone())).await {
+            Answer::Names(names) => {
+                Some(keys.into_iter().zip(names).filter_map(|(k, n)| Some((k, n?))).collect())
+            }
+            _ => None,
+        }
+    }
+
+    fn line(
+        &self,
+        number: u64,
+        entry: &Entry,
+        account: &PublicKey,
+        names: &BTreeMap<PublicKey, Name>,
+    ) -> Option<HistoryLine> {
+        let name = |key| names.get(key).cloned().unwrap_or_else(Name::treasury);
+        let time = entry.time;
+        match &entry.fact {
+            Fact::Payment(order) => {
+                let order = order.statement();
+                let incoming = order.payee == *account;
+                let burn = order.payee == self.treasury;
+                Some(HistoryLine {
+                    entry: number,
+                    time,
+                    kind: if burn { history_kind::BURN } else { history_kind::PAYMENT },
+                    incoming,
+                    amount: order.amount,
+                    counterparty: name(if incoming { &order.payer } else { &order.payee }),
+                    memo: order.memo.clone(),
+                    order: Some(order.id),
+                    reference: order.reference,
+                })
+            }
+            Fact::Issue(issue) => Some(HistoryLine {
+                entry: number,
+                time,
+                kind: history_kind::ISSUE,
+                incoming: true,
+                amount: issue.statement().amount,
+                counterparty: Name::treasury(),
+                memo: Memo::default(),
+                order: None,
+                reference: None,
+            }),
+            Fact::Genesis(_)
+            | Fact::Register(_)
+            | Fact::Void(_)
+            | Fact::Freeze(_)
+            | Fact::Refusal(_) => None,
+        }
+    }
+
+    /// Runs `work` where it may wait for the disk; one at a time, since all share the files.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Files) -> Result<T, crate::index::IndexError> + Send + 'static,
+    ) -> Option<T> {
+        let files = Arc::clone(&self.files);
+        let done = tokio::task::spawn_blocking(move || {
+            work(&mut files.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        match done.await {
+            Ok(Ok(found)) => Some(found),
+            Ok(Err(error)) => {
+                warn!(%error, "history cannot be read now");
+                None
+            }
+            Err(error) => {
+                warn!(%error, "history cannot be read now");
+                None
+            }
+        }
+    }
+}

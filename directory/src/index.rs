@@ -1,0 +1,368 @@
+//! The index behind the log: which entries are in whose history, and which entry used an order id.
+//!
+//! It is a second file, derived from the log by a thread of its own that no payment waits for. An
+//! index that is damaged, ahead of the log or of another ledger is thrown away and made anew; so
+//! is one that a program of another version made.
+//!
+//! **Three parts.** An entry passes them in order, and [`IndexReader`] joins them, so that every
+//! entry acknowledged before the question is in the answer:
+//!
+//! 1. in the log only: committed a moment ago;
+//! 2. in the tail: read by the thread, in memory;
+//! 3. in the file `index.db`, written in large sorted transactions.
+//!
+//! **Durability.** SQLite runs here with `synchronous=NORMAL`: a power cut may take back the last
+//! transactions, though never part of one. [`Index::through`] counts only entries that a checkpoint
+//! has carried into the synced file since, and only those may leave the ledger's memory.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use quid_common::entry::{Entry, Fact};
+use quid_common::id::{LedgerId, OrderId};
+use quid_common::key::PublicKey;
+use rusqlite::ErrorCode;
+use thiserror::Error;
+
+use self::writer::Writer;
+use crate::folder::{Folder, FolderError, shown};
+use crate::store::{LogReader, StoreError};
+
+mod reader;
+mod writer;
+
+pub use self::reader::IndexReader;
+
+/// Entries in the tail from which on they are written: large transactions put many rows on each
+/// page that they touch. About 1.5 MiB of memory.
+const TAIL_LEN: usize = 16 * 1024;
+
+/// Entries in the log only from which on the thread is woken before its time: waking it for every
+/// batch would cost more than its work.
+const WAKE_LEN: u64 = 512;
+
+/// How long entries wait in the log and the tail when few come.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Entries written but perhaps not durable, after which a checkpoint is made.
+const CHECKPOINT_LEN: u64 = 64 * 1024;
+
+/// The thread that follows the log, and the way to what it has made.
+#[derive(Debug)]
+pub struct Index {
+    folder: Folder,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Index {
+    /// Starts following the folder's log, which is `ledger`'s.
+    ///
+    /// # Errors
+    /// [`IndexError`] names the file that cannot be used. A bad index is no error: it is replaced.
+    pub fn spawn(folder: &Folder, ledger: LedgerId) -> Result<Self, IndexError> {
+        let log = LogReader::open(folder)?;
+        let shared = Arc::new(Shared::default());
+        let mut writer = Writer::open(folder, ledger, &log, Arc::clone(&shared))?;
+        shared.state().len = log.len()?;
+        let thread = std::thread::Builder::new()
+            .name("index".into())
+            .spawn(move || run(&mut writer, &log))
+            .map_err(IndexError::Thread)?;
+        Ok(Self { folder: folder.clone(), shared, thread: Some(thread) })
+    }
+
+    /// A reader for one thread, which sees the tail too.
+    ///
+    /// # Errors
+    /// [`IndexError`] if a file cannot be opened once more.
+    pub fn reader(&self) -> Result<IndexReader, IndexError> {
+        IndexReader::join(&self.folder, Some(Arc::clone(&self.shared)))
+    }
+
+    /// Entries below this number are in the index for good, whatever happens.
+    #[must_use]
+    pub fn through(&self) -> u64 {
+        self.shared.durable.load(Ordering::Acquire)
+    }
+
+    /// The same number for somebody else to read.
+    #[must_use]
+    pub fn watch(&self) -> Through {
+        Through(Arc::clone(&self.shared))
+    }
+
+    /// Says that the log has `len` entries now. Cheap: call it after every batch.
+    pub fn wake(&self, len: u64) {
+        let mut state = self.shared.state();
+        state.len = len;
+        if state.idle || len.saturating_sub(state.followed) >= WAKE_LEN {
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Writes what is left, unless that is much, and ends the thread.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        self.shared.state().stop = true;
+        self.shared.wake.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A panic in it has been printed, and the index behind is checked at the next start.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// How far the index is durable, read from any thread.
+#[derive(Clone, Debug)]
+pub struct Through(Arc<Shared>);
+
+impl Through {
+    /// See [`Index::through`].
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.durable.load(Ordering::Acquire)
+    }
+}
+
+/// Why the index cannot be used.
+#[derive(Debug, Error)]
+pub enum IndexError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The data folder is in the way.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The index is still being made.
+    #[error("the index is {entries} entries behind the log; ask again later")]
+    Behind {
+        /// How far.
+        entries: u64,
+    },
+    /// The index does not agree with the log. It has been removed.
+    #[error("{} is damaged; restart the directory, which makes it anew", shown(.0))]
+    Damaged(PathBuf),
+    /// The system refused.
+    #[error("cannot {action} {}: {source}", shown(.path))]
+    Sql {
+        /// What was tried.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The system gives no thread.
+    #[error("cannot start the thread that makes the index: {0}")]
+    Thread(std::io::Error),
+}
+
+/// What an entry means to the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Posting {
+    /// The next account's key; the first is the treasury's.
+    Account(PublicKey),
+    /// Money moved between two accounts, under an order id of the first.
+    Payment { payer: PublicKey, payee: PublicKey, id: OrderId },
+    /// Money came to an account.
+    Issue(PublicKey),
+    /// An order id was used without moving money.
+    Used { payer: PublicKey, id: OrderId },
+    /// Nothing that anybody looks for here.
+    Nothing,
+}
+
+impl Posting {
+    fn of(entry: &Entry) -> Self {
+        match &entry.fact {
+            Fact::Genesis(genesis) => Self::Account(genesis.statement().directory),
+            Fact::Register(registration) => Self::Account(registration.statement().key),
+            Fact::Issue(issue) => Self::Issue(issue.statement().account),
+            Fact::Payment(order) => {
+                let order = order.statement();
+                Self::Payment { payer: order.payer, payee: order.payee, id: order.id }
+            }
+            Fact::Void(void) => {
+                let void = void.statement();
+                Self::Used { payer: void.payer, id: void.id }
+            }
+            Fact::Refusal(refusal) => Self::Used { payer: refusal.payer, id: refusal.id },
+            Fact::Freeze(_) => Self::Nothing,
+        }
+    }
+
+    /// Whether the entry is in `account`'s history.
+    fn moved(&self, account: &PublicKey) -> bool {
+        match self {
+            Self::Payment { payer, payee, .. } => payer == account || payee == account,
+            Self::Issue(receiver) => receiver == account,
+            Self::Account(_) | Self::Used { .. } | Self::Nothing => false,
+        }
+    }
+
+    /// The order id that the entry used, and whose.
+    const fn id(&self) -> Option<(PublicKey, OrderId)> {
+        match *self {
+            Self::Payment { payer, id, .. } | Self::Used { payer, id } => Some((payer, id)),
+            Self::Account(_) | Self::Issue(_) | Self::Nothing => None,
+        }
+    }
+}
+
+/// The entries that the thread has read and not yet written.
+#[derive(Debug, Default)]
+struct Tail {
+    /// Number of the first.
+    start: u64,
+    postings: VecDeque<Posting>,
+}
+
+/// What the thread, its handle and the readers share.
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+    tail: Mutex<Tail>,
+    durable: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The log's length.
+    len: u64,
+    /// Entries below this have been read.
+    followed: u64,
+    /// The thread waits for no particular time.
+    idle: bool,
+    stop: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is enough to read, `deadline` has come, or it is time to stop.
+    fn wait(&self, deadline: Option<Instant>) -> Work {
+        let mut state = self.state();
+        loop {
+            let due = deadline.is_some_and(|deadline| deadline <= Instant::now());
+            let new = state.len.saturating_sub(state.followed);
+            if state.stop || due || new >= WAKE_LEN || (new > 0 && deadline.is_none()) {
+                state.idle = false;
+                return Work { len: state.len, due, stop: state.stop };
+            }
+            state = match deadline {
+                None => {
+                    state.idle = true;
+                    self.wake.wait(state).unwrap_or_else(PoisonError::into_inner)
+                }
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+}
+
+/// What the thread is woken for.
+struct Work {
+    len: u64,
+    due: bool,
+    stop: bool,
+}
+
+/// The thread.
+fn run(writer: &mut Writer, log: &LogReader) {
+    let mut deadline = None;
+    loop {
+        let work = writer.shared().wait(deadline);
+        let done = writer.follow(log, work.len).and_then(|()| {
+            if work.due || work.stop { writer.write_durably() } else { Ok(()) }
+        });
+        if let Err(error) = done {
+            tracing::error!(%error, "the index stops; restart the directory");
+            return;
+        }
+        if work.stop {
+            return;
+        }
+        // The clock starts with the first entry that is not durable.
+        deadline = match deadline {
+            _ if writer.is_durable() => None,
+            Some(deadline) if !work.due => Some(deadline),
+            _ => Some(Instant::now() + LINGER),
+        };
+    }
+}
+
+/// Turns what SQLite says about the index into an error. A damaged index is removed: nothing else
+/// tells the next start that it must not be believed.
+fn sql<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl Fn(rusqlite::Error) -> IndexError + use<'a> {
+    move |source| match source.sqlite_error_code() {
+        Some(
+            ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::SystemIoFailure,
+        ) => condemn(path),
+        _ => IndexError::Sql { action, path: path.to_owned(), source },
+    }
+}
+
+/// Removes the index, which is still in use until the process ends.
+fn condemn(path: &Path) -> IndexError {
+    // If that fails, the error says what to do all the same.
+    let _ = writer::remove(path);
+    IndexError::Damaged(path.to_owned())
+}
+
+/// A number as SQLite counts; past its last number there is nothing.
+fn number(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// History is kept in spans of this many entries, so that a transaction touches only the pages of
+/// the newest span: with one order by account alone, every row of a large ledger would be on a
+/// page of its own.
+const SPAN_LEN: u64 = 256 * 1024;
+
+const SCHEMA: &str = "
+    CREATE TABLE history (
+        span INTEGER, account INTEGER, entry INTEGER,
+        PRIMARY KEY (span, account, entry)
+    ) WITHOUT ROWID;
+    CREATE TABLE ids (id BLOB, account INTEGER, entry INTEGER, PRIMARY KEY (id, account))
+        WITHOUT ROWID;
+    CREATE TABLE accounts (key BLOB PRIMARY KEY, account INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+";
+const ACCOUNT: &str = "SELECT account FROM accounts WHERE key = ?1";
+const GET_META: &str = "SELECT value FROM meta WHERE key = ?1";
+
+/// The row of `meta` that tells how many entries are in the index.
+const ENTRIES: &str = "entries";
+
+/// "QUIX".
+const APPLICATION_ID: i64 = 0x5155_4958;
+
+/// The format of the index, kept as its `user_version`; another one is made anew.
+const FORMAT: i64 = 1;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! The reading side of the index: joins its file with the tail in memory and the log.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use quid_common::entry::Entry;
+use quid_common::id::OrderId;
+use quid_common::key::PublicKey;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+use super::{ACCOUNT, ENTRIES, GET_META, IndexError, Posting, SPAN_LEN, Shared, condemn, number, sql};
+use crate::folder::Folder;
+use crate::store::{LogReader, StoreError};
+
+/// Most entries that an answer reads from the log beyond the index: some 50 ms.
+const BEHIND_MAX: u64 = 16 * 1024;
+
+/// Finds entries by account and by order id, on one thread.
+#[derive(Debug)]
+pub struct IndexReader {
+    connection: Connection,
+    path: PathBuf,
+    log: LogReader,
+    shared: Option<Arc<Shared>>,
+}
+
+/// The entries asked for: above `after`, below `before`, at most `limit`, from which end.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    /// The lowest number wanted.
+    from: u64,
+    /// The first number above those wanted.
+    to: u64,
+    limit: usize,
+    newest_first: bool,
+}
+
+impl IndexReader {
+    /// Opens the folder's index, without the tail that the directory has in memory: see
+    /// [`super::Index::reader`] for that.
+    ///
+    /// # Errors
+    /// [`IndexError`] names the file that cannot be used.
+    pub fn open(folder: &Folder) -> Result<Self, IndexError> {
+        Self::join(folder, None)
+    }
+
+    pub(super) fn join(
+        folder: &Folder,
+        shared: Option<Arc<Shared>>,
+    ) -> Result<Self, IndexError> {
+        let path = folder.index();
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection =
+            Connection::open_with_flags(&path, flags).map_err(sql("open", &path))?;
+        connection.busy_timeout(BUSY_MAX).map_err(sql("open", &path))?;
+        Ok(Self { connection, path, log: LogReader::open(folder)?, shared })
+    }
+
+    /// The entry that used `payer`'s order id: a payment, a void or a refusal. Looks only at the
+    /// entries in the file, which are at least those below [`super::Index::through`].
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`] if the index names another entry than the log.
+    pub fn find(&self, payer: &PublicKey, id: OrderId) -> Result<Option<u64>, IndexError> {
+        let find = || -> rusqlite::Result<Option<i64>> {
+            let view = self.connection.unchecked_transaction()?;
+            let Some(account) = account(&view, payer)? else { return Ok(None) };
+            let mut find = view.prepare_cached(FIND)?;
+            find.query_row(params![id.as_bytes(), account], |row| row.get(0)).optional()
+        };
+        let Some(entry) = find().map_err(sql("read", &self.path))? else { return Ok(None) };
+        let entry = entry.cast_unsigned();
+        self.verify(entry, |posting| posting.id() == Some((*payer, id)))?;
+        Ok(Some(entry))
+    }
+
+    /// The numbers of `account`'s entries among the first `end`, newest first: those below
+    /// `before` and above `after`, at most `limit`. `end` is the acknowledged length of the log.
+    ///
+    /// # Errors
+    /// - [`IndexError::Behind`] while the index is being made: later it can tell.
+    /// - [`IndexError::Damaged`] if the index names another entry than the log.
+    pub fn history(
+        &self,
+        account: &PublicKey,
+        before: Option<u64>,
+        after: Option<u64>,
+        limit: usize,
+        end: u64,
+    ) -> Result<Vec<u64>, IndexError> {
+        let to = before.map_or(end, |before| before.min(end));
+        let from = after.map_or(0, |after| after.saturating_add(1));
+        self.entries(account, Range { from, to, limit, newest_first: true })
+    }
+
+    /// The numbers of `account`'s entries among the first `end` and above `after`, oldest first,
+    /// at most `limit`.
+    ///
+    /// # Errors
+    /// As for [`IndexReader::history`].
+    pub fn history_ascending(
+        &self,
+        account: &PublicKey,
+        after: u64,
+        limit: usize,
+        end: u64,
+    ) -> Result<Vec<u64>, IndexError> {
+        let from = after.saturating_add(1);
+        self.entries(account, Range { from, to: end, limit, newest_first: false })
+    }
+
+    fn entries(&self, account: &PublicKey, range: Range) -> Result<Vec<u64>, IndexError> {
+        if range.from >= range.to || range.limit == 0 {
+            return Ok(Vec::new());
+        }
+        // The tail first: what leaves it meanwhile is in the file by then.
+        let tail = self.tail(account, range);
+        let mut found = Vec::new();
+        let filed = |found: &mut Vec<u64>, below: Option<u64>| {
+            self.filed(account, range, below, found).map_err(sql("read", &self.path))
+        };
+        if range.newest_first && let Some(tail) = &tail {
+            found.extend(self.logged(account, range, tail.end)?.into_iter().rev());
+            found.extend(tail.entries.iter().rev());
+            if found.len() < range.limit {
+                filed(&mut found, Some(tail.start))?;
+            }
+        } else if range.newest_first {
+            let position = filed(&mut found, None)?;
+            found.splice(0..0, self.logged(account, range, position)?.into_iter().rev());
+        } else {
+            let position = filed(&mut found, tail.as_ref().map(|tail| tail.start))?;
+            if found.len() < range.limit {
+                let tail_end = tail.as_ref().map_or(position, |tail| tail.end);
+                found.extend(tail.iter().flat_map(|tail| &tail.entries));
+                found.extend(self.logged(account, range, tail_end)?);
+            }
+        }
+        found.truncate(range.limit);
+        for entry in &found {
+            self.verify(*entry, |posting| posting.moved(account))?;
+        }
+        Ok(found)
+    }
+
+    /// The part of the answer in the tail.
+    fn tail(&self, account: &PublicKey, range: Range) -> Option<Part> {
+        let tail = self.shared.as_ref()?.tail();
+        let numbered = (tail.start..).zip(&tail.postings);
+        let entries = numbered
+            .filter(|(entry, posting)| range.contains(*entry) && posting.moved(account))
+            .map(|(entry, _)| entry)
+            .collect();
+        let end = tail.start + tail.postings.len() as u64;
+        Some(Part { start: tail.start, end, entries })
+    }
+
+    /// Adds the part of the answer in the file, as far as it is below entry `below`; tells how many
+    /// entries are in the file.
+    fn filed(
+        &self,
+        key: &PublicKey,
+        range: Range,
+        below: Option<u64>,
+        found: &mut Vec<u64>,
+    ) -> rusqlite::Result<u64> {
+        // One view of the file for its position and its rows.
+        let view = self.connection.unchecked_transaction()?;
+        let position: i64 = view.query_row(GET_META, [ENTRIES], |row| row.get(0))?;
+        let position = position.cast_unsigned();
+        let Some(account) = account(&view, key)? else { return Ok(position) };
+        let to = range.to.min(below.unwrap_or(position));
+        if range.from >= to {
+            return Ok(position);
+        }
+        let (first, last) = (range.from / SPAN_LEN, (to - 1) / SPAN_LEN);
+        let mut select =
+            view.prepare_cached(if range.newest_first { NEWEST } else { OLDEST })?;
+        for step in 0..=last - first {
+            let span = if range.newest_first { last - step } else { first + step };
+            let room = range.limit - found.len();
+            let row = params![number(span), account, number(range.from), number(to), number(room as u64)];
+            let entries = select.query_map(row, |row| row.get::<_, i64>(0))?;
+            for entry in entries {
+                found.push(entry?.cast_unsigned());
+            }
+            if found.len() >= range.limit {
+                break;
+            }
+        }
+        Ok(position)
+    }
+
+    /// The part of the answer in the log from entry `start` on, oldest first.
+    fn logged(
+        &self,
+        account: &PublicKey,
+        range: Range,
+        start: u64,
+    ) -> Result<Vec<u64>, IndexError> {
+        let from = range.from.max(start);
+        let entries = range.to.saturating_sub(from);
+        if entries > BEHIND_MAX {
+            return Err(IndexError::Behind { entries });
+        }
+        let mut found = Vec::new();
+        self.log.scan(from, range.to, |entry, bytes| {
+            if posting(&bytes.bytes).moved(account) {
+                found.push(entry);
+            }
+            Ok::<_, StoreError>(())
+        })?;
+        Ok(found)
+    }
+
+    /// That the log says of `entry` what the index says.
+    fn verify(&self, entry: u64, agrees: impl Fn(&Posting) -> bool) -> Result<(), IndexError> {
+        match self.log.entry(entry) {
+            Ok(logged) if agrees(&posting(&logged.bytes)) => Ok(()),
+            Ok(_) => Err(condemn(&self.path)),
+            // The log has fewer entries than the index says: then the index is wrong.
+            Err(StoreError::Entry { .. }) if self.log.len()? <= entry => Err(condemn(&self.path)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Range {
+    const fn contains(&self, entry: u64) -> bool {
+        self.from <= entry && entry < self.to
+    }
+}
+
+/// What the tail holds of an answer.
+struct Part {
+    /// The tail's first entry.
+    start: u64,
+    /// The first entry after the tail.
+    end: u64,
+    entries: Vec<u64>,
+}
+
+fn account(view: &Connection, key: &PublicKey) -> rusqlite::Result<Option<i64>> {
+    view.prepare_cached(ACCOUNT)?.query_row([key.as_bytes()], |row| row.get(0)).optional()
+}
+
+fn posting(bytes: &[u8]) -> Posting {
+    Entry::decode(bytes).map_or(Posting::Nothing, |entry| Posting::of(&entry))
+}
+
+/// How long a reader waits while the file is being opened by others.
+const BUSY_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+
+const FIND: &str = "SELECT entry FROM ids WHERE id = ?1 AND account = ?2";
+const NEWEST: &str = "SELECT entry FROM history
+    WHERE span = ?1 AND account = ?2 AND entry >= ?3 AND entry < ?4 ORDER BY entry DESC LIMIT ?5";
+const OLDEST: &str = "SELECT entry FROM history
+    WHERE span = ?1 AND account = ?2 AND entry >= ?3 AND entry < ?4 ORDER BY entry LIMIT ?5";

@@ -1,0 +1,424 @@
+//! The fold: one entry into the books, whole or not at all.
+//!
+//! Each fact has one function that checks everything first and changes the books last, so that a
+//! fault leaves them as they were. Nothing is taken over from the decision that made an entry.
+
+use quid_common::checkpoint::SIZE_MAX;
+use quid_common::entry::{Entry, Fact, Freeze, Genesis, Issue, Refusal, Registration};
+use quid_common::id::{LedgerId, OperationId, OrderId};
+use quid_common::key::PublicKey;
+use quid_common::name::Name;
+use quid_common::order::{LIFE_MAX, STATEMENT_VERSION, SignedOrder, SignedVoid};
+use quid_common::refusal::Reason;
+use quid_common::time::LedgerTime;
+use thiserror::Error;
+
+use super::ids::{self, Used};
+use super::{Account, Amount, Effect, Ledger, Operation, Origin, TREASURY, TREASURY_AT};
+
+/// An entry that breaks a rule. The books did not take it.
+///
+/// Met on a new entry, the decision and the fold disagree: a bug that could cost money. Met on
+/// replay or audit, the log is damaged or forged from this entry on.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("entry {index} breaks the books: {rule}")]
+pub struct Fault {
+    /// The entry.
+    pub index: u64,
+    /// What is wrong with it.
+    pub rule: Rule,
+}
+
+/// A rule of the log.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Rule {
+    /// Entry 0 is a genesis.
+    #[error("the ledger does not begin with a genesis")]
+    GenesisMissing,
+    /// No other entry is a genesis.
+    #[error("the ledger begins a second time")]
+    GenesisAgain,
+    /// A log has at most [`SIZE_MAX`] entries.
+    #[error("the log is full")]
+    Full,
+    /// An entry's time is not below that of the entry before.
+    #[error("its time is before that of the entry before")]
+    TimeBackward,
+    /// An entry's time is at most [`LedgerTime::MAX`].
+    #[error("its time is past all that an order id can carry")]
+    TimeRange,
+    /// A statement has the version that this program knows.
+    #[error("its statement is of an unknown version")]
+    Version,
+    /// A statement names this ledger.
+    #[error("it was signed for another ledger")]
+    Ledger,
+    /// The operator's statements and registrations name this ledger's directory.
+    #[error("it was signed for, or by, another directory")]
+    Directory,
+    /// The directory's key, an account's and its recovery key each have exactly one secret.
+    #[error("more than one secret could sign for its key")]
+    UnsoundKey,
+    /// A recovery key is another than the account's own.
+    #[error("its recovery key is the account's own")]
+    RecoveryKey,
+    /// A key has one account.
+    #[error("its key has an account already")]
+    KeyUsed,
+    /// A name has one account.
+    #[error("its name is taken")]
+    NameTaken,
+    /// Names that look alike have one account.
+    #[error("its name looks like one that is taken")]
+    NameLooksTaken,
+    /// Nobody has a name that speaks for the directory.
+    #[error("its name is reserved")]
+    NameReserved,
+    /// Whom an entry concerns has an account; the treasury is none where somebody has to own it.
+    #[error("it concerns an account that does not exist")]
+    UnknownAccount,
+    /// An amount is not zero.
+    #[error("its amount is zero")]
+    ZeroAmount,
+    /// Payer and payee differ.
+    #[error("its payer and payee are the same account")]
+    SelfPayment,
+    /// An order, void or refusal is logged before the order's expiry.
+    #[error("its order had expired")]
+    Expired,
+    /// An order, void or refusal is logged at most [`LIFE_MAX`] before the order's expiry.
+    #[error("its order's expiry was too far ahead")]
+    ExpiryTooFar,
+    /// One (payer, order id) has at most one effect.
+    #[error("its order id was used by entry {entry}")]
+    IdUsed {
+        /// The first effect.
+        entry: u64,
+    },
+    /// One operation id has at most one effect.
+    #[error("its operation id was used by entry {entry}")]
+    OperationUsed {
+        /// The first effect.
+        entry: u64,
+    },
+    /// A frozen account pays nothing.
+    #[error("its payer's account was frozen")]
+    Frozen,
+    /// A payer owns what it pays.
+    #[error("its payer had not that much")]
+    Funds,
+    /// No account holds more than amounts can count.
+    #[error("its payee would own more than amounts can count")]
+    Overflow,
+    /// What is issued and not burnt is at most [`Amount::MAX`], and counters do not wrap.
+    #[error("more would be in circulation than amounts can count")]
+    Supply,
+    /// A refusal is logged only for a reason that burns the id and fits the payer's state.
+    #[error("a refusal for the reason {0:?} cannot stand there")]
+    Refusal(Reason),
+    /// What all accounts own is what was issued and not burnt.
+    #[error("the accounts do not hold what was issued and not burnt")]
+    Conservation,
+}
+
+impl Ledger {
+    /// Takes `entry` into the books and returns its index.
+    ///
+    /// Everything but signatures is checked: an auditor verifies those beside it
+    /// ([`Fact::signature`]). The caps are not rules of the log and are not looked at.
+    ///
+    /// # Errors
+    /// [`Fault`]: the entry cannot stand here, and the books are as they were.
+    pub fn apply(&mut self, entry: &Entry) -> Result<u64, Fault> {
+        let index = self.entries;
+        self.fold(index, entry)
+            .map_err(|rule| Fault { index, rule })?;
+        Ok(index)
+    }
+
+    fn fold(&mut self, index: u64, entry: &Entry) -> Result<(), Rule> {
+        let next = index
+            .checked_add(1)
+            .filter(|&next| next <= SIZE_MAX)
+            .ok_or(Rule::Full)?;
+        let time = entry.time;
+        if time < self.time {
+            return Err(Rule::TimeBackward);
+        }
+        if time > LedgerTime::MAX {
+            return Err(Rule::TimeRange);
+        }
+        match &entry.fact {
+            Fact::Genesis(_) if index > 0 => return Err(Rule::GenesisAgain),
+            Fact::Genesis(fact) => self.begin(entry, fact.statement())?,
+            _ if index == 0 => return Err(Rule::GenesisMissing),
+            Fact::Register(fact) => self.register(index, fact.statement())?,
+            Fact::Issue(fact) => self.issue(index, fact.statement())?,
+            Fact::Payment(order) => self.settle(index, time, order)?,
+            Fact::Void(void) => self.void(index, time, void)?,
+            Fact::Freeze(fact) => self.freeze(index, fact.statement())?,
+            Fact::Refusal(refusal) => self.burn_id(index, time, refusal)?,
+        }
+        self.entries = next;
+        self.time = time;
+        Ok(())
+    }
+
+    fn begin(&mut self, entry: &Entry, genesis: &Genesis) -> Result<(), Rule> {
+        if !genesis.directory.is_sound() {
+            return Err(Rule::UnsoundKey);
+        }
+        self.origin = Origin {
+            ledger: LedgerId(tlog_tiles::record_hash(&entry.encode()).0),
+            directory: genesis.directory,
+            currency: genesis.currency.clone(),
+        };
+        self.open_account(0, Name::treasury(), genesis.directory, None)
+    }
+
+    fn register(&mut self, index: u64, wish: &Registration) -> Result<(), Rule> {
+        if wish.directory != self.origin.directory {
+            return Err(Rule::Directory);
+        }
+        if self.by_key.contains_key(&wish.key) {
+            return Err(Rule::KeyUsed);
+        }
+        if wish.name.is_reserved() {
+            return Err(Rule::NameReserved);
+        }
+        if let Some(other) = self.look_alike(&wish.name) {
+            let same = other.name == wish.name;
+            return Err(if same {
+                Rule::NameTaken
+            } else {
+                Rule::NameLooksTaken
+            });
+        }
+        if wish.recovery == Some(wish.key) {
+            return Err(Rule::RecoveryKey);
+        }
+        if !wish.key.is_sound() || wish.recovery.is_some_and(|key| !key.is_sound()) {
+            return Err(Rule::UnsoundKey);
+        }
+        self.open_account(index, wish.name.clone(), wish.key, wish.recovery)
+    }
+
+    fn issue(&mut self, index: u64, issue: &Issue) -> Result<(), Rule> {
+        self.check_operator(&issue.directory, issue.ledger, issue.operation)?;
+        let at = self.holder_at(&issue.account).ok_or(Rule::UnknownAccount)?;
+        if issue.amount.is_zero() {
+            return Err(Rule::ZeroAmount);
+        }
+        let issued = self
+            .issued
+            .checked_add(issue.amount.units())
+            .ok_or(Rule::Supply)?;
+        let outside = issued.checked_sub(self.burnt).ok_or(Rule::Conservation)?;
+        if Amount::new(outside).is_none() {
+            return Err(Rule::Supply);
+        }
+        let account = self.accounts.get_mut(at).ok_or(Rule::UnknownAccount)?;
+        let available = credit(account, issue.amount)?;
+
+        account.available = available;
+        self.issued = issued;
+        let effect = Effect::Issued(issue.amount);
+        let operation = Operation {
+            entry: index,
+            account: account.number,
+            effect,
+        };
+        self.operations.insert(issue.operation, operation);
+        Ok(())
+    }
+
+    fn freeze(&mut self, index: u64, freeze: &Freeze) -> Result<(), Rule> {
+        self.check_operator(&freeze.directory, freeze.ledger, freeze.operation)?;
+        let at = self
+            .holder_at(&freeze.account)
+            .ok_or(Rule::UnknownAccount)?;
+        let account = self.accounts.get_mut(at).ok_or(Rule::UnknownAccount)?;
+
+        account.frozen = freeze.frozen;
+        let effect = Effect::Froze(freeze.frozen);
+        let operation = Operation {
+            entry: index,
+            account: account.number,
+            effect,
+        };
+        self.operations.insert(freeze.operation, operation);
+        Ok(())
+    }
+
+    fn settle(&mut self, index: u64, time: LedgerTime, signed: &SignedOrder) -> Result<(), Rule> {
+        let order = signed.statement();
+        self.check_statement(order.version, order.ledger)?;
+        let payer_at = self.check_id(&order.payer, order.id, time)?;
+        let payee_at = self
+            .by_key
+            .get(&order.payee)
+            .copied()
+            .ok_or(Rule::UnknownAccount)?;
+        if order.amount.is_zero() {
+            return Err(Rule::ZeroAmount);
+        }
+        let Ok([payer, payee]) = self.accounts.get_disjoint_mut([payer_at, payee_at]) else {
+            return Err(Rule::SelfPayment);
+        };
+        if payer.frozen {
+            return Err(Rule::Frozen);
+        }
+        let debited = payer
+            .available
+            .checked_sub(order.amount)
+            .ok_or(Rule::Funds)?;
+        let (credited, burnt) = if payee_at == TREASURY_AT {
+            let burnt = self
+                .burnt
+                .checked_add(order.amount.units())
+                .ok_or(Rule::Supply)?;
+            (payee.available, burnt)
+        } else {
+            (credit(payee, order.amount)?, self.burnt)
+        };
+
+        payer.available = debited;
+        payee.available = credited;
+        self.burnt = burnt;
+        let long = ids::is_long(order.id.expiry(), time);
+        let used = Used {
+            entry: index,
+            order: Some(signed.digest()),
+            long,
+        };
+        self.ids.insert(order.id, payer.number, used);
+        Ok(())
+    }
+
+    fn void(&mut self, index: u64, time: LedgerTime, signed: &SignedVoid) -> Result<(), Rule> {
+        let void = signed.statement();
+        self.check_statement(void.version, void.ledger)?;
+        let at = self.check_id(&void.payer, void.id, time)?;
+        let payer = self.accounts.get(at).ok_or(Rule::UnknownAccount)?;
+
+        let long = ids::is_long(void.id.expiry(), time);
+        self.ids.insert(
+            void.id,
+            payer.number,
+            Used {
+                entry: index,
+                order: None,
+                long,
+            },
+        );
+        Ok(())
+    }
+
+    fn burn_id(&mut self, index: u64, time: LedgerTime, refusal: &Refusal) -> Result<(), Rule> {
+        let at = self.check_id(&refusal.payer, refusal.id, time)?;
+        let payer = self.accounts.get(at).ok_or(Rule::UnknownAccount)?;
+        let fits = match refusal.reason {
+            Reason::FROZEN => payer.frozen,
+            // A frozen payer is told so before anything else that burns an id.
+            Reason::PAYEE_DECLINED | Reason::INSUFFICIENT_FUNDS => !payer.frozen,
+            _ => false,
+        };
+        if !fits {
+            return Err(Rule::Refusal(refusal.reason));
+        }
+
+        let long = ids::is_long(refusal.id.expiry(), time);
+        let used = Used {
+            entry: index,
+            order: Some(refusal.order),
+            long,
+        };
+        self.ids.insert(refusal.id, payer.number, used);
+        Ok(())
+    }
+
+    /// The last step of a registration: the caller has checked key and name.
+    fn open_account(
+        &mut self,
+        index: u64,
+        name: Name,
+        key: PublicKey,
+        recovery: Option<PublicKey>,
+    ) -> Result<(), Rule> {
+        let at = self.accounts.len();
+        let number = u64::try_from(at).map_err(|_| Rule::Full)?;
+
+        self.by_key.insert(key, at);
+        self.by_skeleton.insert(name.skeleton(), at);
+        self.accounts.push(Account {
+            number,
+            name,
+            key,
+            recovery,
+            available: Amount::ZERO,
+            held: Amount::ZERO,
+            frozen: false,
+            registered: index,
+        });
+        Ok(())
+    }
+
+    fn check_statement(&self, version: u8, ledger: LedgerId) -> Result<(), Rule> {
+        if version != STATEMENT_VERSION {
+            return Err(Rule::Version);
+        }
+        if ledger != self.origin.ledger {
+            return Err(Rule::Ledger);
+        }
+        Ok(())
+    }
+
+    fn check_operator(
+        &self,
+        directory: &PublicKey,
+        ledger: LedgerId,
+        operation: OperationId,
+    ) -> Result<(), Rule> {
+        if *directory != self.origin.directory {
+            return Err(Rule::Directory);
+        }
+        if ledger != self.origin.ledger {
+            return Err(Rule::Ledger);
+        }
+        match self.operations.get(&operation) {
+            Some(first) => Err(Rule::OperationUsed { entry: first.entry }),
+            None => Ok(()),
+        }
+    }
+
+    /// The place of the payer, if its order `id` can have its one effect at `time`.
+    ///
+    /// Exact whatever memory has let go of: an id leaves memory only after its expiry, and from
+    /// then on no entry may use it.
+    fn check_id(&self, payer: &PublicKey, id: OrderId, time: LedgerTime) -> Result<usize, Rule> {
+        let at = self.holder_at(payer).ok_or(Rule::UnknownAccount)?;
+        let account = self.accounts.get(at).ok_or(Rule::UnknownAccount)?;
+        debug_assert_ne!(account.number, TREASURY, "nobody orders from the treasury");
+        if let Some(used) = self.ids.get(id, account.number) {
+            return Err(Rule::IdUsed { entry: used.entry });
+        }
+        if time >= id.expiry() {
+            return Err(Rule::Expired);
+        }
+        if id.expiry().since(time) > LIFE_MAX {
+            return Err(Rule::ExpiryTooFar);
+        }
+        Ok(at)
+    }
+}
+
+/// What `account` can spend after `amount` came in.
+fn credit(account: &Account, amount: Amount) -> Result<Amount, Rule> {
+    let available = account
+        .available
+        .checked_add(amount)
+        .ok_or(Rule::Overflow)?;
+    // Held and available money together stay countable, so that a release always finds room.
+    available.checked_add(account.held).ok_or(Rule::Overflow)?;
+    Ok(available)
+}

@@ -1,0 +1,412 @@
+//! The whole fold as bytes, so that a start replays only the log's tail.
+//!
+//! One state has one snapshot. Layout, integers big-endian and of fixed width:
+//!
+//! ```text
+//! version u8 = 1
+//! entries u64                                     nothing follows if 0
+//! time u64, issued u64, burnt u64, forgotten_through u64
+//! ledger [32], directory [32], code (u8 length, text), decimals u8
+//! count u64, accounts from number 1 on:
+//!     key [32], name (u8 length, text), recovery (u8 = 0, or u8 = 1 and [32]),
+//!     available u64, held u64, frozen u8, registered u64
+//! count u64, ids ascending by id and account:
+//!     id [16], account u64, entry u64, flags u8 (1 long-lived, 2 an order), order [32] if flag 2
+//! count u64, operations ascending by id:
+//!     id [16], account u64, entry u64, kind u8 (1 issue, 2 freeze, 3 thaw), amount u64 if issue
+//! ```
+
+use quid_common::amount::{Amount, Currency};
+use quid_common::id::{Digest, LedgerId, OperationId, OrderId};
+use quid_common::key::PublicKey;
+use quid_common::name::Name;
+use quid_common::time::LedgerTime;
+use thiserror::Error;
+
+use super::ids::Used;
+use super::{Account, Effect, Fault, Ledger, Operation, Origin, TREASURY};
+
+/// Why bytes are no snapshot. Throw it away and fold the log instead.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum SnapshotError {
+    /// Written by another version of the program.
+    #[error("the snapshot's version {0} is not known")]
+    Version(u8),
+    /// The bytes end before the snapshot does.
+    #[error("the snapshot ends before its content does")]
+    Truncated,
+    /// Bytes follow the snapshot.
+    #[error("bytes follow the snapshot")]
+    Trailing,
+    /// A field holds what no fold of a log holds.
+    #[error("the snapshot holds what no ledger holds")]
+    Field,
+    /// Ids, operations or registrations are not in order, or one stands twice.
+    #[error("the snapshot is not in order")]
+    Order,
+    /// The books in it do not balance.
+    #[error("the snapshot's books do not balance: {0}")]
+    Books(#[source] Fault),
+}
+
+impl Ledger {
+    /// The whole fold as bytes: the same for the same state.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.snapshot_len());
+        out.push(VERSION);
+        put(&mut out, self.entries);
+        if self.entries == 0 {
+            return out;
+        }
+        put(&mut out, self.time.as_millis());
+        put(&mut out, self.issued);
+        put(&mut out, self.burnt);
+        put(&mut out, self.ids.forgotten_through());
+        out.extend_from_slice(&self.origin.ledger.0);
+        out.extend_from_slice(self.origin.directory.as_bytes());
+        put_text(&mut out, self.origin.currency.code());
+        out.push(self.origin.currency.decimals());
+
+        let accounts = self.accounts.get(1..).unwrap_or_default();
+        put_count(&mut out, accounts.len());
+        for account in accounts {
+            put_account(&mut out, account);
+        }
+        put_count(&mut out, self.ids.len());
+        for (id, account, used) in self.ids.iter() {
+            put_id(&mut out, id, account, used);
+        }
+        put_count(&mut out, self.operations.len());
+        for (id, operation) in &self.operations {
+            put_operation(&mut out, *id, operation);
+        }
+        out
+    }
+
+    /// The books that [`Ledger::snapshot`] wrote.
+    ///
+    /// What comes back is in itself a possible state: canonical, and its books balance. Whether it
+    /// is the fold of *this* log, only a checksum and the log's root kept beside the bytes can
+    /// tell; without both, do not trust it. Keys were vetted when they were registered and are
+    /// not again.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] for anything else. No bytes panic, and nothing is allocated on a count's
+    /// word alone.
+    pub fn restore(bytes: &[u8]) -> Result<Self, SnapshotError> {
+        let mut input = Reader { rest: bytes };
+        let version = input.byte()?;
+        if version != VERSION {
+            return Err(SnapshotError::Version(version));
+        }
+        let mut ledger = Self::new();
+        ledger.entries = input.number()?;
+        if ledger.entries > 0 {
+            ledger.restore_state(&mut input)?;
+        }
+        if !input.rest.is_empty() {
+            return Err(SnapshotError::Trailing);
+        }
+        ledger.check().map_err(SnapshotError::Books)?;
+        Ok(ledger)
+    }
+
+    fn restore_state(&mut self, input: &mut Reader<'_>) -> Result<(), SnapshotError> {
+        let time = input.number()?;
+        self.time = LedgerTime::from_millis(time);
+        self.issued = input.number()?;
+        self.burnt = input.number()?;
+        let forgotten_through = input.number()?;
+        if self.time.as_millis() != time || forgotten_through > self.entries {
+            return Err(SnapshotError::Field);
+        }
+        self.ids.set_forgotten_through(forgotten_through);
+        self.origin = Origin {
+            ledger: LedgerId(input.array()?),
+            directory: PublicKey::from_bytes(input.array()?),
+            currency: Currency::new(input.text()?, input.byte()?)
+                .map_err(|_| SnapshotError::Field)?,
+        };
+        self.restore_account(Account {
+            number: TREASURY,
+            name: Name::treasury(),
+            key: self.origin.directory,
+            recovery: None,
+            available: Amount::ZERO,
+            held: Amount::ZERO,
+            frozen: false,
+            registered: 0,
+        })?;
+        for number in 1..=input.number()? {
+            let account = input.account(number)?;
+            self.check_entry(account.registered)?;
+            if self
+                .accounts
+                .last()
+                .is_some_and(|last| last.registered >= account.registered)
+            {
+                return Err(SnapshotError::Order);
+            }
+            self.restore_account(account)?;
+        }
+        let mut last = None;
+        for _ in 0..input.number()? {
+            let (id, account, used) = input.id()?;
+            self.check_entry(used.entry)?;
+            self.check_account(account)?;
+            if last
+                .replace((id, account))
+                .is_some_and(|last| last >= (id, account))
+            {
+                return Err(SnapshotError::Order);
+            }
+            self.ids.insert(id, account, used);
+        }
+        let mut last = None;
+        for _ in 0..input.number()? {
+            let (id, operation) = input.operation()?;
+            self.check_entry(operation.entry)?;
+            self.check_account(operation.account)?;
+            if last.replace(id).is_some_and(|last| last >= id) {
+                return Err(SnapshotError::Order);
+            }
+            self.operations.insert(id, operation);
+        }
+        Ok(())
+    }
+
+    fn restore_account(&mut self, account: Account) -> Result<(), SnapshotError> {
+        let at = self.accounts.len();
+        let twice = self.by_key.insert(account.key, at).is_some()
+            || self
+                .by_skeleton
+                .insert(account.name.skeleton(), at)
+                .is_some();
+        if twice {
+            return Err(SnapshotError::Field);
+        }
+        self.accounts.push(account);
+        Ok(())
+    }
+
+    const fn check_entry(&self, entry: u64) -> Result<(), SnapshotError> {
+        if entry > 0 && entry < self.entries {
+            Ok(())
+        } else {
+            Err(SnapshotError::Field)
+        }
+    }
+
+    fn check_account(&self, number: u64) -> Result<(), SnapshotError> {
+        let known = usize::try_from(number).is_ok_and(|at| at < self.accounts.len());
+        if known && number != TREASURY {
+            Ok(())
+        } else {
+            Err(SnapshotError::Field)
+        }
+    }
+
+    /// A guess that saves the buffer from growing by copies.
+    fn snapshot_len(&self) -> usize {
+        [
+            self.accounts.len().saturating_mul(ACCOUNT_LEN),
+            self.ids.len().saturating_mul(ID_LEN),
+            self.operations.len().saturating_mul(OPERATION_LEN),
+        ]
+        .into_iter()
+        .fold(256, usize::saturating_add)
+    }
+}
+
+fn put(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(&number.to_be_bytes());
+}
+
+fn put_count(out: &mut Vec<u8>, count: usize) {
+    put(
+        out,
+        u64::try_from(count).expect("nothing in memory has more than 2^64 parts"),
+    );
+}
+
+/// Of at most 255 bytes: names and currency codes are far shorter.
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.push(u8::try_from(text.len()).expect("names and currency codes are short"));
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn put_account(out: &mut Vec<u8>, account: &Account) {
+    out.extend_from_slice(account.key.as_bytes());
+    put_text(out, account.name.as_str());
+    match account.recovery {
+        Some(key) => {
+            out.push(1);
+            out.extend_from_slice(key.as_bytes());
+        }
+        None => out.push(0),
+    }
+    put(out, account.available.units());
+    put(out, account.held.units());
+    out.push(u8::from(account.frozen));
+    put(out, account.registered);
+}
+
+fn put_id(out: &mut Vec<u8>, id: OrderId, account: u64, used: &Used) {
+    out.extend_from_slice(id.as_bytes());
+    put(out, account);
+    put(out, used.entry);
+    let long = if used.long { FLAG_LONG } else { 0 };
+    match used.order {
+        Some(order) => {
+            out.push(long | FLAG_ORDER);
+            out.extend_from_slice(&order.0);
+        }
+        None => out.push(long),
+    }
+}
+
+fn put_operation(out: &mut Vec<u8>, id: OperationId, operation: &Operation) {
+    out.extend_from_slice(&id.0);
+    put(out, operation.account);
+    put(out, operation.entry);
+    match operation.effect {
+        Effect::Issued(amount) => {
+            out.push(KIND_ISSUE);
+            put(out, amount.units());
+        }
+        Effect::Froze(true) => out.push(KIND_FREEZE),
+        Effect::Froze(false) => out.push(KIND_THAW),
+    }
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn array<const LEN: usize>(&mut self) -> Result<[u8; LEN], SnapshotError> {
+        let (array, rest) = self
+            .rest
+            .split_first_chunk()
+            .ok_or(SnapshotError::Truncated)?;
+        self.rest = rest;
+        Ok(*array)
+    }
+
+    fn byte(&mut self) -> Result<u8, SnapshotError> {
+        Ok(u8::from_be_bytes(self.array()?))
+    }
+
+    fn number(&mut self) -> Result<u64, SnapshotError> {
+        Ok(u64::from_be_bytes(self.array()?))
+    }
+
+    fn amount(&mut self) -> Result<Amount, SnapshotError> {
+        Amount::new(self.number()?).ok_or(SnapshotError::Field)
+    }
+
+    fn flag(&mut self) -> Result<bool, SnapshotError> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(SnapshotError::Field),
+        }
+    }
+
+    fn text(&mut self) -> Result<&'a str, SnapshotError> {
+        let len = usize::from(self.byte()?);
+        let (text, rest) = self
+            .rest
+            .split_at_checked(len)
+            .ok_or(SnapshotError::Truncated)?;
+        self.rest = rest;
+        std::str::from_utf8(text).map_err(|_| SnapshotError::Field)
+    }
+
+    fn account(&mut self, number: u64) -> Result<Account, SnapshotError> {
+        let key = PublicKey::from_bytes(self.array()?);
+        let name: Name = self.text()?.parse().map_err(|_| SnapshotError::Field)?;
+        if name.is_reserved() {
+            return Err(SnapshotError::Field);
+        }
+        let recovery = if self.flag()? {
+            Some(PublicKey::from_bytes(self.array()?))
+        } else {
+            None
+        };
+        let (available, held) = (self.amount()?, self.amount()?);
+        let frozen = self.flag()?;
+        let registered = self.number()?;
+        Ok(Account {
+            number,
+            name,
+            key,
+            recovery,
+            available,
+            held,
+            frozen,
+            registered,
+        })
+    }
+
+    fn id(&mut self) -> Result<(OrderId, u64, Used), SnapshotError> {
+        let id = OrderId::from_bytes(self.array()?).ok_or(SnapshotError::Field)?;
+        let (account, entry) = (self.number()?, self.number()?);
+        let flags = self.byte()?;
+        if flags & !(FLAG_LONG | FLAG_ORDER) != 0 {
+            return Err(SnapshotError::Field);
+        }
+        let order = if flags & FLAG_ORDER != 0 {
+            Some(Digest(self.array()?))
+        } else {
+            None
+        };
+        Ok((
+            id,
+            account,
+            Used {
+                entry,
+                order,
+                long: flags & FLAG_LONG != 0,
+            },
+        ))
+    }
+
+    fn operation(&mut self) -> Result<(OperationId, Operation), SnapshotError> {
+        let id = OperationId(self.array()?);
+        let (account, entry) = (self.number()?, self.number()?);
+        let effect = match self.byte()? {
+            KIND_ISSUE => Effect::Issued(self.amount()?),
+            KIND_FREEZE => Effect::Froze(true),
+            KIND_THAW => Effect::Froze(false),
+            _ => return Err(SnapshotError::Field),
+        };
+        Ok((
+            id,
+            Operation {
+                entry,
+                account,
+                effect,
+            },
+        ))
+    }
+}
+
+/// Any change of the layout changes this; a snapshot of another version is thrown away.
+const VERSION: u8 = 1;
+
+const FLAG_LONG: u8 = 1;
+const FLAG_ORDER: u8 = 2;
+
+const KIND_ISSUE: u8 = 1;
+const KIND_FREEZE: u8 = 2;
+const KIND_THAW: u8 = 3;
+
+/// The longest forms but for names, which are taken to have 16 characters.
+const ACCOUNT_LEN: usize = 32 + 1 + 16 + 1 + 32 + 8 + 8 + 1 + 8;
+const ID_LEN: usize = 16 + 8 + 8 + 1 + 32;
+const OPERATION_LEN: usize = 16 + 8 + 8 + 1 + 8;
+
+#[cfg(test)]
+mod tests;

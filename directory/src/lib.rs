@@ -1,0 +1,35 @@
+//! The Quid directory: registration, login, presence and the authoritative ledger.
+//!
+//! Goals: settle signed orders durably and in order, prove every settlement, lose nothing to a
+//! crash, and bound everything that a stranger can make it hold.
+//!
+//! Not here: what nodes do among themselves, and anybody's secret key but the directory's own.
+//! ARCHITECTURE.md tells a payment's way through these files.
+#![forbid(unsafe_code)]
+
+pub mod audit;
+pub mod books;
+pub mod cli;
+pub mod clock;
+pub mod command;
+pub mod event_stream;
+pub mod events;
+pub mod folder;
+pub mod history;
+pub mod index;
+pub mod ledger;
+pub mod logging;
+pub mod operator;
+pub mod presence;
+pub mod quota;
+pub mod request;
+pub mod serve;
+pub mod server;
+pub mod session;
+pub mod settle_stream;
+pub mod settlement;
+pub mod snapshot;
+pub mod store;
+pub mod stream;
+pub mod tree;
+pub mod verify;

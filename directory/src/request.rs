@@ -1,0 +1,78 @@
+//! Single requests of a member: one message, one answer, one stream.
+
+use quid_common::refusal::Reason;
+use quid_common::wire::{
+    AskHistory, Balance, CloseCode, Fate, Find, Found, Message, PAGE_LEN_MAX, Proof, Refused, Who,
+    WhoPage,
+};
+
+use crate::session::{Directory, Member, refused};
+use crate::settlement::{Answer, Ask};
+use crate::stream::Writer;
+
+/// Answers `message`; says how to close the connection if the peer does not read.
+pub async fn answer(
+    directory: &Directory,
+    member: &Member,
+    message: Message,
+    writer: Writer,
+) -> Option<CloseCode> {
+    let answer = match message {
+        Message::Who(who) => page_of_who(directory, &who),
+        Message::Find(find) => found(directory, member, find).await,
+        Message::AskBalance(_) => balance(directory, member).await,
+        Message::AskHistory(ask) => history(directory, member, &ask).await,
+        Message::AskFate(ask) => {
+            match directory.settlements.ask(member.key, Ask::Fate(ask.payer, ask.id)).await {
+                Answer::Fate(receipt, time) => Fate { receipt, time }.into(),
+                answer => refused(&answer).into(),
+            }
+        }
+        Message::Prove(prove) => {
+            match directory.settlements.ask(member.key, Ask::Prove(prove.entry)).await {
+                Answer::Done(receipt) => Proof { receipt }.into(),
+                answer => refused(&answer).into(),
+            }
+        }
+        Message::Register(_) | Message::Login(_) => Refused { reason: Reason::OUT_OF_TURN }.into(),
+        _ => Refused { reason: Reason::UNKNOWN_KIND }.into(),
+    };
+    match writer.finish_with(&answer).await {
+        Ok(()) | Err(crate::stream::WriteError::Gone(_)) => None,
+        Err(crate::stream::WriteError::Deadline) => Some(CloseCode::SLOW),
+    }
+}
+
+fn page_of_who(directory: &Directory, who: &Who) -> Message {
+    let limit = usize::from(who.limit.clamp(1, PAGE_LEN_MAX));
+    let (people, more) = directory.presence.page(who.after.as_ref(), limit);
+    WhoPage { people, more }.into()
+}
+
+async fn found(directory: &Directory, member: &Member, find: Find) -> Message {
+    let address = directory.presence.find(&find.name).map(|address| address.to_string());
+    match directory.settlements.ask(member.key, Ask::Find(find.name)).await {
+        Answer::Key(key) => Found { key, address }.into(),
+        answer => refused(&answer).into(),
+    }
+}
+
+async fn balance(directory: &Directory, member: &Member) -> Message {
+    match directory.settlements.ask(member.key, Ask::Balance).await {
+        Answer::Account(standing) => Balance {
+            available: standing.account.available,
+            held: standing.account.held,
+            time: standing.time,
+        }
+        .into(),
+        answer => refused(&answer).into(),
+    }
+}
+
+async fn history(directory: &Directory, member: &Member, ask: &AskHistory) -> Message {
+    let end = directory.settlements.durable();
+    match directory.history.page(&directory.settlements, member.key, ask, end).await {
+        Some(page) => page.into(),
+        None => Refused { reason: Reason::BUSY }.into(),
+    }
+}

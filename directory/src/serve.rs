@@ -1,0 +1,129 @@
+//! `quid-directory serve`: puts the parts together and takes them apart again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use quid_common::address::DirectoryAddress;
+use quid_common::amount::Currency;
+use quid_common::printable::Printable;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::books::{self, Books};
+use crate::cli::{self, Exit, Failure, Serve};
+use crate::command::print_address;
+use crate::events::Hub;
+use crate::folder::Folder;
+use crate::presence::Presence;
+use crate::server;
+use crate::session::Directory;
+use crate::{operator, settlement};
+
+/// Serves the ledger in the folder given until SIGINT or SIGTERM.
+///
+/// # Errors
+/// A [`Failure`] before the first session is accepted, or if a part ends that should not.
+pub fn run(arguments: &Serve) -> Result<(), Failure> {
+    advertised(arguments, 1)?;
+    // Checked before the folder is made, so that a wrong flag leaves nothing behind.
+    let known = books::currency(&arguments.data).map_err(Failure::files)?;
+    let currency = cli::currency(arguments, known.as_ref())?;
+    let opening = match &arguments.opening_balance {
+        Some(text) => Some(currency.parse(text).map_err(Failure::usage)?),
+        None => None,
+    };
+    let folder = Folder::create_or_open(&arguments.data).map_err(Failure::files)?;
+    let lock = folder.lock("serve").map_err(Failure::files)?;
+    let mut books = Books::open(&folder, lock, Some(&currency), arguments.accept_clock)
+        .map_err(Failure::files)?;
+    books.opening_balance = opening;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build()
+        .map_err(|error| Failure::new(Exit::Other, "system", error))?;
+    runtime.block_on(serve(arguments, &folder, books, &currency))
+}
+
+async fn serve(
+    arguments: &Serve,
+    folder: &Folder,
+    books: Books,
+    currency: &Currency,
+) -> Result<(), Failure> {
+    let stop = stop_on_signals()?;
+    let key = books.key.clone();
+    let endpoint = server::bind(arguments.listen, &key).map_err(Failure::usage)?;
+    let bound = endpoint.local_addr().map_err(|error| Failure::new(Exit::Other, "system", error))?;
+    let (host, port) = advertised(arguments, bound.port())?;
+    let address = DirectoryAddress::new(key.public(), &host, port).map_err(Failure::usage)?;
+    folder.write_address(&books.lock, &address.to_string()).map_err(Failure::files)?;
+    let _ = std::fs::remove_file(folder.operator_socket());
+    let listener = UnixListener::bind(folder.operator_socket()).map_err(|error| {
+        let path = folder.operator_socket();
+        Failure::files(format!("cannot make {}: {error}", Printable(&path.to_string_lossy())))
+    })?;
+
+    let hub = Arc::new(Hub::default());
+    let history = books.history().map_err(Failure::files)?;
+    let (entries, ledger) = (books.ledger.entries(), books.ledger.ledger_id());
+    let (settlements, threads) = settlement::start(books, Arc::clone(&hub))
+        .map_err(|error| Failure::new(Exit::Other, "system", error))?;
+    let presence = Arc::new(Presence::default());
+    let directory =
+        Directory { key: key.public(), settlements: settlements.clone(), presence, hub, history };
+    info!(
+        listen = %bound, %ledger, entries, currency = currency.code(),
+        decimals = currency.decimals(), "serving"
+    );
+    let operator =
+        tokio::spawn(operator::serve(listener, key.public(), settlements, stop.clone()));
+    print_address(false, &address.to_string())?;
+
+    server::serve(&endpoint, directory, stop.clone()).await;
+    stop.cancel();
+    operator.await.map_err(|error| Failure::new(Exit::Other, "system", error))?;
+    let _ = std::fs::remove_file(folder.operator_socket());
+    // Everybody who could ask has gone: what is queued is settled, then the threads end.
+    let committer = tokio::task::spawn_blocking(move || threads.join())
+        .await
+        .map_err(|error| Failure::new(Exit::Other, "system", error))?;
+    committer.into_books().close();
+    info!("stopped");
+    Ok(())
+}
+
+/// The host and port that nodes are told.
+fn advertised(arguments: &Serve, port: u16) -> Result<(String, u16), Failure> {
+    match &arguments.advertise {
+        Some(advertise) => Ok((advertise.host().to_owned(), advertise.port().unwrap_or(port))),
+        None if arguments.listen.ip().is_unspecified() => Err(Failure::usage(format!(
+            "{} is every address of this machine; say with --advertise HOST which one nodes shall \
+             use",
+            arguments.listen
+        ))),
+        None => Ok((host_of(arguments.listen), port)),
+    }
+}
+
+fn host_of(address: SocketAddr) -> String {
+    address.ip().to_string()
+}
+
+fn stop_on_signals() -> Result<CancellationToken, Failure> {
+    let stop = CancellationToken::new();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        let mut signal = signal(kind).map_err(|error| Failure::new(Exit::Other, "system", error))?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            signal.recv().await;
+            stop.cancel();
+        });
+    }
+    Ok(stop)
+}
+
+/// Threads that read history; they share the files, so more would wait for each other.
+const BLOCKING_THREADS_MAX: usize = 4;

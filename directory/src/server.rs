@@ -1,0 +1,172 @@
+//! The directory's endpoint: one UDP socket, every QUIC limit set, cheap refusals first.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quid_common::key::SecretKey;
+use quid_common::tls::{self, TlsError, TlsIdentity};
+use quid_common::wire::CloseCode;
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{
+    Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig,
+    VarInt,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use thiserror::Error;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use crate::session::{self, Directory};
+
+/// Connections that may be open at once. Each costs about 40 KiB.
+pub const CONNECTIONS_MAX: usize = 20_000;
+
+/// Above this many handshakes in progress, a client must first prove its address (QUIC Retry).
+pub const HANDSHAKES_BEFORE_RETRY: usize = 256;
+
+/// Handshakes in progress at once; more are refused.
+pub const HANDSHAKES_MAX: usize = 1024;
+
+/// Longest time for a handshake.
+pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(3);
+
+/// A connection that is silent this long is gone, and its presence with it.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How often we make a sound on a quiet connection.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// Bytes that one stream may send before we read them.
+pub const STREAM_WINDOW: u32 = 32 * 1024;
+
+/// Bytes that a stranger may send before we read them.
+pub const RECEIVE_WINDOW_STRANGER: u32 = 4 * 1024;
+
+/// Bytes that we keep for one peer until it acknowledges them.
+pub const SEND_WINDOW: u64 = 256 * 1024;
+
+/// The kernel's buffer for datagrams not read yet; a burst beyond it is lost.
+pub const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+
+/// Binds `listen` and makes an endpoint that proves `key`.
+///
+/// # Errors
+/// [`BindError`]: the address cannot be had.
+pub fn bind(listen: SocketAddr, key: &SecretKey) -> Result<Endpoint, BindError> {
+    let socket = socket(listen).map_err(|source| BindError::Socket { listen, source })?;
+    let runtime = Arc::new(TokioRuntime);
+    Endpoint::new(EndpointConfig::default(), Some(server_config(key)?), socket, runtime)
+        .map_err(|source| BindError::Socket { listen, source })
+}
+
+/// Serves connections until `stop`, then closes them all.
+pub async fn serve(endpoint: &Endpoint, directory: Directory, stop: CancellationToken) {
+    let mut sessions = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            incoming = endpoint.accept() => {
+                let Some(incoming) = incoming else { break };
+                if let Some(incoming) = admit(endpoint, sessions.len(), incoming) {
+                    sessions.spawn(greet(directory.clone(), incoming));
+                }
+            }
+            Some(ended) = sessions.join_next() => {
+                if let Err(error) = ended {
+                    error!(%error, "a session failed");
+                }
+            }
+        }
+    }
+    endpoint.close(VarInt::from_u32(CloseCode::STOPPING.0), b"");
+    // Peers that are gone must not hold us; those that are there answer within a round trip.
+    let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
+    sessions.shutdown().await;
+}
+
+/// Why the endpoint could not be made.
+#[derive(Debug, Error)]
+pub enum BindError {
+    /// The address is in use, or not ours.
+    #[error("cannot listen on {listen}: {source}; choose another address with --listen")]
+    Socket {
+        /// The address wanted.
+        listen: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The key could not be used for TLS.
+    #[error("cannot use the directory's key for TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// The TLS settings lack what QUIC needs.
+    #[error("cannot use the TLS settings for QUIC: {0}")]
+    Quic(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
+}
+
+/// Refuses what there is no room for, in order of cost.
+fn admit(endpoint: &Endpoint, open: usize, incoming: Incoming) -> Option<Incoming> {
+    let handshaking = open.saturating_sub(endpoint.open_connections());
+    if open >= CONNECTIONS_MAX || handshaking >= HANDSHAKES_MAX {
+        warn!(open, "full: refused a connection");
+        incoming.refuse();
+        return None;
+    }
+    if handshaking >= HANDSHAKES_BEFORE_RETRY && incoming.may_retry() {
+        // Fails only for a connection that has proved its address already.
+        let _ = incoming.retry();
+        return None;
+    }
+    Some(incoming)
+}
+
+async fn greet(directory: Directory, incoming: Incoming) {
+    let peer = incoming.remote_address();
+    let connecting = match incoming.accept() {
+        Ok(connecting) => connecting,
+        Err(error) => return debug!(%peer, %error, "refused a handshake"),
+    };
+    match tokio::time::timeout(HANDSHAKE_DEADLINE, connecting).await {
+        Ok(Ok(connection)) => session::serve(directory, connection).await,
+        Ok(Err(error)) => debug!(%peer, %error, "a handshake failed"),
+        Err(_) => debug!(%peer, "a handshake took too long"),
+    }
+}
+
+fn socket(listen: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(listen), Type::DGRAM, Some(Protocol::UDP))?;
+    if listen.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // The kernel cuts this to net.core.rmem_max; a smaller buffer only loses bursts.
+    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+    socket.set_nonblocking(true)?;
+    socket.bind(&listen.into())?;
+    Ok(socket.into())
+}
+
+fn server_config(key: &SecretKey) -> Result<ServerConfig, BindError> {
+    let identity = TlsIdentity::new(&key.seed())?;
+    let tls = tls::server_config(&identity, &[tls::ALPN_DIRECTORY])?;
+    let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
+    config.transport_config(Arc::new(transport()));
+    config.max_incoming(HANDSHAKES_MAX);
+    config.migration(true);
+    Ok(config)
+}
+
+/// The limits of a stranger's connection; [`session`] widens them at login.
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(RECEIVE_WINDOW_STRANGER))
+        .send_window(SEND_WINDOW)
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(IdleTimeout::try_from(IDLE_TIMEOUT).ok())
+        .keep_alive_interval(Some(KEEP_ALIVE));
+    transport
+}

@@ -1,0 +1,279 @@
+//! One session: a connection from its handshake to its end.
+//!
+//! It begins as a *stranger*, known by the key that the handshake proved, who may only register
+//! and log in, within [`STRANGER_LIFE`]. After login it is an *account* with more room. Who asks is
+//! always known from the connection, never from what a message says.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quid_common::entry::Registration;
+use quid_common::frame::{BODY_LEN_MAX, BODY_LEN_MAX_STRANGER};
+use quid_common::key::PublicKey;
+use quid_common::name::Name;
+use quid_common::refusal::Reason;
+use quid_common::signed::Signed;
+use quid_common::tls;
+use quid_common::wire::{CloseCode, Login, Message, Refused, Register, Registered, Welcome};
+use quinn::{Connection, VarInt};
+use thiserror::Error;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{Instrument, debug, info, info_span};
+
+use crate::events::Hub;
+use crate::history::History;
+use crate::presence::{Guard, Presence};
+use crate::settle_stream::IN_FLIGHT_MAX;
+use crate::settlement::{Answer, Ask, Settlements, Standing};
+use crate::stream::{Reader, Writer};
+use crate::{event_stream, request, settle_stream};
+
+/// Longest time that a stranger may take to register and log in.
+pub const STRANGER_LIFE: Duration = Duration::from_secs(10);
+
+/// Streams that an account may have open at once; a stranger has one.
+pub const STREAMS_MAX: u32 = 16;
+
+/// Bytes that an account may send before we read them, on all its streams together.
+pub const RECEIVE_WINDOW: u32 = 256 * 1024;
+
+/// What every session works with.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    /// The directory's key.
+    pub key: PublicKey,
+    /// The way to the ledger.
+    pub settlements: Settlements,
+    /// Who is online.
+    pub presence: Arc<Presence>,
+    /// Who hears of money.
+    pub hub: Arc<Hub>,
+    /// What happened before.
+    pub history: History,
+}
+
+/// A session that has logged in. Only this module makes one.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The account's key, proved by the handshake.
+    pub key: PublicKey,
+    /// Its name.
+    pub name: Name,
+}
+
+/// Serves `connection` until it ends.
+pub async fn serve(directory: Directory, connection: Connection) {
+    let Some(key) = peer_key(&connection) else {
+        return close(&connection, CloseCode::PROTOCOL);
+    };
+    let span = info_span!("session", peer = %connection.remote_address(), key = %key.short());
+    async {
+        let login = timeout(STRANGER_LIFE, stranger(&directory, &connection, key)).await;
+        match login {
+            Ok(Ok(Some((member, presence)))) => {
+                account(&directory, &connection, &member).await;
+                drop(presence);
+                info!(name = %member.name, "logged out");
+            }
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => {
+                debug!(%error, "closed a stranger");
+                close(&connection, CloseCode::PROTOCOL);
+            }
+            Err(_) => {
+                debug!("closed a stranger that did not log in in time");
+                close(&connection, CloseCode::TIMEOUT);
+            }
+        }
+    }
+    .instrument(span)
+    .await;
+}
+
+/// Answers a stranger until it has logged in; `None` if it went away first.
+async fn stranger(
+    directory: &Directory,
+    connection: &Connection,
+    key: PublicKey,
+) -> Result<Option<(Member, Option<Guard>)>, StrangerError> {
+    for _ in 0..STRANGER_REQUESTS_MAX {
+        let Ok((send, receive)) = connection.accept_bi().await else { return Ok(None) };
+        let mut reader = Reader::new(receive, BODY_LEN_MAX_STRANGER);
+        let writer = Writer::new(send);
+        let message = match reader.next().await {
+            Ok(Some(message)) => message,
+            Ok(None) => continue,
+            Err(error) => {
+                if let Some(reason) = error.reason() {
+                    let _ = writer.finish_with(&Refused { reason }.into()).await;
+                }
+                return Err(StrangerError::Read(error));
+            }
+        };
+        let answer = match message {
+            Message::Register(message) => register(directory, key, message).await,
+            Message::Login(message) => match log_in(directory, connection, key, message).await {
+                Ok((welcome, member, guard)) => {
+                    make_room(connection);
+                    let sent = writer.finish_with(&welcome.into()).await;
+                    return Ok(sent.is_ok().then_some((member, guard)));
+                }
+                Err(refused) => refused.into(),
+            },
+            _ => Refused { reason: Reason::NOT_LOGGED_IN }.into(),
+        };
+        if writer.finish_with(&answer).await.is_err() {
+            return Ok(None);
+        }
+    }
+    Err(StrangerError::TooMany)
+}
+
+async fn register(directory: &Directory, key: PublicKey, message: Register) -> Message {
+    let registration = match Signed::<Registration>::from_bytes(&message.registration) {
+        Ok(registration) => registration,
+        Err(_) => return Refused { reason: Reason::ENCODING }.into(),
+    };
+    let name = registration.statement().name.clone();
+    match directory.settlements.ask(key, Ask::Register(registration)).await {
+        Answer::Done(receipt) => {
+            info!(%name, entry = receipt.index, "registered");
+            Registered { receipt }.into()
+        }
+        answer => refused(&answer).into(),
+    }
+}
+
+async fn log_in(
+    directory: &Directory,
+    connection: &Connection,
+    key: PublicKey,
+    login: Login,
+) -> Result<(Welcome, Member, Option<Guard>), Refused> {
+    let standing = match directory.settlements.ask(key, Ask::Login).await {
+        Answer::Account(standing) => standing,
+        answer => return Err(refused(&answer)),
+    };
+    let Standing { account, currency, ledger, time, checkpoint } = *standing;
+    let address = canonical(connection.remote_address());
+    let listening = login.listening && !login.hidden;
+    let guard = listening
+        .then(|| directory.presence.enter(account.name.clone(), key, login.instance, address));
+    info!(name = %account.name, listening, "logged in");
+    let welcome = Welcome {
+        name: account.name.clone(),
+        number: account.number,
+        currency,
+        ledger,
+        time,
+        available: account.available,
+        held: account.held,
+        address: address.to_string(),
+        checkpoint,
+        in_flight: IN_FLIGHT_MAX,
+    };
+    Ok((welcome, Member { key, name: account.name }, guard))
+}
+
+/// Serves a member's streams until the connection ends. A panic in one of them ends the session.
+async fn account(directory: &Directory, connection: &Connection, member: &Member) {
+    let mut streams = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = connection.accept_bi() => match stream {
+                Ok((send, receive)) => {
+                    let reader = Reader::new(receive, BODY_LEN_MAX);
+                    let work = serve_stream(
+                        directory.clone(),
+                        connection.clone(),
+                        member.clone(),
+                        reader,
+                        Writer::new(send),
+                    );
+                    streams.spawn(work.in_current_span());
+                }
+                Err(_) => return,
+            },
+            Some(ended) = streams.join_next() => if let Err(error) = ended {
+                tracing::error!(%error, "a stream of this session failed");
+                return close(connection, CloseCode::PROTOCOL);
+            },
+        }
+    }
+}
+
+/// Serves one stream of a member: by its first message a settle stream, an event stream or one
+/// request.
+async fn serve_stream(
+    directory: Directory,
+    connection: Connection,
+    member: Member,
+    mut reader: Reader,
+    writer: Writer,
+) {
+    let first = timeout(STRANGER_LIFE, reader.next()).await;
+    let code = match first {
+        Ok(Ok(Some(Message::OpenSettle(_)))) => {
+            settle_stream::serve(&directory.settlements, member.key, reader, writer).await
+        }
+        Ok(Ok(Some(Message::Subscribe(wanted)))) => {
+            event_stream::serve(&directory, &member, &wanted, reader, writer).await
+        }
+        Ok(Ok(Some(message))) => request::answer(&directory, &member, message, writer).await,
+        Ok(Ok(None)) => None,
+        Ok(Err(error)) => match error.reason() {
+            Some(reason) => {
+                let _ = writer.finish_with(&Refused { reason }.into()).await;
+                None
+            }
+            None => Some(CloseCode::TIMEOUT),
+        },
+        Err(_) => Some(CloseCode::TIMEOUT),
+    };
+    if let Some(code) = code {
+        close(&connection, code);
+    }
+}
+
+/// The refusal in an answer that is none of those hoped for.
+#[must_use]
+pub fn refused(answer: &Answer) -> Refused {
+    let reason = match answer {
+        Answer::Refused(reason, _) => *reason,
+        _ => Reason::BUSY,
+    };
+    Refused { reason }
+}
+
+fn make_room(connection: &Connection) {
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(STREAMS_MAX));
+    connection.set_receive_window(VarInt::from_u32(RECEIVE_WINDOW));
+}
+
+fn peer_key(connection: &Connection) -> Option<PublicKey> {
+    let identity = connection.peer_identity()?;
+    let certificates = identity.downcast::<Vec<rustls::pki_types::CertificateDer<'_>>>().ok()?;
+    tls::key_of(certificates.first()?).ok().map(PublicKey::from_bytes)
+}
+
+/// An IPv4 address as such, however the socket reports it.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+fn close(connection: &Connection, code: CloseCode) {
+    connection.close(VarInt::from_u32(code.0), b"");
+}
+
+#[derive(Debug, Error)]
+enum StrangerError {
+    #[error(transparent)]
+    Read(#[from] crate::stream::ReadError),
+    #[error("more than {STRANGER_REQUESTS_MAX} requests without a login")]
+    TooMany,
+}
+
+/// Tries that a stranger has to find a free name and log in.
+const STRANGER_REQUESTS_MAX: usize = 16;

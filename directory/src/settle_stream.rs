@@ -1,0 +1,103 @@
+//! The settle stream: many orders and voids in flight, answers matched by the submitter's number.
+
+use quid_common::key::PublicKey;
+use quid_common::order::{SignedDecline, SignedOrder, SignedVoid};
+use quid_common::refusal::Reason;
+use quid_common::wire::{
+    CloseCode, Message, Settled, Submit, SubmitRefused, SubmitVoid, Voided,
+};
+use tokio::sync::mpsc;
+
+use crate::settlement::{Answer, Ask, Job, Reply, Settlements};
+use crate::stream::{ReadError, Reader, Writer};
+
+/// Most orders and voids of one stream that wait for their answers. The next is not read before
+/// there is room for its answer, so that a submitter that does not read cannot make us hold more.
+pub const IN_FLIGHT_MAX: u16 = 1024;
+
+/// Serves a settle stream to its end; says how to close the connection if the peer broke the
+/// protocol.
+pub async fn serve(
+    settlements: &Settlements,
+    from: PublicKey,
+    mut reader: Reader,
+    mut writer: Writer,
+) -> Option<CloseCode> {
+    let (room, mut answers) = mpsc::channel::<(u64, Answer)>(usize::from(IN_FLIGHT_MAX));
+    let read = async {
+        loop {
+            let Ok(place) = room.clone().reserve_owned().await else { return None };
+            match reader.next().await {
+                Ok(Some(message)) => match job(from, message, place) {
+                    Ok(job) => settlements.submit(job),
+                    Err(code) => return Some(code),
+                },
+                Ok(None) => return None,
+                Err(ReadError::Gone(_)) => return None,
+                Err(ReadError::Deadline) => return Some(CloseCode::TIMEOUT),
+                Err(_) => return Some(CloseCode::PROTOCOL),
+            }
+        }
+    };
+    let write = async {
+        let mut batch = Vec::new();
+        while answers.recv_many(&mut batch, usize::from(IN_FLIGHT_MAX)).await > 0 {
+            for (number, answer) in batch.drain(..) {
+                writer.queue(&reply(number, answer));
+            }
+            if writer.flush().await.is_err() {
+                return Some(CloseCode::SLOW);
+            }
+        }
+        None
+    };
+    // Answers still due when the peer has finished sending are written before the stream ends.
+    tokio::pin!(write);
+    let ended = tokio::select! {
+        ended = read => ended,
+        ended = &mut write => return ended,
+    };
+    if ended.is_some() {
+        return ended;
+    }
+    drop(room);
+    write.await
+}
+
+/// The job in a message; a malformed one is answered at once and makes no job.
+fn job(
+    from: PublicKey,
+    message: Message,
+    place: mpsc::OwnedPermit<(u64, Answer)>,
+) -> Result<Job, CloseCode> {
+    let (number, ask) = match message {
+        Message::Submit(submit) => (submit.number, order(&submit)),
+        Message::SubmitVoid(submit) => (submit.number, void(&submit)),
+        _ => return Err(CloseCode::PROTOCOL),
+    };
+    let reply = Reply::new(number, place);
+    Ok(Job { from, ask: ask.unwrap_or(Ask::Malformed), reply })
+}
+
+fn order(submit: &Submit) -> Option<Ask> {
+    let order = SignedOrder::from_bytes(&submit.order).ok()?;
+    let decline = match &submit.decline {
+        Some(bytes) => Some(SignedDecline::from_bytes(bytes).ok()?),
+        None => None,
+    };
+    Some(Ask::Order(order, decline))
+}
+
+fn void(submit: &SubmitVoid) -> Option<Ask> {
+    SignedVoid::from_bytes(&submit.void).ok().map(Ask::Void)
+}
+
+fn reply(number: u64, answer: Answer) -> Message {
+    match answer {
+        Answer::Settled(receipt) => Settled { number, receipt }.into(),
+        Answer::Voided(receipt) => Voided { number, receipt }.into(),
+        Answer::Refused(reason, receipt) => SubmitRefused { number, reason, receipt }.into(),
+        // Nothing else answers an order or a void.
+        _ => SubmitRefused { number, reason: Reason::BUSY, receipt: None }.into(),
+    }
+}

@@ -1,0 +1,661 @@
+//! Settlement: alone decides when a job is applied, committed and answered.
+//!
+//! Jobs come in a bounded queue from all sessions. Whatever queued while the last batch was
+//! committing is the next batch: no timers. A batch passes two threads:
+//!
+//! 1. *verify*: all signatures of the batch together, while the batch before commits;
+//! 2. *commit*: the ledger decides each job in order, the batch's entries and one signed checkpoint
+//!    become durable in one write, and only then are the answers sent (promise I4). Questions are
+//!    answered after the same write, so an answer never shows what a crash could take back.
+//!
+//! An error while committing ends the process: nobody is answered, nothing is tried again
+//! ([`crate::store::give_up`]).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use quid_common::amount::{Amount, Currency};
+use quid_common::checkpoint::Checkpoint;
+use quid_common::entry::{Entry, Fact, Freeze, Issue, Registration};
+use quid_common::id::{LedgerId, OperationId, OrderId};
+use quid_common::key::PublicKey;
+use quid_common::name::Name;
+use quid_common::order::{SignedDecline, SignedOrder, SignedVoid};
+use quid_common::printable::Printable;
+use quid_common::receipt::Receipt;
+use quid_common::refusal::Reason;
+use quid_common::signed::Signed;
+use quid_common::time::LedgerTime;
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use crate::books::Books;
+use crate::events::{Hub, Moved};
+use crate::ledger::{Account, Past, Verdict};
+use crate::quota::Quota;
+use crate::store::{self, LogEntry};
+use crate::verify::{self, Claim};
+
+/// Most jobs that wait; beyond that a submitter is told *busy*.
+pub const QUEUE_LEN_MAX: usize = 8 * 1024;
+
+/// Most jobs in one batch: bounds how long the first of them waits for the last.
+pub const BATCH_LEN_MAX: usize = 1024;
+
+/// Something that a session or the operator wants of the ledger.
+#[derive(Debug)]
+pub struct Job {
+    /// The account key of the asking session, proved by its connection.
+    pub from: PublicKey,
+    /// What is wanted.
+    pub ask: Ask,
+    /// Where the answer goes.
+    pub reply: Reply,
+}
+
+/// What can be wanted of the ledger.
+#[derive(Debug)]
+pub enum Ask {
+    /// Settle an order, or have its decline by the payee logged.
+    Order(SignedOrder, Option<SignedDecline>),
+    /// Void an order.
+    Void(SignedVoid),
+    /// An order or void that could not be read; answered in its turn like any other.
+    Malformed,
+    /// Tie a key to a name.
+    Register(Signed<Registration>),
+    /// The operator's: issue money to a name.
+    Issue(OperationId, Name, Amount),
+    /// The operator's: freeze (true) or thaw an account.
+    Freeze(OperationId, Name, bool),
+    /// Everything that a login answers.
+    Login,
+    /// The asking account's balance.
+    Balance,
+    /// The key of a name.
+    Find(Name),
+    /// What became of an order by or to the asking account.
+    Fate(PublicKey, OrderId),
+    /// The receipt of an entry that concerns the asking account.
+    Prove(u64),
+    /// What an entry moved to or from the asking account.
+    Moved(u64),
+    /// The names of these keys.
+    Names(Vec<PublicKey>),
+}
+
+impl Ask {
+    const fn is_question(&self) -> bool {
+        !matches!(
+            self,
+            Self::Order(..)
+                | Self::Void(_)
+                | Self::Malformed
+                | Self::Register(_)
+                | Self::Issue(..)
+                | Self::Freeze(..)
+        )
+    }
+}
+
+/// An answer, sent only once everything that it rests on is durable.
+#[derive(Debug)]
+pub enum Answer {
+    /// The order has settled.
+    Settled(Receipt),
+    /// The order is void.
+    Voided(Receipt),
+    /// Any other wish is fulfilled, or the entry asked for is here.
+    Done(Receipt),
+    /// No effect; a logged refusal proves itself.
+    Refused(Reason, Option<Receipt>),
+    /// To [`Ask::Login`].
+    Account(Box<Standing>),
+    /// To [`Ask::Find`].
+    Key(PublicKey),
+    /// To [`Ask::Fate`].
+    Fate(Option<Receipt>, LedgerTime),
+    /// To [`Ask::Moved`].
+    Moved(Moved),
+    /// To [`Ask::Names`], in the order asked.
+    Names(Vec<Option<Name>>),
+}
+
+/// An account and its ledger, as of one durable log head.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The account.
+    pub account: Account,
+    /// What is counted.
+    pub currency: Currency,
+    /// The ledger.
+    pub ledger: LedgerId,
+    /// Its time.
+    pub time: LedgerTime,
+    /// Its newest checkpoint.
+    pub checkpoint: Checkpoint,
+}
+
+/// Room for one answer, reserved before the question was read.
+#[derive(Debug)]
+pub struct Reply {
+    number: u64,
+    room: mpsc::OwnedPermit<(u64, Answer)>,
+}
+
+impl Reply {
+    /// The answer will carry the asker's own `number`.
+    #[must_use]
+    pub const fn new(number: u64, room: mpsc::OwnedPermit<(u64, Answer)>) -> Self {
+        Self { number, room }
+    }
+
+    /// Sends the answer; never blocks. An asker that has gone is not missed.
+    pub fn send(self, answer: Answer) {
+        self.room.send((self.number, answer));
+    }
+}
+
+/// The way to the settlement for everybody: cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Settlements {
+    queue: mpsc::Sender<Job>,
+    durable: Arc<AtomicU64>,
+}
+
+impl Settlements {
+    /// Queues `job`; a full queue answers it *busy* at once, a stopping one *stopping*.
+    pub fn submit(&self, job: Job) {
+        match self.queue.try_reserve() {
+            Ok(room) => room.send(job),
+            Err(mpsc::error::TrySendError::Full(())) => {
+                job.reply.send(Answer::Refused(Reason::BUSY, None));
+            }
+            Err(mpsc::error::TrySendError::Closed(())) => {
+                job.reply.send(Answer::Refused(Reason::STOPPING, None));
+            }
+        }
+    }
+
+    /// Asks one question and waits for its answer.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the answer, not the job: it may still take effect.
+    pub async fn ask(&self, from: PublicKey, ask: Ask) -> Answer {
+        let (sender, mut receiver) = mpsc::channel(1);
+        let room = sender.reserve_owned().await.expect("the receiver is held here");
+        self.submit(Job { from, ask, reply: Reply::new(0, room) });
+        match receiver.recv().await {
+            Some((_, answer)) => answer,
+            None => Answer::Refused(Reason::STOPPING, None),
+        }
+    }
+
+    /// Number of entries that are durable and may have been answered for.
+    #[must_use]
+    pub fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+}
+
+/// The two threads; they end when every [`Settlements`] is gone and the queue is empty.
+#[derive(Debug)]
+pub struct Threads {
+    verify: JoinHandle<()>,
+    commit: JoinHandle<Committer>,
+}
+
+impl Threads {
+    /// Waits for the last batch and gives the committer back.
+    ///
+    /// # Panics
+    /// If one of the threads panicked: the ledger's state in memory is then not to be trusted.
+    #[must_use]
+    pub fn join(self) -> Committer {
+        self.verify.join().expect("the verifying thread does not panic");
+        self.commit.join().expect("the committing thread does not panic")
+    }
+}
+
+/// Starts the settlement over `books`; `hub` hears of every movement of money.
+///
+/// # Errors
+/// If the system gives no threads.
+pub fn start(books: Books, hub: Arc<Hub>) -> std::io::Result<(Settlements, Threads)> {
+    let mut committer = Committer::new(books, hub);
+    let durable = Arc::clone(&committer.durable);
+    let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
+    // Room for one batch: the verifier is never more than one batch ahead.
+    let (verified, batches): (SyncSender<Vec<Checked>>, Receiver<Vec<Checked>>) = sync_channel(1);
+    let verify = std::thread::Builder::new()
+        .name("verify".into())
+        .spawn(move || run_verifier(jobs, &verified))?;
+    let commit = std::thread::Builder::new().name("commit".into()).spawn(move || {
+        while let Ok(batch) = batches.recv() {
+            committer.commit(batch);
+        }
+        committer
+    })?;
+    Ok((Settlements { queue, durable }, Threads { verify, commit }))
+}
+
+fn run_verifier(mut jobs: mpsc::Receiver<Job>, verified: &SyncSender<Vec<Checked>>) {
+    while let Some(first) = jobs.blocking_recv() {
+        let mut batch = vec![first];
+        while batch.len() < BATCH_LEN_MAX
+            && let Ok(job) = jobs.try_recv()
+        {
+            batch.push(job);
+        }
+        if verified.send(check(batch)).is_err() {
+            return;
+        }
+    }
+}
+
+/// A job whose signatures have been judged.
+#[derive(Debug)]
+pub struct Checked {
+    job: Job,
+    genuine: bool,
+}
+
+/// Judges the signatures of a batch.
+#[must_use]
+pub fn check(batch: Vec<Job>) -> Vec<Checked> {
+    let mut claims: Vec<Claim> = Vec::with_capacity(batch.len());
+    let mut owners = Vec::with_capacity(batch.len());
+    for (at, job) in batch.iter().enumerate() {
+        let before = claims.len();
+        match &job.ask {
+            Ask::Order(order, decline) => {
+                claims.push(claim(order));
+                claims.extend(decline.as_ref().map(claim));
+            }
+            Ask::Void(void) => claims.push(claim(void)),
+            Ask::Register(registration) => claims.push(claim(registration)),
+            // The operator's socket and plain questions carry no signature.
+            Ask::Issue(..) | Ask::Freeze(..) | Ask::Malformed => {}
+            ask => debug_assert!(ask.is_question()),
+        }
+        owners.extend(std::iter::repeat_n(at, claims.len() - before));
+    }
+    let mut checked: Vec<Checked> =
+        batch.into_iter().map(|job| Checked { job, genuine: true }).collect();
+    for (owner, genuine) in owners.into_iter().zip(verify::verify(&claims, &mut rand::rng())) {
+        checked[owner].genuine &= genuine;
+    }
+    checked
+}
+
+fn claim<T: quid_common::signed::Statement>(fact: &Signed<T>) -> Claim {
+    (fact.statement().signer(), fact.message(), *fact.signature())
+}
+
+/// The one writer: the ledger, its log and its tree, in step.
+#[derive(Debug)]
+pub struct Committer {
+    books: Books,
+    hub: Arc<Hub>,
+    quota: Quota,
+    durable: Arc<AtomicU64>,
+}
+
+/// What a job came to, before the batch is durable.
+enum Outcome {
+    /// A new entry of the open batch.
+    New(u64, Effect),
+    /// An entry that was there before; it may stand in the open batch too.
+    Known(u64),
+    Refused(Reason),
+    /// To be answered from the state after the batch.
+    Question,
+}
+
+/// What an entry means to whoever asked for it.
+#[derive(Clone, Copy)]
+enum Effect {
+    Payment,
+    Void,
+    Refusal(Reason),
+    Other,
+}
+
+impl Effect {
+    const fn of(fact: &Fact) -> Self {
+        match fact {
+            Fact::Payment(_) => Self::Payment,
+            Fact::Void(_) => Self::Void,
+            Fact::Refusal(refusal) => Self::Refusal(refusal.reason),
+            Fact::Genesis(_) | Fact::Register(_) | Fact::Issue(_) | Fact::Freeze(_) => Self::Other,
+        }
+    }
+}
+
+impl Committer {
+    /// The writer of `books`.
+    #[must_use]
+    pub fn new(books: Books, hub: Arc<Hub>) -> Self {
+        let durable = Arc::new(AtomicU64::new(books.ledger.entries()));
+        Self { books, hub, quota: Quota::default(), durable }
+    }
+
+    /// The books, once nothing is to be settled any more.
+    #[must_use]
+    pub fn into_books(self) -> Books {
+        self.books
+    }
+
+    /// Decides, commits and answers one batch. Callable on any one thread.
+    pub fn commit(&mut self, batch: Vec<Checked>) {
+        let now = self.books.now();
+        let mut open = Vec::new();
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for Checked { job, genuine } in batch {
+            let outcome = if genuine {
+                self.decide(&job, now, &mut open)
+            } else {
+                Outcome::Refused(self.forged(&job.ask))
+            };
+            outcomes.push((job, outcome));
+        }
+        if let Err(error) = self.books.append(&open, now) {
+            store::give_up(&error);
+        }
+        self.durable.store(self.books.ledger.entries(), Ordering::Release);
+        let first = self.books.ledger.entries() - open.len() as u64;
+        for (job, outcome) in outcomes {
+            let answer = self.answer(&job, outcome, first, &open);
+            job.reply.send(answer);
+        }
+        self.tell(first, &open);
+        self.books.tidy();
+    }
+
+    /// The entry, known or new, that a job comes to.
+    fn decide(&mut self, job: &Job, now: LedgerTime, open: &mut Vec<LogEntry>) -> Outcome {
+        let ledger = &self.books.ledger;
+        let old = &self.books.old_ids;
+        let mut past = |payer: &PublicKey, id: OrderId| -> Past { old.find(ledger, payer, id) };
+        let verdict = match &job.ask {
+            Ask::Order(order, decline) => {
+                ledger.decide_order(order, decline.as_ref(), &job.from, now, &mut past)
+            }
+            Ask::Void(void) => ledger.decide_void(void, &job.from, now, &mut past),
+            Ask::Register(registration) => ledger.decide_registration(registration, &job.from),
+            Ask::Issue(operation, name, amount) => self.decide_issue(*operation, name, *amount),
+            Ask::Freeze(operation, name, frozen) => self.decide_freeze(*operation, name, *frozen),
+            Ask::Malformed => Verdict::Refuse(Reason::ENCODING),
+            Ask::Login
+            | Ask::Balance
+            | Ask::Find(_)
+            | Ask::Fate(..)
+            | Ask::Prove(_)
+            | Ask::Moved(_)
+            | Ask::Names(_) => return Outcome::Question,
+        };
+        match verdict {
+            Verdict::Known { entry } => Outcome::Known(entry),
+            Verdict::Refuse(reason) => Outcome::Refused(reason),
+            Verdict::Append(fact) => {
+                let scarce = matches!(fact, Fact::Refusal(_) | Fact::Void(_));
+                if scarce && !self.quota.allow(&job.from, now) {
+                    return Outcome::Refused(Reason::BUSY);
+                }
+                let effect = Effect::of(&fact);
+                let newcomer = match &fact {
+                    Fact::Register(registration) => Some(registration.statement().key),
+                    _ => None,
+                };
+                let index = self.apply(fact, now, open);
+                if let Some(grant) = newcomer.and_then(|key| self.opening_grant(key)) {
+                    self.apply(grant, now, open);
+                }
+                Outcome::New(index, effect)
+            }
+        }
+    }
+
+    /// Why a job with a false signature is refused: what is wrong before the signature goes first.
+    fn forged(&self, ask: &Ask) -> Reason {
+        let screened = match ask {
+            Ask::Order(order, decline) => {
+                self.books.ledger.screen_order(order, decline.as_ref())
+            }
+            Ask::Void(void) => self.books.ledger.screen_void(void),
+            _ => Ok(()),
+        };
+        screened.err().unwrap_or(Reason::BAD_SIGNATURE)
+    }
+
+    fn apply(&mut self, fact: Fact, now: LedgerTime, open: &mut Vec<LogEntry>) -> u64 {
+        let entry = Entry { time: now, fact };
+        match self.books.ledger.apply(&entry) {
+            Ok(index) => {
+                open.push(LogEntry::new(entry.encode()));
+                index
+            }
+            // The fold checks again what was decided: a difference is a bug that could cost money.
+            Err(fault) => store::give_up(&fault),
+        }
+    }
+
+    /// What a newcomer receives, on directories that give an opening balance.
+    fn opening_grant(&self, newcomer: PublicKey) -> Option<Fact> {
+        let amount = self.books.opening_balance.filter(|amount| !amount.is_zero())?;
+        // One grant for one key: its first bytes are the operation's id.
+        let (operation, _) = newcomer.as_bytes().split_first_chunk()?;
+        let issue = self.issue(OperationId(*operation), newcomer, amount);
+        match self.books.ledger.decide_issue(&issue) {
+            Verdict::Append(fact) => Some(fact),
+            Verdict::Known { .. } | Verdict::Refuse(_) => None,
+        }
+    }
+
+    fn decide_issue(&self, operation: OperationId, name: &Name, amount: Amount) -> Verdict {
+        let Some(account) = self.books.ledger.by_name(name) else {
+            return Verdict::Refuse(Reason::UNKNOWN_ACCOUNT);
+        };
+        self.books.ledger.decide_issue(&self.issue(operation, account.key, amount))
+    }
+
+    fn issue(&self, operation: OperationId, account: PublicKey, amount: Amount) -> Signed<Issue> {
+        let directory = self.books.key.public();
+        let ledger = self.books.ledger.ledger_id();
+        Signed::new(Issue { directory, ledger, operation, account, amount }, &self.books.key)
+    }
+
+    fn decide_freeze(&self, operation: OperationId, name: &Name, frozen: bool) -> Verdict {
+        let Some(account) = self.books.ledger.by_name(name) else {
+            return Verdict::Refuse(Reason::UNKNOWN_ACCOUNT);
+        };
+        let directory = self.books.key.public();
+        let ledger = self.books.ledger.ledger_id();
+        let account = account.key;
+        let freeze = Freeze { directory, ledger, operation, account, frozen };
+        self.books.ledger.decide_freeze(&Signed::new(freeze, &self.books.key))
+    }
+
+    /// The answer to a job, now that its batch (entries from `first` on) is durable.
+    fn answer(&self, job: &Job, outcome: Outcome, first: u64, open: &[LogEntry]) -> Answer {
+        match outcome {
+            Outcome::Refused(reason) => Answer::Refused(reason, None),
+            Outcome::Question => self.answer_question(&job.from, &job.ask),
+            Outcome::New(index, effect) => {
+                let bytes = index.checked_sub(first).and_then(|at| open.get(at as usize));
+                let Some(entry) = bytes else { return Answer::Refused(Reason::BUSY, None) };
+                match self.books.receipt(index, entry.bytes.clone()) {
+                    Ok(receipt) => answer_for(&job.ask, effect, receipt),
+                    Err(error) => unprovable(index, &error),
+                }
+            }
+            Outcome::Known(index) => match self.books.entry_receipt(index) {
+                Ok((entry, receipt)) => answer_for(&job.ask, Effect::of(&entry.fact), receipt),
+                Err(error) => unprovable(index, &error),
+            },
+        }
+    }
+
+    fn answer_question(&self, from: &PublicKey, ask: &Ask) -> Answer {
+        let ledger = &self.books.ledger;
+        match ask {
+            Ask::Find(name) => match ledger.by_name(name) {
+                Some(account) => Answer::Key(account.key),
+                None => Answer::Refused(Reason::UNKNOWN_ACCOUNT, None),
+            },
+            Ask::Fate(payer, id) => self.fate(from, payer, *id),
+            Ask::Prove(index) => self.prove(from, *index),
+            Ask::Moved(index) => self.moved(from, *index),
+            Ask::Names(keys) => Answer::Names(
+                keys.iter().map(|key| ledger.account(key).map(|a| a.name.clone())).collect(),
+            ),
+            Ask::Login | Ask::Balance => match ledger.account(from) {
+                Some(account) => Answer::Account(Box::new(Standing {
+                    account: account.clone(),
+                    currency: ledger.currency().clone(),
+                    ledger: ledger.ledger_id(),
+                    time: self.books.time(),
+                    checkpoint: self.books.checkpoint().clone(),
+                })),
+                None => Answer::Refused(Reason::NOT_REGISTERED, None),
+            },
+            // The wishes were decided before the batch was written.
+            _ => Answer::Refused(Reason::ENCODING, None),
+        }
+    }
+
+    /// What became of an order, told to its payer and to whom it was offered: nobody else can know
+    /// the 74 random bits of its id.
+    fn fate(&self, from: &PublicKey, payer: &PublicKey, id: OrderId) -> Answer {
+        let ledger = &self.books.ledger;
+        let now = self.books.time();
+        let entry = match ledger.fate(payer, id) {
+            Some(entry) => Some(entry),
+            None if id.expiry() <= now => match self.books.old_ids.find(ledger, payer, id) {
+                Past::Entry { index, .. } => Some(index),
+                Past::Never => None,
+                Past::Behind => return Answer::Refused(Reason::BUSY, None),
+            },
+            None => None,
+        };
+        let Some(entry) = entry else { return Answer::Fate(None, now) };
+        match self.books.entry_receipt(entry) {
+            Ok((Entry { fact: Fact::Payment(order), .. }, _))
+                if from != payer && *from != order.statement().payee =>
+            {
+                Answer::Fate(None, now)
+            }
+            Ok((_, receipt)) => Answer::Fate(Some(receipt), now),
+            Err(error) => unprovable(entry, &error),
+        }
+    }
+
+    fn prove(&self, from: &PublicKey, index: u64) -> Answer {
+        if index >= self.books.ledger.entries() {
+            return Answer::Refused(Reason::NOT_FOUND, None);
+        }
+        match self.books.entry_receipt(index) {
+            Ok((entry, receipt)) if parties(&entry.fact).contains(&Some(*from)) => {
+                Answer::Done(receipt)
+            }
+            // Somebody else's entry and none look the same.
+            Ok(_) => Answer::Refused(Reason::NOT_FOUND, None),
+            Err(error) => unprovable(index, &error),
+        }
+    }
+
+    fn moved(&self, from: &PublicKey, index: u64) -> Answer {
+        match self.prove(from, index) {
+            Answer::Done(receipt) => {
+                let other = Entry::decode(&receipt.entry).ok().and_then(|entry| {
+                    parties(&entry.fact).into_iter().flatten().find(|party| party != from)
+                });
+                let counterparty = other.map_or_else(Name::treasury, |key| self.name(&key));
+                Answer::Moved(Moved { index, receipt, counterparty })
+            }
+            other => other,
+        }
+    }
+
+    /// Tells the sessions concerned, and the log, what a durable batch moved.
+    fn tell(&self, first: u64, open: &[LogEntry]) {
+        for (index, written) in (first..).zip(open) {
+            let Ok(entry) = Entry::decode(&written.bytes) else { continue };
+            let moved = match &entry.fact {
+                Fact::Payment(order) => {
+                    let order = order.statement();
+                    let (payer, payee) = (self.name(&order.payer), self.name(&order.payee));
+                    info!(
+                        target: "quid_directory::audit",
+                        entry = index,
+                        order = %order.id,
+                        %payer,
+                        %payee,
+                        amount = order.amount.units(),
+                        memo = %Printable(order.memo.as_str()),
+                        "settled"
+                    );
+                    [Some((order.payer, payee)), Some((order.payee, payer))]
+                }
+                Fact::Issue(issue) => {
+                    let issue = issue.statement();
+                    let account = self.name(&issue.account);
+                    let amount = issue.amount.units();
+                    info!(target: "quid_directory::audit", entry = index, %account, amount, "issued");
+                    [Some((issue.account, Name::treasury())), None]
+                }
+                fact => {
+                    debug!(target: "quid_directory::audit", entry = index, ?fact, "logged");
+                    [None, None]
+                }
+            };
+            for (account, counterparty) in moved.into_iter().flatten() {
+                if self.hub.wants(&account) {
+                    match self.books.receipt(index, written.bytes.clone()) {
+                        Ok(receipt) => {
+                            self.hub.moved(&account, &Moved { index, receipt, counterparty });
+                        }
+                        Err(error) => warn!(entry = index, %error, "cannot tell of a movement"),
+                    }
+                }
+            }
+        }
+    }
+
+    fn name(&self, key: &PublicKey) -> Name {
+        self.books.ledger.account(key).map_or_else(Name::treasury, |account| account.name.clone())
+    }
+}
+
+/// The accounts that an entry concerns.
+fn parties(fact: &Fact) -> [Option<PublicKey>; 2] {
+    match fact {
+        Fact::Payment(order) => [Some(order.statement().payer), Some(order.statement().payee)],
+        Fact::Register(registration) => [Some(registration.statement().key), None],
+        Fact::Issue(issue) => [Some(issue.statement().account), None],
+        Fact::Freeze(freeze) => [Some(freeze.statement().account), None],
+        Fact::Void(void) => [Some(void.statement().payer), None],
+        Fact::Refusal(refusal) => [Some(refusal.payer), None],
+        Fact::Genesis(_) => [None, None],
+    }
+}
+
+fn answer_for(ask: &Ask, effect: Effect, receipt: Receipt) -> Answer {
+    match effect {
+        Effect::Payment => Answer::Settled(receipt),
+        Effect::Void if matches!(ask, Ask::Order(..)) => {
+            Answer::Refused(Reason::VOIDED, Some(receipt))
+        }
+        Effect::Void => Answer::Voided(receipt),
+        Effect::Refusal(reason) => Answer::Refused(reason, Some(receipt)),
+        Effect::Other => Answer::Done(receipt),
+    }
+}
+
+/// The entry stands, but its receipt cannot be made now: not final, and loud.
+fn unprovable(index: u64, error: &dyn std::error::Error) -> Answer {
+    warn!(entry = index, %error, "cannot prove an entry");
+    Answer::Refused(Reason::BUSY, None)
+}

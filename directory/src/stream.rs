@@ -1,0 +1,157 @@
+//! Messages on one QUIC stream of a session: read with a deadline, written with a deadline.
+
+use std::time::Duration;
+
+use quid_common::frame::{FrameError, FrameReader};
+use quid_common::refusal::Reason;
+use quid_common::wire::{Message, MessageError};
+use quinn::{RecvStream, SendStream};
+use thiserror::Error;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// Longest time between a frame's first byte and its last.
+pub const READ_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Longest time that a peer may leave our bytes unread while we have more to write.
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The reading half of a stream of messages.
+#[derive(Debug)]
+pub struct Reader {
+    stream: RecvStream,
+    frames: FrameReader,
+    /// When the message that is being read must be whole.
+    due: Option<Instant>,
+}
+
+impl Reader {
+    /// Reads messages whose bodies have at most `body_len_max` bytes.
+    #[must_use]
+    pub const fn new(stream: RecvStream, body_len_max: usize) -> Self {
+        Self { stream, frames: FrameReader::new(body_len_max), due: None }
+    }
+
+    /// The next message; `None` at the stream's orderly end. A stream may rest between two
+    /// messages for as long as its connection lives, but not within one.
+    ///
+    /// # Errors
+    /// [`ReadError`]; the stream is of no more use.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Result<Option<Message>, ReadError> {
+        loop {
+            if let Some(frame) = self.frames.next_frame()? {
+                self.due = None;
+                return Ok(Some(Message::from_frame(&frame)?));
+            }
+            let chunk = self.stream.read_chunk(READ_LEN, true);
+            let chunk = if self.frames.is_empty() {
+                chunk.await
+            } else {
+                // One byte a second does not move the deadline.
+                let due = *self.due.get_or_insert_with(|| Instant::now() + READ_DEADLINE);
+                timeout_at(due, chunk).await.map_err(|_| ReadError::Deadline)?
+            };
+            match chunk? {
+                Some(chunk) => self.frames.push(&chunk.bytes),
+                None if self.frames.is_empty() => return Ok(None),
+                None => return Err(ReadError::Truncated),
+            }
+        }
+    }
+}
+
+/// The writing half of a stream of messages. Gathers what is queued into one write.
+#[derive(Debug)]
+pub struct Writer {
+    stream: SendStream,
+    buffer: Vec<u8>,
+}
+
+impl Writer {
+    /// Writes messages to `stream`.
+    #[must_use]
+    pub const fn new(stream: SendStream) -> Self {
+        Self { stream, buffer: Vec::new() }
+    }
+
+    /// Adds a message to what the next [`Writer::flush`] sends.
+    pub fn queue(&mut self, message: &Message) {
+        message.to_frame().write(&mut self.buffer);
+    }
+
+    /// Sends what is queued.
+    ///
+    /// # Errors
+    /// [`WriteError`]; the stream is of no more use.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: part of the bytes may have left. Drop the stream then.
+    pub async fn flush(&mut self) -> Result<(), WriteError> {
+        timeout(WRITE_DEADLINE, self.stream.write_all(&self.buffer))
+            .await
+            .map_err(|_| WriteError::Deadline)??;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Sends one last message and ends the stream.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn finish_with(mut self, message: &Message) -> Result<(), WriteError> {
+        self.queue(message);
+        self.flush().await?;
+        // Fails only if we reset the stream ourselves, which nobody does.
+        let _ = self.stream.finish();
+        Ok(())
+    }
+}
+
+/// Why no message came.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The peer's fault: a frame longer than allowed.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The peer's fault: not a message of this version.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// The peer's fault: a frame was begun and not finished in time.
+    #[error("a message was begun and not finished within {} s", READ_DEADLINE.as_secs())]
+    Deadline,
+    /// The peer's fault: the stream ended inside a frame.
+    #[error("the stream ended inside a message")]
+    Truncated,
+    /// The stream or its connection is gone.
+    #[error(transparent)]
+    Gone(#[from] quinn::ReadError),
+}
+
+/// Why a message could not be sent.
+#[derive(Debug, Error)]
+pub enum WriteError {
+    /// The peer does not read.
+    #[error("the peer left our messages unread for {} s", WRITE_DEADLINE.as_secs())]
+    Deadline,
+    /// The stream or its connection is gone.
+    #[error(transparent)]
+    Gone(#[from] quinn::WriteError),
+}
+
+/// Most bytes taken from a stream at once.
+const READ_LEN: usize = 64 * 1024;
+
+impl ReadError {
+    /// The refusal that tells the peer what it did wrong, while there is a peer to tell.
+    #[must_use]
+    pub const fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Frame(_) => Some(Reason::TOO_LONG),
+            Self::Message(error) => Some(error.reason()),
+            Self::Truncated => Some(Reason::ENCODING),
+            Self::Deadline | Self::Gone(_) => None,
+        }
+    }
+}

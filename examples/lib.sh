@@ -1,0 +1,62 @@
+# Shared by the example scripts: builds the programs, starts a directory, cleans up.
+# Source it; it leaves QUID and QUID_DIRECTORY (the programs), WORK (a folder of its own, removed
+# at the end) and ADDRESS (of the running directory) behind.
+
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+PROFILE=${QUID_PROFILE:-release}
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+[ -t 1 ] || say() { printf '\n%s\n' "$*"; }
+
+# Shows a command as a person would type it, then runs it.
+run() {
+  printf '$ %s\n' "$(printf '%q ' "$@" | sed -e "s|$QUID_DIRECTORY|quid-directory|g" -e "s|$QUID|quid|g" -e "s|$WORK/||g" -e 's/ $//')"
+  "$@"
+}
+
+build() {
+  command -v cargo >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
+  echo "building (the first time takes some minutes) ..."
+  (cd "$ROOT" && cargo build --quiet --profile "$PROFILE" --workspace --bins)
+  local folder=$PROFILE
+  [ "$PROFILE" = dev ] && folder=debug
+  local target=${CARGO_TARGET_DIR:-$ROOT/target}
+  BIN=$target/$folder
+  QUID=$BIN/quid
+  QUID_DIRECTORY=$BIN/quid-directory
+}
+
+start_directory() { # start_directory [FLAGS...]
+  "$QUID_DIRECTORY" serve --data "$WORK/directory" --listen 127.0.0.1:0 "$@" \
+    >"$WORK/address" 2>"$WORK/directory.log" &
+  DIRECTORY_PID=$!
+  # The address is printed once the directory accepts sessions.
+  wait_for "$WORK/address" . "the directory did not start; see its log" "$WORK/directory.log"
+  ADDRESS=$(cat "$WORK/address")
+}
+
+wait_for() { # wait_for FILE PATTERN MESSAGE LOG: until a line of FILE matches, at most 20 s
+  local i
+  for i in $(seq 200); do
+    grep -q -- "$2" "$1" 2>/dev/null && return
+    sleep 0.1
+  done
+  echo "$3" >&2
+  cat "$4" >&2
+  exit 1
+}
+
+stop_all() {
+  local status=$?
+  trap - EXIT
+  # Listeners first, so that the directory sees them leave.
+  jobs -p | sort -rn | xargs -r kill 2>/dev/null || true
+  wait 2>/dev/null || true
+  rm -rf "$WORK"
+  exit "$status"
+}
+
+WORK=$(mktemp -d)
+trap stop_all EXIT
+build

@@ -1,0 +1,207 @@
+//! The command line: its tree of commands, and the way from arguments to an exit code.
+
+pub(crate) mod ask;
+pub(crate) mod exit;
+pub(crate) mod failure;
+mod home;
+mod human;
+mod init;
+pub(crate) mod item;
+pub(crate) mod listen;
+pub(crate) mod log;
+mod once;
+mod receipt;
+pub(crate) mod request;
+pub(crate) mod run;
+pub(crate) mod screen;
+pub(crate) mod signals;
+pub(crate) mod split;
+mod start;
+pub(crate) mod usage;
+mod value;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use quid_common::address::AnyAddress;
+use quid_common::id::{OrderId, Reference};
+use quid_common::name::Name;
+use quid_common::order::Memo;
+
+pub(crate) use start::start;
+use value::{AmountText, FileOrId, ReceiptName};
+
+/// Pay and be paid tiny amounts, directly, over QUIC.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "quid",
+    version,
+    after_help = EXIT_CODES,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes, before or after its name.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// The home folder: key, journal, receipts [default: $QUID_HOME, else $HOME/.quid]
+    #[arg(long, global = true, value_name = "DIR", value_parser = value::path)]
+    pub(crate) home: Option<PathBuf>,
+    /// Print one JSON object per line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// How the log on stderr is written
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
+    pub(crate) log_format: LogFormat,
+    /// Log more on stderr; twice or three times for still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    #[default]
+    Human,
+    /// One JSON object per line
+    Json,
+}
+
+/// What `quid` does.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a home with a new key, and pin its directory
+    Init(Init),
+    /// Take a name at the directory
+    Register {
+        /// 3 to 32 of a to z, 0 to 9, '-' and '_', beginning with a letter
+        name: Name,
+    },
+    /// Show name, balance and what is still open
+    Status,
+    /// List who is online
+    Who {
+        /// Then go on and show who comes and goes
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Pay somebody: directly if they are online, else through the directory
+    Pay(Pay),
+    /// Cancel an order that has not settled
+    Void {
+        /// The order, as `pay` or `history` shows it
+        #[arg(value_name = "ORDER_ID")]
+        order: OrderId,
+    },
+    /// Stay online and receive: one line per event
+    Listen(Listen),
+    /// List payments, newest first; those not settled yet stand on top
+    History(History),
+    /// Show, save or verify what proves a payment
+    #[command(subcommand, arg_required_else_help = false)]
+    Receipt(Receipt),
+    /// Type commands, with history and completion, while payments come in
+    Shell(Listen),
+}
+
+/// `quid init`
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Init {
+    /// quid://KEY@HOST:PORT, as `quid-directory address` prints it. On a terminal the key may be
+    /// missing: it is then asked for and shown, to be confirmed
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) directory: AnyAddress,
+}
+
+/// `quid pay`
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Pay {
+    /// Who is paid
+    pub(crate) name: Name,
+    /// How much, such as 12 or 1.5: digits and a point, never rounded
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) amount: AmountText,
+    /// A word to the payee, at most 140 bytes
+    #[arg(long, value_name = "TEXT", value_parser = memo)]
+    pub(crate) memo: Option<Memo>,
+    /// The reference that the payee asked to be repeated: 32 hexadecimal digits
+    #[arg(long, value_name = "HEX")]
+    pub(crate) reference: Option<Reference>,
+    /// How long to wait for the outcome before it is called unknown
+    #[arg(long, value_name = "SECONDS", value_parser = value::wait, default_value = "10")]
+    pub(crate) wait: Duration,
+}
+
+/// `quid listen` and `quid shell`
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Listen {
+    /// Receive, but be neither in `who` nor found by payers
+    #[arg(long)]
+    pub(crate) hidden: bool,
+    /// The UDP address to listen on
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:0")]
+    pub(crate) bind: SocketAddr,
+}
+
+/// `quid history`
+#[derive(Clone, Debug, Args)]
+pub(crate) struct History {
+    /// Most lines
+    #[arg(long, value_name = "N", value_parser = value::limit, default_value = "50")]
+    pub(crate) limit: usize,
+    /// Only what came after this entry
+    #[arg(long, value_name = "ENTRY", value_parser = value::entry)]
+    pub(crate) after: Option<u64>,
+}
+
+/// `quid receipt`
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Receipt {
+    /// Show the receipt of an entry or order, and perhaps save it
+    Show {
+        /// An entry's number or an order's id
+        id: ReceiptName,
+        /// Save the receipt in this new file
+        #[arg(long, value_name = "FILE", value_parser = value::path)]
+        out: Option<PathBuf>,
+    },
+    /// Say whether a receipt is good; needs no network
+    Verify {
+        /// A receipt's file, or the number or order id of one that this home holds
+        file_or_id: FileOrId,
+    },
+}
+
+fn memo(text: &str) -> Result<Memo, quid_common::order::MemoTooLong> {
+    Memo::new(text)
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 2 an argument is wrong, 3 refused, 4 unknown whether it happened, 5 not
+verified, 6 directory unreachable, 7 local files or a lock, 1 anything else.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_tree_of_commands_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

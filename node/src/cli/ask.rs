@@ -1,0 +1,111 @@
+//! Commands carried out by whoever can: the shell's own node, or [`once`].
+
+use std::path::{Path, PathBuf};
+
+use quid_node::Home;
+use tokio_util::sync::CancellationToken;
+
+use super::failure::Failure;
+use super::item;
+use super::once::{check, interruption, once};
+use super::receipt::{caught, load, save, verify};
+use super::request::{PayRequest, Request};
+use super::run::run;
+use super::screen::Sink;
+use super::value::{FileOrId, ReceiptName};
+use super::{Command, Receipt};
+use crate::control::Current;
+
+/// Where a command's requests go.
+#[derive(Debug)]
+pub(crate) struct Asker<'a> {
+    /// The home.
+    pub(crate) path: &'a Path,
+    /// Ends the command early.
+    pub(crate) stop: &'a CancellationToken,
+    /// The node of this process, if it has one that stays.
+    pub(crate) node: Option<Current>,
+}
+
+impl Asker<'_> {
+    /// Carries out any command but `init`, `listen` and `shell`, which are not asked of a node.
+    pub(crate) async fn execute(&self, command: Command, sink: &Sink) -> Result<(), Failure> {
+        let request = match command {
+            Command::Register { name } => Request::Register { name },
+            Command::Status => Request::Status,
+            Command::Who { watch } => Request::Who { watch },
+            Command::Pay(pay) => Request::Pay(PayRequest {
+                payee: pay.name,
+                amount: pay.amount,
+                memo: pay.memo.unwrap_or_default(),
+                reference: pay.reference,
+                wait: pay.wait,
+            }),
+            Command::Void { order } => Request::Void { order },
+            Command::History(history) => Request::History {
+                limit: history.limit,
+                after: history.after,
+            },
+            Command::Receipt(Receipt::Show { id, out }) => return self.show(id, out, sink).await,
+            Command::Receipt(Receipt::Verify { file_or_id }) => {
+                return self.verify(file_or_id, sink).await;
+            }
+            Command::Init(_) | Command::Listen(_) | Command::Shell(_) => {
+                return Err(Failure::usage(
+                    "init, listen and shell are commands of their own: run them outside",
+                ));
+            }
+        };
+        self.ask(request, sink).await
+    }
+
+    async fn ask(&self, request: Request, sink: &Sink) -> Result<(), Failure> {
+        let Some(Current { node, listening }) = &self.node else {
+            return once(self.path, request, sink, self.stop).await;
+        };
+        let currency = node.home().currency();
+        check(&request, currency.as_ref())?;
+        let _progress = (!request.is_endless()).then(|| sink.progress(request.progress()));
+        let interrupted = interruption(&request, currency.as_ref());
+        tokio::select! {
+            result = run(node, *listening, request, sink) => result,
+            () = self.stop.cancelled() => interrupted,
+        }
+    }
+
+    async fn show(
+        &self,
+        which: ReceiptName,
+        out: Option<PathBuf>,
+        sink: &Sink,
+    ) -> Result<(), Failure> {
+        let mut receipt = self.receipt(which, sink).await?;
+        if let Some(file) = out {
+            save(&mut receipt, &file)?;
+        }
+        sink.item(receipt).await?;
+        Ok(())
+    }
+
+    async fn verify(&self, what: FileOrId, sink: &Sink) -> Result<(), Failure> {
+        let home = Home::open(self.path)?;
+        let text = match what {
+            FileOrId::File(file) => load(&file)?,
+            FileOrId::Id(which) => self.receipt(which, sink).await?.receipt.into_bytes(),
+        };
+        verify(&text, &home, sink).await
+    }
+
+    async fn receipt(&self, which: ReceiptName, sink: &Sink) -> Result<item::Receipt, Failure> {
+        let (caught_sink, outputs) = Sink::channel();
+        let request = Request::Receipt { which };
+        let ask = async {
+            let result = self.ask(request, &caught_sink).await;
+            drop(caught_sink);
+            result
+        };
+        let (asked, receipt) = tokio::join!(ask, caught(outputs, sink));
+        asked?;
+        receipt.ok_or_else(|| Failure::other("internal", "the answer held no receipt"))
+    }
+}

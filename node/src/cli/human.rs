@@ -1,0 +1,336 @@
+//! Results as people read them: one line each but for a status or a receipt, which are tables.
+//!
+//! Every text that came from elsewhere (memos, addresses, reasons) passes [`Printable`] here.
+
+use std::fmt::{self, Write as _};
+
+use quid_common::printable::Printable;
+
+use super::item::{
+    Direction, Home, Item, Line, Offline, Online, Paid, Person, Presence, Receipt, Received,
+    Refused, Registered, Route, Sent, State, Status, Verdict, Void,
+};
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Home(item) => home(f, item),
+            Self::Registered(item) => registered(f, item),
+            Self::Status(item) => status(f, item),
+            Self::Person(item) => person(f, item),
+            Self::Presence(item) => presence(f, item),
+            Self::Paid(item) => paid(f, item),
+            Self::Void(item) => void(f, item),
+            Self::Line(item) => line(f, item),
+            Self::Receipt(item) => receipt(f, item),
+            Self::Verdict(item) => verdict(f, item),
+            Self::Online(item) => online(f, item),
+            Self::Offline(item) => offline(f, item),
+            Self::Received(item) => received(f, item),
+            Self::Sent(item) => sent(f, item),
+            Self::Refused(item) => refused(f, item),
+        }
+    }
+}
+
+type Out<'a, 'b> = &'a mut fmt::Formatter<'b>;
+
+fn home(f: Out<'_, '_>, item: &Home) -> fmt::Result {
+    row(f, "home", Printable(&item.home))?;
+    f.write_char('\n')?;
+    row(f, "key", &item.key)?;
+    f.write_char('\n')?;
+    row(f, "directory", &item.directory)
+}
+
+fn registered(f: Out<'_, '_>, item: &Registered) -> fmt::Result {
+    write!(f, "registered as {} (entry {})", item.name, item.entry)
+}
+
+fn status(f: Out<'_, '_>, item: &Status) -> fmt::Result {
+    row(f, "name", &item.name)?;
+    for (label, amount) in [("balance", &item.balance), ("held", &item.held)] {
+        f.write_char('\n')?;
+        row(f, label, format_args!("{amount} {}", item.currency))?;
+    }
+    f.write_char('\n')?;
+    match item.pending {
+        0 => row(f, "pending", "none")?,
+        pending => row(f, "pending", format_args!("{pending}, being asked about"))?,
+    }
+    f.write_char('\n')?;
+    row(f, "listening", if item.listening { "yes" } else { "no" })?;
+    for (label, value) in [
+        ("key", &item.key),
+        ("directory", &item.directory),
+        ("ledger", &item.ledger),
+    ] {
+        f.write_char('\n')?;
+        row(f, label, value)?;
+    }
+    Ok(())
+}
+
+fn person(f: Out<'_, '_>, item: &Person) -> fmt::Result {
+    let address = Printable(&item.address);
+    write!(f, "{:<16}  {}  {address}", item.name, short(&item.key))
+}
+
+fn presence(f: Out<'_, '_>, item: &Presence) -> fmt::Result {
+    let sign = if item.online { '+' } else { '-' };
+    write!(f, "{sign} {:<16}  {}", item.name, short(&item.key))?;
+    match &item.address {
+        Some(address) => write!(f, "  {}", Printable(address)),
+        None => f.write_str("  gone"),
+    }
+}
+
+fn paid(f: Out<'_, '_>, item: &Paid) -> fmt::Result {
+    let Paid { amount, payee, .. } = item;
+    let code = item.currency.as_deref().unwrap_or_default();
+    write!(f, "paid {amount} {code} to {payee}, ")?;
+    match item.route {
+        Some(Route::Directory) => {
+            write!(f, "through the directory: {payee} could not be reached")?;
+        }
+        Some(Route::Direct) | None => f.write_str("directly")?,
+    }
+    in_entry(f, item.entry)
+}
+
+fn void(f: Out<'_, '_>, item: &Void) -> fmt::Result {
+    match item.state {
+        State::Settled => write!(f, "order {} had settled already", item.order)?,
+        State::Voided | State::Refused | State::Unknown => {
+            write!(f, "order {} is void and can never settle", item.order)?;
+        }
+    }
+    in_entry(f, item.entry)
+}
+
+fn line(f: Out<'_, '_>, item: &Line) -> fmt::Result {
+    match item.entry {
+        Some(entry) => write!(f, "{entry:>8}")?,
+        None => f.write_str("       ?")?,
+    }
+    let amount = format!("{} {}", item.amount, item.currency);
+    let way = match item.direction {
+        Direction::In => "from",
+        Direction::Out => "to  ",
+    };
+    write!(
+        f,
+        "  {}  {amount:>20}  {way} {:<16}",
+        clock(&item.time),
+        item.counterparty
+    )?;
+    match item.kind.as_str() {
+        "payment" => {}
+        "issue" => f.write_str("  issued")?,
+        "burn" => f.write_str("  burnt")?,
+        other => write!(f, "  {}", Printable(other))?,
+    }
+    quoted(f, "  ", &item.memo)?;
+    match (item.state, &item.order) {
+        (State::Settled, _) | (_, None) => Ok(()),
+        (_, Some(order)) => write!(f, "  not known yet, order {order}"),
+    }
+}
+
+fn receipt(f: Out<'_, '_>, item: &Receipt) -> fmt::Result {
+    row(
+        f,
+        "entry",
+        format_args!(
+            "{}, under a checkpoint of {} entries",
+            item.entry, item.entries
+        ),
+    )?;
+    let amount = match (&item.amount, &item.currency) {
+        (Some(amount), Some(code)) => Some(format!("{amount} {code}")),
+        _ => None,
+    };
+    for (label, value) in [
+        ("kind", &Some(item.kind.clone())),
+        ("time", &Some(clock(&item.time))),
+        ("order", &item.order),
+        ("amount", &amount),
+        ("payer", &item.payer),
+        ("payee", &item.payee),
+        ("name", &item.name),
+        ("memo", &item.memo),
+        ("reference", &item.reference),
+        ("reason", &item.reason),
+        ("ledger", &item.ledger),
+        ("file", &item.file),
+    ] {
+        if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
+            f.write_char('\n')?;
+            row(f, label, Printable(value))?;
+        }
+    }
+    Ok(())
+}
+
+fn verdict(f: Out<'_, '_>, item: &Verdict) -> fmt::Result {
+    f.write_str("good: the directory's log holds this")?;
+    if let Some(kind) = &item.kind {
+        write!(f, " {kind}")?;
+    }
+    if let Some(time) = &item.time {
+        write!(f, " of {}", clock(time))?;
+    }
+    in_entry(f, item.entry)
+}
+
+fn online(f: Out<'_, '_>, item: &Online) -> fmt::Result {
+    write!(
+        f,
+        "online as {}, seen at {}",
+        item.name,
+        Printable(&item.address)
+    )
+}
+
+fn offline(f: Out<'_, '_>, item: &Offline) -> fmt::Result {
+    write!(f, "offline: {}; trying again", Printable(&item.reason))
+}
+
+fn received(f: Out<'_, '_>, item: &Received) -> fmt::Result {
+    let Received {
+        amount,
+        currency,
+        counterparty,
+        ..
+    } = item;
+    write!(f, "received {amount} {currency} from {counterparty}")?;
+    quoted(f, ", ", &item.memo)?;
+    in_entry(f, Some(item.entry))
+}
+
+fn sent(f: Out<'_, '_>, item: &Sent) -> fmt::Result {
+    let Sent {
+        amount,
+        currency,
+        counterparty,
+        ..
+    } = item;
+    write!(f, "sent {amount} {currency} to {counterparty}")?;
+    quoted(f, ", ", &item.memo)?;
+    in_entry(f, Some(item.entry))
+}
+
+fn refused(f: Out<'_, '_>, item: &Refused) -> fmt::Result {
+    write!(f, "refused: order {}", item.order)?;
+    if let Some(name) = &item.counterparty {
+        write!(f, ", {name}")?;
+    }
+    write!(f, ": {}", Printable(&item.message))
+}
+
+/// A line of a table: a label and its value.
+fn row(f: Out<'_, '_>, label: &str, value: impl fmt::Display) -> fmt::Result {
+    write!(f, "{label:<9}  {value}")
+}
+
+fn in_entry(f: Out<'_, '_>, entry: Option<u64>) -> fmt::Result {
+    match entry {
+        Some(entry) => write!(f, " (entry {entry})"),
+        None => Ok(()),
+    }
+}
+
+/// A memo between quotation marks, nothing for an empty one.
+fn quoted(f: Out<'_, '_>, before: &str, memo: &str) -> fmt::Result {
+    if memo.is_empty() {
+        return Ok(());
+    }
+    write!(f, "{before}\"{}\"", Printable(memo))
+}
+
+/// The first characters of a key, to tell keys apart at a glance.
+fn short(key: &str) -> &str {
+    key.get(..8).unwrap_or(key)
+}
+
+/// `2026-11-22T17:13:51.123Z` as `2026-11-22 17:13:51Z`.
+fn clock(time: &str) -> String {
+    match (time.get(..10), time.get(11..19)) {
+        (Some(day), Some(hour)) => format!("{day} {hour}Z"),
+        _ => time.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payment_says_which_way_it_went() {
+        let mut item = Paid {
+            state: State::Settled,
+            entry: Some(12),
+            amount: "1.500000".to_owned(),
+            currency: Some("QUID".to_owned()),
+            payee: "bob".to_owned(),
+            route: Some(Route::Direct),
+            ..Paid::default()
+        };
+        let said = |item: &Paid| Item::from(item.clone()).to_string();
+        assert_eq!(
+            said(&item),
+            "paid 1.500000 QUID to bob, directly (entry 12)"
+        );
+        item.route = Some(Route::Directory);
+        assert_eq!(
+            said(&item),
+            "paid 1.500000 QUID to bob, through the directory: bob could not be reached (entry 12)"
+        );
+    }
+
+    #[test]
+    fn foreign_text_stays_on_its_line() {
+        let hostile = "\u{1b}[2J\u{9b}m\n\u{202e}x".to_owned();
+        for item in [
+            Item::from(Received {
+                memo: hostile.clone(),
+                ..Received::default()
+            }),
+            Item::from(Sent {
+                memo: hostile.clone(),
+                ..Sent::default()
+            }),
+            Item::from(Line {
+                memo: hostile.clone(),
+                kind: hostile.clone(),
+                ..Line::default()
+            }),
+            Item::from(Person {
+                address: hostile.clone(),
+                ..Person::default()
+            }),
+            Item::from(Online {
+                address: hostile.clone(),
+                ..Online::default()
+            }),
+            Item::from(Offline {
+                reason: hostile.clone(),
+                ..Offline::default()
+            }),
+            Item::from(Refused {
+                message: hostile.clone(),
+                ..Refused::default()
+            }),
+            Item::from(Presence {
+                address: Some(hostile.clone()),
+                ..Presence::default()
+            }),
+        ] {
+            let line = item.to_string();
+            assert!(
+                !line.chars().any(|c| c.is_control() || c == '\u{202e}'),
+                "{line:?}"
+            );
+        }
+    }
+}

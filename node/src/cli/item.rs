@@ -1,0 +1,340 @@
+//! What commands print: one type per kind of result, whose fields are the documented JSON fields.
+//!
+//! Amounts, ids and keys are strings here already, exactly as scripts see them; texts from others
+//! are kept as they came and made visible only when they are written out.
+
+use std::time::{Duration, SystemTime};
+
+use quid_common::amount::{Amount, Currency};
+use quid_common::printable::Printable;
+use quid_common::time::LedgerTime;
+use serde::{Deserialize, Serialize};
+
+/// Declares the items, each a struct of the given fields.
+macro_rules! items {
+    ($($(#[$doc:meta])+ $name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)+ })+) => {
+        $(
+            $(#[$doc])+
+            #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+            pub(crate) struct $name { $($(#[$attribute])* pub(crate) $field: $type,)+ }
+
+            impl From<$name> for Item {
+                fn from(item: $name) -> Self {
+                    Self::$name(item)
+                }
+            }
+        )+
+
+        /// Any result of a command.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub(crate) enum Item { $($name($name),)+ }
+
+        impl Item {
+            /// The item as one line of JSON, with nothing in it that a terminal would act on.
+            pub(crate) fn to_json(&self) -> String {
+                match self { $(Self::$name(item) => json_line(item),)+ }
+            }
+        }
+    };
+}
+
+items! {
+    /// `init`
+    Home {
+        home: String,
+        directory: String,
+        key: String,
+    }
+    /// `register`
+    Registered {
+        name: String,
+        key: String,
+        entry: u64,
+    }
+    /// `status`
+    Status {
+        name: String,
+        balance: String,
+        held: String,
+        currency: String,
+        pending: u64,
+        listening: bool,
+        key: String,
+        directory: String,
+        ledger: String,
+    }
+    /// `who`
+    Person {
+        name: String,
+        key: String,
+        address: String,
+    }
+    /// `who --watch`: somebody is there, or (without address) has gone.
+    Presence {
+        name: String,
+        key: String,
+        address: Option<String>,
+        online: bool,
+    }
+    /// `pay`, whatever the state. `error` repeats what every failure has: it is the reason, or
+    /// `unknown`.
+    Paid {
+        state: State,
+        order: Option<String>,
+        entry: Option<u64>,
+        amount: String,
+        currency: Option<String>,
+        payee: String,
+        route: Option<Route>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    }
+    /// `void`
+    Void {
+        order: String,
+        state: State,
+        entry: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    }
+    /// `history`
+    Line {
+        entry: Option<u64>,
+        kind: String,
+        direction: Direction,
+        amount: String,
+        currency: String,
+        counterparty: String,
+        memo: String,
+        state: State,
+        time: String,
+        order: Option<String>,
+        reference: Option<String>,
+    }
+    /// `receipt show`
+    Receipt {
+        entry: u64,
+        kind: String,
+        time: String,
+        order: Option<String>,
+        payer: Option<String>,
+        payee: Option<String>,
+        amount: Option<String>,
+        currency: Option<String>,
+        memo: Option<String>,
+        reference: Option<String>,
+        name: Option<String>,
+        reason: Option<String>,
+        ledger: Option<String>,
+        entries: u64,
+        file: Option<String>,
+        receipt: String,
+    }
+    /// `receipt verify`
+    Verdict {
+        ok: bool,
+        entry: Option<u64>,
+        reason: Option<String>,
+        kind: Option<String>,
+        time: Option<String>,
+        ledger: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    }
+    /// `listen` and `shell`: logged in.
+    Online {
+        event: EventName,
+        name: String,
+        address: String,
+    }
+    /// `listen` and `shell`: the directory is lost for now.
+    Offline {
+        event: EventName,
+        reason: String,
+    }
+    /// `listen` and `shell`: money came.
+    Received {
+        event: EventName,
+        entry: u64,
+        order: Option<String>,
+        amount: String,
+        currency: String,
+        counterparty: String,
+        memo: String,
+        reference: Option<String>,
+        answers: bool,
+        time: String,
+    }
+    /// `listen` and `shell`: money went.
+    Sent {
+        event: EventName,
+        entry: u64,
+        order: String,
+        amount: String,
+        currency: String,
+        counterparty: String,
+        memo: String,
+        time: String,
+    }
+    /// `listen` and `shell`: an order by or to this account is refused for good.
+    Refused {
+        event: EventName,
+        order: String,
+        reason: String,
+        message: String,
+        counterparty: Option<String>,
+    }
+}
+
+/// Where the money of an order is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    /// Moved.
+    Settled,
+    /// Not moved, and it never will by this order.
+    Refused,
+    /// Not known yet.
+    #[default]
+    Unknown,
+    /// Not moved, and it never will: the payer said so first.
+    Voided,
+}
+
+/// Which way an order went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Route {
+    /// Straight to the payee.
+    Direct,
+    /// By the payer itself.
+    Directory,
+}
+
+/// What happened to a node that listens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EventName {
+    /// Logged in.
+    #[default]
+    Online,
+    /// The directory is lost for now.
+    Offline,
+    /// Money came.
+    Received,
+    /// Money went.
+    Sent,
+    /// An order was refused for good.
+    Refused,
+}
+
+/// Whether money came or went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Direction {
+    /// It came.
+    #[default]
+    In,
+    /// It went.
+    Out,
+}
+
+/// The currency's text for an amount, with its code beside it.
+pub(crate) fn money(currency: &Currency, amount: Amount) -> (String, String) {
+    (currency.format(amount), currency.code().to_owned())
+}
+
+/// `time` as RFC 3339 in UTC, to the millisecond; the year stays below 10000.
+pub(crate) fn rfc3339(time: LedgerTime) -> String {
+    let time = Duration::from_millis(time.as_millis()).min(YEAR_9999);
+    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + time).to_string()
+}
+
+/// The last second that RFC 3339 can write.
+const YEAR_9999: Duration = Duration::from_secs(253_402_300_799);
+
+/// `value` as JSON on one line of which a terminal acts on nothing: what is not plainly visible
+/// is written as JSON's own `\u` escapes, which read back as the same text.
+pub(crate) fn json_line(value: &impl Serialize) -> String {
+    let json = serde_json::to_string(value).expect("strings, numbers and booleans always encode");
+    let mut line = String::with_capacity(json.len());
+    for c in json.chars() {
+        // Outside ASCII everything stands within strings, as does the one control that is left.
+        let plain = matches!(c, ' '..='~') || (!c.is_ascii() && is_visible(c));
+        if plain {
+            line.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                line.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    line
+}
+
+fn is_visible(c: char) -> bool {
+    let mut utf8 = [0; 4];
+    let text: &str = c.encode_utf8(&mut utf8);
+    Printable(text).to_string() == text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_lines_hold_nothing_that_a_terminal_acts_on() {
+        let memo =
+            "\u{1b}[31m\u{9b}2J\u{7f}\u{202e}\u{200b}\u{2028}\u{e0061}\n\"\\ e\u{301} ☕ 日本";
+        let line = json_line(&memo);
+        assert!(
+            line.chars()
+                .all(|c| matches!(c, ' '..='~') || (!c.is_ascii() && is_visible(c)))
+        );
+        assert_eq!(serde_json::from_str::<String>(&line).expect("JSON"), memo);
+        assert!(
+            line.contains("\\u001b") && line.contains("\\u009b"),
+            "{line}"
+        );
+        assert!(line.contains("☕ 日本"), "{line}");
+    }
+
+    #[test]
+    fn times_are_rfc3339_whatever_the_directory_says() {
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_763_000_000_123, "2025-11-13T02:13:20.123Z"),
+            (u64::MAX, "9999-12-31T23:59:59.000Z"),
+        ] {
+            assert_eq!(rfc3339(LedgerTime::from_millis(ms)), text);
+        }
+    }
+
+    #[test]
+    fn fields_come_in_the_documented_order() {
+        let paid = Paid {
+            state: State::Settled,
+            order: Some("019a".to_owned()),
+            entry: Some(12),
+            amount: "1.500000".to_owned(),
+            currency: Some("QUID".to_owned()),
+            payee: "bob".to_owned(),
+            route: Some(Route::Direct),
+            ..Paid::default()
+        };
+        assert_eq!(
+            Item::from(paid).to_json(),
+            r#"{"state":"settled","order":"019a","entry":12,"amount":"1.500000","currency":"QUID","payee":"bob","route":"direct"}"#
+        );
+    }
+}

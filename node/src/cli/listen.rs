@@ -1,0 +1,222 @@
+//! `quid listen`, and what the shell shares with it: a node that stays, its events, and the local
+//! socket through which other commands of the home reach it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use quid_common::amount::Currency;
+use quid_node::{Event, Events, Home, Node, Options, RequestError};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::Listen;
+use super::failure::{Failure, Gone};
+use super::item::{self, EventName, Item};
+use super::screen::Sink;
+use crate::control::{ControlSocket, Current};
+
+/// Receives until stopped, telling one event per line.
+pub(crate) async fn listen(
+    path: &Path,
+    args: &Listen,
+    sink: &Sink,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let station = Station::open(path, options(args, true)).await?;
+    let result = tokio::select! {
+        result = receive(&station, sink) => result,
+        () = stop.cancelled() => Ok(()),
+        () = sink.gone() => Err(Failure::Gone),
+    };
+    station.close().await;
+    result
+}
+
+async fn receive(station: &Station, sink: &Sink) -> Result<(), Failure> {
+    let node = station.current().node;
+    let mut events = node.events();
+    // A home without an account would wait for ever; a directory that is away comes back.
+    let progress = sink.progress("logging in".to_owned());
+    match node.login().await {
+        Ok(_) => {}
+        Err(RequestError::Unreachable(reason)) => {
+            sink.item(offline(reason)).await?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    drop(progress);
+    tell(&mut events, &node, sink).await?;
+    Err(Failure::other("closed", "the node has ended"))
+}
+
+/// Tells `node`'s events until it is closed.
+pub(crate) async fn tell(events: &mut Events, node: &Node, sink: &Sink) -> Result<(), Gone> {
+    while let Some(event) = events.next().await {
+        // Without a login there is no currency, and nothing that has an amount either.
+        let currency = node.home().currency().unwrap_or_default();
+        sink.item(event_item(event, &currency)).await?;
+    }
+    Ok(())
+}
+
+/// How `listen` and `shell` run their node.
+pub(crate) fn options(args: &Listen, listen: bool) -> Options {
+    Options {
+        listen,
+        hidden: args.hidden,
+        bind: args.bind,
+        ..Options::default()
+    }
+}
+
+/// A node that stays, and the socket through which it serves its home.
+#[derive(Debug)]
+pub(crate) struct Station {
+    current: watch::Sender<Current>,
+    server: JoinHandle<()>,
+}
+
+impl Station {
+    /// Takes the home's lock, starts the node and serves the local socket.
+    pub(crate) async fn open(path: &Path, options: Options) -> Result<Self, Failure> {
+        let home = Home::open(path)?;
+        let socket = ControlSocket::bind(&home)?;
+        let listening = options.listen;
+        let node = Node::start(home, options).await?;
+        let (current, served) = watch::channel(Current { node, listening });
+        let server = tokio::spawn(socket.serve(served));
+        Ok(Self { current, server })
+    }
+
+    /// The node that serves now.
+    pub(crate) fn current(&self) -> Current {
+        self.current.borrow().clone()
+    }
+
+    /// Follows which node serves.
+    pub(crate) fn follow(&self) -> watch::Receiver<Current> {
+        self.current.subscribe()
+    }
+
+    /// Ends the node that serves and starts another on the same home.
+    pub(crate) async fn replace(&self, path: &Path, options: Options) -> Result<(), Failure> {
+        let home = Home::open(path)?;
+        let listening = options.listen;
+        let old = self.current().node;
+        let _ = timeout(CLOSE_WAIT, old.close()).await;
+        let node = Node::start(home, options).await?;
+        self.current.send_replace(Current { node, listening });
+        Ok(())
+    }
+
+    /// Ends the socket, then the node, which says goodbye.
+    pub(crate) async fn close(self) {
+        self.server.abort();
+        // Aborted, so it has no result.
+        let _ = self.server.await;
+        let node = self.current.borrow().node.clone();
+        drop(self.current);
+        let _ = timeout(CLOSE_WAIT, node.close()).await;
+    }
+}
+
+fn event_item(event: Event, currency: &Currency) -> Item {
+    match event {
+        Event::Online { name, address } => item::Online {
+            event: EventName::Online,
+            name: name.to_string(),
+            address,
+        }
+        .into(),
+        Event::Offline { reason } => offline(reason),
+        Event::Received {
+            entry,
+            order,
+            amount,
+            payer,
+            memo,
+            reference,
+            answers,
+            time,
+            receipt: _,
+        } => {
+            let (amount, currency) = item::money(currency, amount);
+            item::Received {
+                event: EventName::Received,
+                entry,
+                order: Some(order.to_string()),
+                amount,
+                currency,
+                counterparty: payer.to_string(),
+                memo: memo.as_str().to_owned(),
+                reference: reference.map(|reference| reference.to_string()),
+                answers,
+                time: item::rfc3339(time),
+            }
+            .into()
+        }
+        Event::Issued {
+            entry,
+            amount,
+            time,
+        } => {
+            let (amount, currency) = item::money(currency, amount);
+            item::Received {
+                event: EventName::Received,
+                entry,
+                amount,
+                currency,
+                counterparty: quid_common::name::Name::treasury().to_string(),
+                time: item::rfc3339(time),
+                ..item::Received::default()
+            }
+            .into()
+        }
+        Event::Sent {
+            entry,
+            order,
+            amount,
+            payee,
+            memo,
+            time,
+        } => {
+            let (amount, currency) = item::money(currency, amount);
+            item::Sent {
+                event: EventName::Sent,
+                entry,
+                order: order.to_string(),
+                amount,
+                currency,
+                counterparty: payee.to_string(),
+                memo: memo.as_str().to_owned(),
+                time: item::rfc3339(time),
+            }
+            .into()
+        }
+        Event::Refused {
+            order,
+            reason,
+            counterparty,
+        } => item::Refused {
+            event: EventName::Refused,
+            order: order.to_string(),
+            reason: reason.name().to_owned(),
+            message: reason.to_string(),
+            counterparty: counterparty.map(|name| name.to_string()),
+        }
+        .into(),
+    }
+}
+
+fn offline(reason: String) -> Item {
+    item::Offline {
+        event: EventName::Offline,
+        reason,
+    }
+    .into()
+}
+
+/// Longest wait for the goodbye.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);

@@ -1,0 +1,122 @@
+//! One request, by whoever can carry it out: the process that listens for the home if there is
+//! one, else a node that lives as long as the command.
+
+use std::path::Path;
+use std::time::Duration;
+
+use quid_common::amount::Currency;
+use quid_node::{Home, Node, Options, RequestError};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::failure::{Failure, report};
+use super::item::Paid;
+use super::request::Request;
+use super::run::{not_paid, pay_given_up, resolved, run};
+use super::screen::Sink;
+use crate::control::Listener;
+
+/// Carries out `request` for the home at `path`.
+///
+/// # Errors
+/// [`Failure`]; once `stop` is cancelled, what is not known is *unknown*, not refused.
+pub(crate) async fn once(
+    path: &Path,
+    request: Request,
+    sink: &Sink,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let home = Home::open(path)?;
+    check(&request, home.currency().as_ref())?;
+    let progress = (!request.is_endless()).then(|| sink.progress(request.progress()));
+    let interrupted = interruption(&request, home.currency().as_ref());
+    let result = tokio::select! {
+        listener = Listener::find(&home) => match listener? {
+            Some(listener) => tokio::select! {
+                result = listener.ask(&request, sink) => result,
+                () = stop.cancelled() => interrupted,
+            },
+            None => alone(home, request, sink, stop, interrupted).await,
+        },
+        () = stop.cancelled() => return Err(Failure::other("interrupted", "interrupted; nothing was sent")),
+    };
+    drop(progress);
+    result
+}
+
+/// Refuses what the currency shows to be wrong before anything is asked.
+pub(crate) fn check(request: &Request, currency: Option<&Currency>) -> Result<(), Failure> {
+    if let (Request::Pay(pay), Some(currency)) = (request, currency) {
+        pay.amount.in_currency(currency)?;
+    }
+    Ok(())
+}
+
+async fn alone(
+    home: Home,
+    request: Request,
+    sink: &Sink,
+    stop: &CancellationToken,
+    interrupted: Result<(), Failure>,
+) -> Result<(), Failure> {
+    let node = Node::start(home, Options::default()).await?;
+    let work = async {
+        if !request.starts_offline() {
+            prepare(&node, &request, sink).await?;
+        }
+        run(&node, false, request, sink).await
+    };
+    let result = tokio::select! {
+        result = work => result,
+        () = stop.cancelled() => interrupted,
+    };
+    // Says goodbye, so that the directory need not wait for us to time out.
+    let _ = timeout(CLOSE_WAIT, node.close()).await;
+    result
+}
+
+/// Logs in, and asks about what the journal holds open.
+async fn prepare(node: &Node, request: &Request, sink: &Sink) -> Result<(), Failure> {
+    let session = match node.login().await {
+        Ok(session) => session,
+        Err(error) => {
+            let currency = node.home().currency();
+            return Err(not_started(request, currency.as_ref(), error));
+        }
+    };
+    // What is not known by then is asked about by the next command.
+    if let Ok(outcomes) = timeout(RESOLVE_WAIT, node.resolve()).await {
+        for outcome in outcomes {
+            sink.note(resolved(&outcome, &session.currency)).await?;
+        }
+    }
+    Ok(())
+}
+
+fn not_started(request: &Request, currency: Option<&Currency>, error: RequestError) -> Failure {
+    match request {
+        Request::Pay(pay) => not_paid(Paid::asked(pay, currency), report(error)).into(),
+        _ => error.into(),
+    }
+}
+
+/// How a request ends that was interrupted.
+pub(crate) fn interruption(request: &Request, currency: Option<&Currency>) -> Result<(), Failure> {
+    match request {
+        Request::Who { watch: true } => Ok(()),
+        Request::Pay(pay) => {
+            let why = "interrupted before the outcome was known";
+            Err(pay_given_up(pay, currency, why).into())
+        }
+        _ => Err(Failure::other(
+            "interrupted",
+            "interrupted before the answer came",
+        )),
+    }
+}
+
+/// Longest wait for what the journal holds open, before the command itself begins.
+const RESOLVE_WAIT: Duration = Duration::from_secs(4);
+
+/// Longest wait for the goodbye.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);

@@ -1,0 +1,199 @@
+//! `quid receipt`: receipts shown, saved and verified.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use quid_common::checkpoint::CheckpointError;
+use quid_common::id::LedgerId;
+use quid_common::receipt::{Proven, Receipt as Proof, ReceiptError};
+use quid_node::Home;
+
+use super::exit::Exit;
+use super::failure::{Failure, Report, quoted};
+use super::item::{self, Item, Verdict};
+use super::run::kind;
+use super::screen::{Output, Sink};
+
+/// Writes a receipt's text to a new file.
+///
+/// # Errors
+/// Names the file; one that is there already is left as it is.
+pub(crate) fn save(receipt: &mut item::Receipt, file: &Path) -> Result<(), Failure> {
+    let shown = file.display().to_string();
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file);
+    let written = made.and_then(|mut file| {
+        file.write_all(receipt.receipt.as_bytes())?;
+        file.sync_all()
+    });
+    match written {
+        Ok(()) => {
+            receipt.file = Some(shown);
+            Ok(())
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Failure::files(format!(
+            "{} exists already and was left as it is: choose another --out",
+            quoted(&shown)
+        ))),
+        Err(error) => Err(Failure::files(format!(
+            "cannot write {}: {error}",
+            quoted(&shown)
+        ))),
+    }
+}
+
+/// The text of a receipt's file.
+///
+/// # Errors
+/// If the file cannot be read; one that is no receipt is for [`verify`] to say.
+pub(crate) fn load(file: &Path) -> Result<Vec<u8>, Failure> {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        File::open(file)?
+            .take(TEXT_LEN_MAX + 1)
+            .read_to_end(&mut text)?;
+        Ok(text)
+    };
+    read().map_err(|error| {
+        Failure::files(format!(
+            "cannot read {}: {error}",
+            quoted(&file.display().to_string())
+        ))
+    })
+}
+
+/// Judges a receipt's text by nothing but the home's pinned key and ledger.
+///
+/// # Errors
+/// Exit code 5 with the verdict if it is not good.
+pub(crate) async fn verify(text: &[u8], home: &Home, sink: &Sink) -> Result<(), Failure> {
+    match judge(text, home) {
+        Ok((proven, ledger)) => {
+            if home.ledger().is_none() {
+                sink.note(format!(
+                    "this home knows no ledger yet: the receipt's own is taken, {ledger}"
+                ))
+                .await?;
+            }
+            let entry = proven.entry();
+            sink.item(Verdict {
+                ok: true,
+                entry: Some(proven.index()),
+                kind: Some(kind(&entry.fact, home).to_owned()),
+                time: Some(item::rfc3339(entry.time)),
+                ledger: Some(ledger.to_string()),
+                ..Verdict::default()
+            })
+            .await?;
+            Ok(())
+        }
+        Err(flaw) => Err(flaw.told().into()),
+    }
+}
+
+/// Why a receipt is not good.
+struct Flaw {
+    entry: Option<u64>,
+    reason: &'static str,
+    message: String,
+}
+
+impl Flaw {
+    fn told(self) -> Report {
+        let message = format!("not verified: {}", self.message);
+        let item = Verdict {
+            ok: false,
+            entry: self.entry,
+            reason: Some(self.reason.to_owned()),
+            error: Some("not_verified".to_owned()),
+            message: Some(message.clone()),
+            ..Verdict::default()
+        };
+        let mut report = Report::new(Exit::Unverified, "not_verified", message);
+        report.item = Some(Item::from(item));
+        report
+    }
+}
+
+fn judge(text: &[u8], home: &Home) -> Result<(Proven, LedgerId), Flaw> {
+    let receipt = std::str::from_utf8(text)
+        .map_err(|_| ReceiptError::Text)
+        .and_then(Proof::from_text)
+        .map_err(|error| flaw(None, &error))?;
+    let entry = Some(receipt.index);
+    let ledger = match home.ledger() {
+        Some(ledger) => ledger,
+        None => claimed_ledger(&receipt).ok_or(Flaw {
+            entry,
+            reason: "checkpoint_malformed",
+            message: "the checkpoint names no ledger".to_owned(),
+        })?,
+    };
+    let proven = receipt
+        .verify(ledger, &home.directory().key())
+        .map_err(|error| flaw(entry, &error))?;
+    // The directory vouches for the entry; whoever is said to have signed it must have.
+    let signed = match proven.entry().fact.signature() {
+        Some((key, message, signature)) => key.verify(&message, &signature),
+        None => true,
+    };
+    if !signed {
+        return Err(Flaw {
+            entry,
+            reason: "signature",
+            message: "the directory logged what its signer never signed; keep this receipt, it \
+                      proves that the directory lied"
+                .to_owned(),
+        });
+    }
+    Ok((proven, ledger))
+}
+
+/// The ledger that the receipt's checkpoint is said to be of.
+fn claimed_ledger(receipt: &Proof) -> Option<LedgerId> {
+    let origin = receipt.checkpoint.as_str().lines().next()?;
+    origin.strip_prefix("quid/")?.parse().ok()
+}
+
+fn flaw(entry: Option<u64>, error: &ReceiptError) -> Flaw {
+    let reason = match error {
+        ReceiptError::Text => "not_a_receipt",
+        ReceiptError::Encoding(_) => "encoding",
+        ReceiptError::Checkpoint(CheckpointError::Malformed) => "checkpoint_malformed",
+        ReceiptError::Checkpoint(CheckpointError::Ledger) => "checkpoint_ledger",
+        ReceiptError::Checkpoint(CheckpointError::Signature) => "checkpoint_signature",
+        ReceiptError::Path => "path",
+        ReceiptError::Entry(_) => "entry",
+    };
+    Flaw {
+        entry,
+        reason,
+        message: error.to_string(),
+    }
+}
+
+/// Takes the one receipt that a request answers with, and passes on anything else.
+pub(crate) async fn caught(
+    mut outputs: tokio::sync::mpsc::Receiver<Output>,
+    sink: &Sink,
+) -> Option<item::Receipt> {
+    let mut receipt = None;
+    while let Some(output) = outputs.recv().await {
+        match output {
+            Output::Item(item) => match *item {
+                Item::Receipt(item) => receipt = Some(item),
+                other => sink.item(other).await.ok()?,
+            },
+            other => sink.send(other).await.ok()?,
+        }
+    }
+    receipt
+}
+
+/// Longest receipt text that is read: an entry, its path and a checkpoint fit several times.
+const TEXT_LEN_MAX: u64 = 64 * 1024;

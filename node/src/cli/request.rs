@@ -1,0 +1,184 @@
+//! What a node can be asked to do, in this process or over the local socket.
+
+use std::time::Duration;
+
+use quid_common::id::{OrderId, Reference};
+use quid_common::name::Name;
+use quid_common::order::Memo;
+use serde::{Deserialize, Serialize};
+
+use super::value::{AmountText, ReceiptName};
+
+/// One thing asked of a node. Every part has been checked when there is a `Request`, also when it
+/// came over the socket.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Request {
+    Register {
+        name: Name,
+    },
+    Status,
+    Who {
+        watch: bool,
+    },
+    Pay(PayRequest),
+    Void {
+        #[serde(with = "text")]
+        order: OrderId,
+    },
+    History {
+        limit: usize,
+        after: Option<u64>,
+    },
+    Receipt {
+        #[serde(with = "text")]
+        which: ReceiptName,
+    },
+}
+
+/// A payment asked of a node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PayRequest {
+    pub(crate) payee: Name,
+    #[serde(with = "text")]
+    pub(crate) amount: AmountText,
+    pub(crate) memo: Memo,
+    #[serde(with = "optional_text")]
+    pub(crate) reference: Option<Reference>,
+    pub(crate) wait: Duration,
+}
+
+impl Request {
+    /// What is being done, for the progress line.
+    pub(crate) fn progress(&self) -> String {
+        match self {
+            Self::Register { name } => format!("registering {name}"),
+            Self::Pay(pay) => format!("paying {}", pay.payee),
+            Self::Void { .. } => "voiding".to_owned(),
+            Self::Status | Self::Who { .. } | Self::History { .. } | Self::Receipt { .. } => {
+                "asking the directory".to_owned()
+            }
+        }
+    }
+
+    /// Whether this needs no session with the directory before it starts.
+    pub(crate) const fn starts_offline(&self) -> bool {
+        matches!(self, Self::Register { .. } | Self::Receipt { .. })
+    }
+
+    /// Whether this goes on until it is stopped.
+    pub(crate) const fn is_endless(&self) -> bool {
+        matches!(self, Self::Who { watch: true })
+    }
+
+    /// Longest time between two answers of a listener that is alive; none for what waits for
+    /// others to move.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Who { watch: true } => None,
+            Self::Pay(pay) => Some(pay.wait.saturating_add(PATIENCE)),
+            _ => Some(PATIENCE),
+        }
+    }
+}
+
+/// Longest time that a listener needs for anything but a payment's own wait: it finds the
+/// directory within 5 s or says so, and a page of people or history takes far less.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Serialises what has one text as that text.
+mod text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<T, S>(value: &T, serializer: S) -> Result<S::Ok, S::Error>
+    where
+        T: Display,
+        S: Serializer,
+    {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// Serialises what has one text, if it is there, as that text.
+mod optional_text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<T, S>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error>
+    where
+        T: Display,
+        S: Serializer,
+    {
+        match value {
+            Some(value) => serializer.collect_str(value),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        Option::<String>::deserialize(deserializer)?
+            .map(|text| text.parse().map_err(serde::de::Error::custom))
+            .transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_survives_the_socket() {
+        for request in [
+            Request::Status,
+            Request::Who { watch: true },
+            Request::Pay(PayRequest {
+                payee: "bob".parse().expect("a name"),
+                amount: "1.5".parse().expect("an amount"),
+                memo: Memo::new("tea\u{1b}[m").expect("short"),
+                reference: Some(Reference([7; 16])),
+                wait: Duration::from_secs(3),
+            }),
+            Request::Receipt {
+                which: ReceiptName::Entry(12),
+            },
+        ] {
+            let line = serde_json::to_string(&request).expect("plain data");
+            let back: Request = serde_json::from_str(&line).expect("own encoding");
+            assert_eq!(format!("{back:?}"), format!("{request:?}"));
+        }
+    }
+
+    #[test]
+    fn a_request_with_a_bad_part_is_refused() {
+        for line in [
+            r#"{"register":{"name":"B"}}"#,
+            r#"{"register":{}}"#,
+            r#"{"pay":{"payee":"bob","amount":"1e3","memo":"","reference":null,"wait":{"secs":1,"nanos":0}}}"#,
+            r#"{"pay":{"payee":"bob","amount":"0","memo":"","reference":null,"wait":{"secs":1,"nanos":0}}}"#,
+            r#"{"void":{"order":"12"}}"#,
+            r#"{"steal":{}}"#,
+            "",
+        ] {
+            assert!(serde_json::from_str::<Request>(line).is_err(), "{line}");
+        }
+    }
+}

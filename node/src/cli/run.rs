@@ -1,0 +1,399 @@
+//! Requests carried out on a node; results go into a sink, whoever is at its other end.
+
+use quid_common::amount::Currency;
+use quid_common::entry::Fact;
+use quid_common::receipt::{Proven, Receipt as Proof};
+use quid_common::refusal::Reason;
+use quid_node::{
+    HistoryItem, HistoryState, Home, Kind, Node, Outcome, PayError, Payment, Presence, ReceiptId,
+    RequestError, Resolved, State as End, VoidOutcome,
+};
+
+use super::exit::Exit;
+use super::failure::{Failure, Report, refused, report};
+use super::item::{self, Direction, Line, Paid, Person, Receipt, Registered, Route, State};
+use super::request::{PayRequest, Request};
+use super::screen::Sink;
+use super::value::ReceiptName;
+
+/// Carries out `request` on `node`, which receives payments if `listening`.
+///
+/// # Cancel safety
+/// As the node's own functions: a payment goes on while the node lives, and its journal remembers
+/// it. Everything else only asks.
+pub(crate) async fn run(
+    node: &Node,
+    listening: bool,
+    request: Request,
+    sink: &Sink,
+) -> Result<(), Failure> {
+    match request {
+        Request::Register { name } => {
+            let registered = node.register(&name).await?;
+            sink.item(Registered {
+                name: registered.name.to_string(),
+                key: registered.key.to_string(),
+                entry: registered.entry,
+            })
+            .await?;
+        }
+        Request::Status => status(node, listening, sink).await?,
+        Request::Who { watch: false } => {
+            for person in node.who().await? {
+                sink.item(Person {
+                    name: person.name.to_string(),
+                    key: person.key.to_string(),
+                    address: person.address,
+                })
+                .await?;
+            }
+        }
+        Request::Who { watch: true } => watch(node, sink).await?,
+        Request::Pay(request) => pay(node, request, sink).await?,
+        Request::Void { order } => {
+            let order_text = order.to_string();
+            let item = voided(order_text, node.void(order).await?)?;
+            sink.item(item).await?;
+        }
+        Request::History { limit, after } => {
+            let lines = node.history(limit, after).await?;
+            let currency = currency(node).await?;
+            for line in lines {
+                sink.item(history_line(line, &currency)).await?;
+            }
+        }
+        Request::Receipt { which } => {
+            let which = match which {
+                ReceiptName::Entry(entry) => ReceiptId::Entry(entry),
+                ReceiptName::Order(order) => ReceiptId::Order(order),
+            };
+            let (receipt, proven) = node.receipt(which).await?;
+            sink.item(receipt_item(node.home(), &receipt, &proven))
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+/// What became of an order that the journal held open, in words.
+pub(crate) fn resolved(outcome: &Resolved, currency: &Currency) -> String {
+    let Outcome { order, payee, .. } = outcome;
+    let amount = currency.display(outcome.amount);
+    match &outcome.state {
+        End::Settled { entry, .. } => {
+            format!("an earlier payment of {amount} to {payee} has settled (entry {entry})")
+        }
+        End::Refused { reason, .. } => {
+            format!("an earlier payment of {amount} to {payee} was refused: {reason}")
+        }
+        End::Unknown => format!(
+            "an earlier payment of {amount} to {payee} is still unknown: order {order} \
+             is being asked about"
+        ),
+    }
+}
+
+/// What is said when a payment is given up before its end is known: `why`, and what to do.
+pub(crate) fn pay_given_up(request: &PayRequest, currency: Option<&Currency>, why: &str) -> Report {
+    let message = format!(
+        "unknown: {why}; `quid history` asks and shows whether the payment was made: do not pay \
+         again before that"
+    );
+    not_known(Paid::asked(request, currency), message)
+}
+
+async fn status(node: &Node, listening: bool, sink: &Sink) -> Result<(), Failure> {
+    let status = node.status().await?;
+    let (balance, currency) = item::money(&status.currency, status.balance);
+    sink.item(item::Status {
+        name: status.name.to_string(),
+        balance,
+        held: status.currency.format(status.held),
+        currency,
+        pending: status.pending,
+        listening,
+        key: node.home().key().to_string(),
+        directory: node.home().directory().to_string(),
+        ledger: status.ledger.to_string(),
+    })
+    .await?;
+    Ok(())
+}
+
+async fn watch(node: &Node, sink: &Sink) -> Result<(), Failure> {
+    let mut events = node.watch().await?;
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            () = sink.gone() => return Err(Failure::Gone),
+        };
+        let item = match event {
+            None => {
+                return Err(Failure::other(
+                    "lost",
+                    "the session with the directory ended: run it again",
+                ));
+            }
+            Some(Presence::Online(person)) => item::Presence {
+                name: person.name.to_string(),
+                key: person.key.to_string(),
+                address: Some(person.address),
+                online: true,
+            },
+            Some(Presence::Offline { name, key }) => item::Presence {
+                name: name.to_string(),
+                key: key.to_string(),
+                address: None,
+                online: false,
+            },
+        };
+        sink.item(item).await?;
+    }
+}
+
+async fn pay(node: &Node, request: PayRequest, sink: &Sink) -> Result<(), Failure> {
+    let currency = match currency(node).await {
+        Ok(currency) => currency,
+        Err(error) => return Err(not_paid(Paid::asked(&request, None), report(error)).into()),
+    };
+    let amount = request.amount.in_currency(&currency)?;
+    let mut item = Paid::asked(&request, Some(&currency));
+    let wait_s = request.wait.as_secs();
+    let payment = Payment {
+        payee: request.payee,
+        amount,
+        memo: request.memo,
+        reference: request.reference,
+        wait: request.wait,
+    };
+    let outcome = match node.pay(payment).await {
+        Ok(outcome) => outcome,
+        Err(error) => return Err(not_paid(item, unsent(error)).into()),
+    };
+    item.order = Some(outcome.order.to_string());
+    item.route = Some(match outcome.route {
+        quid_node::Route::Direct => Route::Direct,
+        quid_node::Route::Directory => Route::Directory,
+    });
+    match outcome.state {
+        End::Settled { entry, .. } => {
+            item.state = State::Settled;
+            item.entry = Some(entry);
+            sink.item(item).await?;
+            Ok(())
+        }
+        End::Refused { reason, entry } => {
+            item.entry = entry;
+            Err(not_paid(item, no(reason)).into())
+        }
+        End::Unknown => {
+            let order = outcome.order;
+            let message = format!(
+                "unknown: not confirmed within {wait_s} s; ask again with `quid receipt show \
+                 {order}` or cancel it with `quid void {order}`"
+            );
+            Err(not_known(item, message).into())
+        }
+    }
+}
+
+/// What is said about a payment of which nothing was sent.
+fn unsent(error: PayError) -> Report {
+    match error {
+        PayError::Local(reason) => no(reason),
+        PayError::KeyChanged { .. } => Report::new(
+            Exit::Refused,
+            "key_changed",
+            format!("refused: {error}; ask them whether they have a new key before anything else"),
+        ),
+        PayError::Request(error) => report(error),
+    }
+}
+
+fn no(reason: Reason) -> Report {
+    Report::new(Exit::Refused, reason.name(), refused(reason))
+}
+
+/// `report`, told with the payment's own fields if it is a refusal.
+pub(crate) fn not_paid(mut item: Paid, mut report: Report) -> Report {
+    if report.exit == Exit::Refused {
+        item.state = State::Refused;
+        item.reason = Some(report.error.clone());
+        item.error = Some(report.error.clone());
+        item.message = Some(report.message.clone());
+        report.item = Some(item.into());
+    }
+    report
+}
+
+/// A payment whose end is not known, told with `message`.
+fn not_known(mut item: Paid, message: String) -> Report {
+    item.state = State::Unknown;
+    item.error = Some("unknown".to_owned());
+    item.message = Some(message.clone());
+    let mut report = Report::new(Exit::Unknown, "unknown", message);
+    report.item = Some(item.into());
+    report
+}
+
+fn voided(order: String, outcome: VoidOutcome) -> Result<item::Void, Failure> {
+    let mut item = item::Void {
+        order,
+        ..item::Void::default()
+    };
+    let (exit, error, message) = match outcome {
+        VoidOutcome::Voided { entry } => {
+            item.state = State::Voided;
+            item.entry = Some(entry);
+            return Ok(item);
+        }
+        VoidOutcome::Settled(entry) => {
+            item.state = State::Settled;
+            item.entry = Some(entry);
+            return Ok(item);
+        }
+        VoidOutcome::Refused { reason, entry } => {
+            item.state = State::Refused;
+            item.entry = entry;
+            item.reason = Some(reason.name().to_owned());
+            let message = format!("the order was refused already: {reason}; it can never settle");
+            (Exit::Refused, reason.name(), message)
+        }
+        VoidOutcome::Unknown => {
+            let message = format!(
+                "unknown: the directory did not answer in time; run `quid void {}` again",
+                item.order
+            );
+            (Exit::Unknown, "unknown", message)
+        }
+    };
+    item.error = Some(error.to_owned());
+    item.message = Some(message.clone());
+    let mut report = Report::new(exit, error, message);
+    report.item = Some(item.into());
+    Err(report.into())
+}
+
+fn history_line(line: HistoryItem, currency: &Currency) -> Line {
+    let (amount, code) = item::money(currency, line.amount);
+    Line {
+        entry: line.entry,
+        kind: match line.kind {
+            Kind::Payment => "payment".to_owned(),
+            Kind::Issue => "issue".to_owned(),
+            Kind::Burn => "burn".to_owned(),
+            Kind::Other(number) => format!("other_{number}"),
+        },
+        direction: if line.incoming {
+            Direction::In
+        } else {
+            Direction::Out
+        },
+        amount,
+        currency: code,
+        counterparty: line.counterparty.to_string(),
+        memo: line.memo.as_str().to_owned(),
+        state: match line.state {
+            HistoryState::Settled => State::Settled,
+            HistoryState::Unknown => State::Unknown,
+        },
+        time: item::rfc3339(line.time),
+        order: line.order.map(|order| order.to_string()),
+        reference: line.reference.map(|reference| reference.to_string()),
+    }
+}
+
+impl Paid {
+    /// What is known before anything has happened. Without a currency the amount stays as it was
+    /// typed.
+    pub(crate) fn asked(request: &PayRequest, currency: Option<&Currency>) -> Self {
+        let money = currency.and_then(|currency| {
+            let amount = request.amount.in_currency(currency).ok()?;
+            Some(item::money(currency, amount))
+        });
+        let (amount, currency) = match money {
+            Some((amount, code)) => (amount, Some(code)),
+            None => (request.amount.to_string(), None),
+        };
+        Self {
+            amount,
+            currency,
+            payee: request.payee.to_string(),
+            ..Self::default()
+        }
+    }
+}
+
+/// What a receipt proves, field by field.
+pub(crate) fn receipt_item(home: &Home, receipt: &Proof, proven: &Proven) -> Receipt {
+    let entry = proven.entry();
+    let mut item = Receipt {
+        entry: proven.index(),
+        kind: kind(&entry.fact, home).to_owned(),
+        time: item::rfc3339(entry.time),
+        ledger: home.ledger().map(|ledger| ledger.to_string()),
+        entries: proven.head().size,
+        receipt: receipt.to_text(),
+        ..Receipt::default()
+    };
+    let money = |amount| {
+        home.currency()
+            .map(|currency| item::money(&currency, amount))
+            .unzip()
+    };
+    match &entry.fact {
+        Fact::Genesis(_) => {}
+        Fact::Register(fact) => {
+            item.name = Some(fact.statement().name.to_string());
+            item.payee = Some(fact.statement().key.to_string());
+        }
+        Fact::Issue(fact) => {
+            item.payee = Some(fact.statement().account.to_string());
+            (item.amount, item.currency) = money(fact.statement().amount);
+        }
+        Fact::Payment(order) => {
+            let order = order.statement();
+            item.order = Some(order.id.to_string());
+            item.payer = Some(order.payer.to_string());
+            item.payee = Some(order.payee.to_string());
+            (item.amount, item.currency) = money(order.amount);
+            item.memo = Some(order.memo.as_str().to_owned());
+            item.reference = order.reference.map(|reference| reference.to_string());
+        }
+        Fact::Void(void) => {
+            item.order = Some(void.statement().id.to_string());
+            item.payer = Some(void.statement().payer.to_string());
+        }
+        Fact::Freeze(fact) => item.payer = Some(fact.statement().account.to_string()),
+        Fact::Refusal(refusal) => {
+            item.order = Some(refusal.id.to_string());
+            item.payer = Some(refusal.payer.to_string());
+            item.reason = Some(refusal.reason.name().to_owned());
+        }
+    }
+    item
+}
+
+/// The one word for an entry's kind.
+pub(crate) fn kind(fact: &Fact, home: &Home) -> &'static str {
+    match fact {
+        Fact::Genesis(_) => "genesis",
+        Fact::Register(_) => "registration",
+        Fact::Issue(_) => "issue",
+        // The treasury's key is the directory's.
+        Fact::Payment(order) if order.statement().payee == home.directory().key() => "burn",
+        Fact::Payment(_) => "payment",
+        Fact::Void(_) => "void",
+        Fact::Freeze(fact) if fact.statement().frozen => "freeze",
+        Fact::Freeze(_) => "thaw",
+        Fact::Refusal(_) => "refusal",
+    }
+}
+
+/// What the directory counts in: known, or asked for.
+async fn currency(node: &Node) -> Result<Currency, RequestError> {
+    match node.home().currency() {
+        Some(currency) => Ok(currency),
+        None => Ok(node.login().await?.currency),
+    }
+}

@@ -1,0 +1,211 @@
+//! What arguments may be: each is read here once, and is sound from then on.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use quid_common::amount::{Amount, AmountError, Currency, check_amount_grammar};
+use quid_common::id::{IdError, OrderId};
+use thiserror::Error;
+
+/// An amount that is well formed and not zero, before the directory's currency gives it a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AmountText(String);
+
+impl AmountText {
+    /// What the text is worth in `currency`.
+    pub(crate) fn in_currency(&self, currency: &Currency) -> Result<Amount, AmountError> {
+        currency.parse(&self.0)
+    }
+}
+
+impl FromStr for AmountText {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        check_amount_grammar(text)?;
+        if text.bytes().all(|byte| matches!(byte, b'0' | b'.')) {
+            return Err(ValueError::Zero);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for AmountText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a receipt is asked for by: an entry's number or an order's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReceiptName {
+    Entry(u64),
+    Order(OrderId),
+}
+
+impl FromStr for ReceiptName {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        if let Ok(order) = text.parse() {
+            return Ok(Self::Order(order));
+        }
+        number(text).map(Self::Entry).ok_or(ValueError::ReceiptName)
+    }
+}
+
+impl fmt::Display for ReceiptName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entry(entry) => write!(f, "{entry}"),
+            Self::Order(order) => write!(f, "{order}"),
+        }
+    }
+}
+
+/// Where the receipt to verify is: in a file, or in the home's journal.
+///
+/// What reads as an id is one; a file of such a name is written `./12`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FileOrId {
+    File(PathBuf),
+    Id(ReceiptName),
+}
+
+impl FromStr for FileOrId {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        if text.is_empty() {
+            return Err(ValueError::EmptyPath);
+        }
+        Ok(text
+            .parse()
+            .map_or_else(|_| Self::File(PathBuf::from(text)), Self::Id))
+    }
+}
+
+/// Reads `--home`, `--out`: any path but none.
+pub(crate) fn path(text: &str) -> Result<PathBuf, ValueError> {
+    if text.is_empty() {
+        return Err(ValueError::EmptyPath);
+    }
+    Ok(PathBuf::from(text))
+}
+
+/// Reads `--wait`.
+pub(crate) fn wait(text: &str) -> Result<Duration, ValueError> {
+    number(text)
+        .filter(|seconds| (1..=WAIT_MAX_S).contains(seconds))
+        .map(Duration::from_secs)
+        .ok_or(ValueError::Wait)
+}
+
+/// Reads `--limit`.
+pub(crate) fn limit(text: &str) -> Result<usize, ValueError> {
+    number(text)
+        .filter(|limit| (1..=HISTORY_LIMIT_MAX).contains(limit))
+        .and_then(|limit| usize::try_from(limit).ok())
+        .ok_or(ValueError::Limit)
+}
+
+/// Reads `--after`.
+pub(crate) fn entry(text: &str) -> Result<u64, ValueError> {
+    number(text).ok_or(ValueError::Entry)
+}
+
+/// The number that plain digits write: no sign, nothing that `u64` cannot hold.
+fn number(text: &str) -> Option<u64> {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| text.parse().ok())?
+}
+
+/// Longest `--wait`, in seconds: an hour, well above an order's default life of a minute.
+const WAIT_MAX_S: u64 = 3_600;
+
+/// Longest history that one command lists.
+const HISTORY_LIMIT_MAX: u64 = 1_000_000;
+
+/// Why an argument is not what it should be: one line with what is accepted.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub(crate) enum ValueError {
+    #[error(transparent)]
+    Amount(#[from] AmountError),
+    #[error("the amount is zero: pay at least the smallest unit")]
+    Zero,
+    #[error(
+        "write an entry's number, such as 12, or an order's id: {}",
+        IdError::Order
+    )]
+    ReceiptName,
+    #[error("the path is empty: write a file or folder")]
+    EmptyPath,
+    #[error("write whole seconds from 1 to {WAIT_MAX_S}, such as 10")]
+    Wait,
+    #[error("write a whole number from 1 to {HISTORY_LIMIT_MAX}, such as 50")]
+    Limit,
+    #[error("write an entry's number, such as 12")]
+    Entry,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_is_no_amount_however_it_is_written() {
+        for text in ["0", "0.0", "000", "0.000000000", "00.00"] {
+            assert_eq!(text.parse::<AmountText>(), Err(ValueError::Zero), "{text}");
+        }
+        for text in ["0.000000001", "10", "1", "0.10"] {
+            assert_eq!(
+                text.parse::<AmountText>().map(|amount| amount.to_string()),
+                Ok(text.to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn numbers_are_plain_digits() {
+        for text in [
+            "",
+            "-1",
+            "+1",
+            " 1",
+            "1 ",
+            "1.0",
+            "0x1",
+            "1e3",
+            "٣",
+            "18446744073709551616",
+        ] {
+            assert_eq!(entry(text), Err(ValueError::Entry), "{text:?}");
+            assert_eq!(wait(text), Err(ValueError::Wait), "{text:?}");
+            assert_eq!(limit(text), Err(ValueError::Limit), "{text:?}");
+            assert_eq!(
+                text.parse::<ReceiptName>(),
+                Err(ValueError::ReceiptName),
+                "{text:?}"
+            );
+        }
+        assert_eq!(entry("0"), Ok(0));
+        assert_eq!(wait("0"), Err(ValueError::Wait));
+        assert_eq!(wait("3601"), Err(ValueError::Wait));
+        assert_eq!(limit("0"), Err(ValueError::Limit));
+        assert_eq!(wait("007"), Ok(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn an_id_is_taken_before_a_file_of_that_name() {
+        assert_eq!("12".parse(), Ok(FileOrId::Id(ReceiptName::Entry(12))));
+        assert_eq!("./12".parse(), Ok(FileOrId::File(PathBuf::from("./12"))));
+        let order = "019aab12-3456-7abc-8def-0123456789ab";
+        assert!(matches!(
+            order.parse(),
+            Ok(FileOrId::Id(ReceiptName::Order(_)))
+        ));
+        assert_eq!("".parse::<FileOrId>(), Err(ValueError::EmptyPath));
+    }
+}

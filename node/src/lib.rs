@@ -1,0 +1,52 @@
+//! A Quid node: pay and be paid directly over QUIC, and settle with a directory.
+//!
+//! Goals: hand signed orders straight to the payee; never lose track of one (each is in the
+//! journal before it is sent, and ends as *settled*, *refused* or honestly *unknown*, which the
+//! node resolves by asking); survive the loss of anything on the way; keep every queue, wait and
+//! allocation bounded.
+//!
+//! Not here: balances and rules (the directory's), words for people (the command line's), and
+//! trust in what a payee or payer says about money: only receipts and the directory's own answer
+//! count.
+//!
+//! ```no_run
+//! use quid_node::{Home, Node, Options, Payment, State};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let home = Home::open("/home/alice/.quid".as_ref())?;
+//! let node = Node::start(home, Options::default()).await?;
+//! let currency = node.login().await?.currency;
+//! let payment = Payment::new("bob".parse()?, currency.parse("0.25")?);
+//! let outcome = node.pay(payment).await?;
+//! match outcome.state {
+//!     State::Settled { entry, .. } => println!("settled as entry {entry}"),
+//!     State::Refused { reason, .. } => println!("refused: {reason}"),
+//!     State::Unknown => println!("order {} is being asked about", outcome.order),
+//! }
+//! node.close().await;
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+pub use directory::{RequestError, Session};
+pub use events::{Event, Events};
+pub use home::{Home, HomeError, ListenerLock};
+pub use journal::JournalError;
+pub use node::{
+    Decision, HistoryItem, HistoryState, Kind, Node, Options, ReceiptId, Registered, StartError,
+    Status, VoidOutcome,
+};
+pub use pay::{Outcome, PayError, Payment, Resolved, Route, State, WAIT_DEFAULT};
+pub use presence::{Presence, PresenceEvents};
+pub use quic::{ConnectError, directory_key};
+pub use quid_common::wire::Person;
+
+mod directory;
+mod events;
+mod home;
+mod journal;
+mod node;
+mod pay;
+mod presence;
+mod quic;

@@ -1,0 +1,480 @@
+//! `quid shell`: the teaching program's menu, made real.
+//!
+//! One loop asks for a line, carries it out, and asks again. Payments that come in meanwhile
+//! appear above the line being typed. The shell listens like `quid listen`, and serves the local
+//! socket like it.
+
+mod completion;
+mod editor;
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use quid_node::{Presence, RequestError};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::ask::Asker;
+use crate::cli::exit::Exit;
+use crate::cli::failure::{Failure, Report};
+use crate::cli::listen::{Station, options, tell};
+use crate::cli::log::LogTarget;
+use crate::cli::screen::{Output, Screen, Sink, Style};
+use crate::cli::signals::{Terminate, stop_now};
+use crate::cli::split::words;
+use crate::cli::usage::{NoCommand, parse_words};
+use crate::cli::{Command, Listen};
+use crate::control::Current;
+use completion::{Completion, People, long_name};
+use editor::{Lines, Typed};
+
+/// Reads commands until the end of the input, or until it is left or stopped.
+///
+/// # Errors
+/// If the shell cannot start. A command that fails says so and does not end it.
+pub(crate) async fn shell(
+    path: &Path,
+    args: &Listen,
+    json: bool,
+    sink: &Sink,
+    log: &LogTarget,
+) -> Result<(), Failure> {
+    let signals = Signals::new().map_err(|error| Failure::other("system", error.to_string()))?;
+    let style = Style::new(json);
+    let station = Station::open(path, options(args, true)).await?;
+    let people = People::default();
+    let (lines, above) = lines(path, style, &people)?;
+    let edited = above.is_some();
+    let voice = Voice::new(above.unwrap_or_else(|| sink.clone()));
+    let (announced, outputs) = Sink::channel();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(voice.clone().announce(outputs));
+    tasks.spawn(events(station.follow(), announced.clone()));
+    if edited {
+        log.lead(Some(announced));
+        tasks.spawn(watch_people(station.follow(), people));
+    }
+    let mut shell = Shell {
+        path,
+        args,
+        style,
+        edited,
+        station,
+        voice,
+        signals,
+        stop: CancellationToken::new(),
+    };
+    let result = match shell.greet().await {
+        Ok(()) => shell.run(lines).await,
+        Err(failure) => Err(failure),
+    };
+    log.lead(None);
+    tasks.shutdown().await;
+    shell.station.close().await;
+    result
+}
+
+/// Where lines come from; with the sink above them if they are edited on a terminal.
+fn lines(path: &Path, style: Style, people: &People) -> Result<(Lines, Option<Sink>), Failure> {
+    let able = std::env::var_os("TERM").is_some_and(|term| term != "dumb" && !term.is_empty());
+    if able && io::stdin().is_terminal() && io::stdout().is_terminal() {
+        let completion = Completion::new(people.clone());
+        let (lines, above) = editor::edited(path.join(HISTORY_FILE), completion, style)
+            .map_err(|error| Failure::other("terminal", error.to_string()))?;
+        return Ok((lines, Some(above)));
+    }
+    let lines = editor::plain().map_err(|error| Failure::other("system", error.to_string()))?;
+    Ok((lines, None))
+}
+
+struct Shell<'a> {
+    path: &'a Path,
+    args: &'a Listen,
+    style: Style,
+    /// Whether lines are edited on a terminal.
+    edited: bool,
+    station: Station,
+    voice: Voice,
+    signals: Signals,
+    /// Cancelled once the process is to end.
+    stop: CancellationToken,
+}
+
+impl Shell<'_> {
+    /// Logs in, and says how things stand.
+    async fn greet(&mut self) -> Result<(), Failure> {
+        let (screen, sink) = self.speak(self.style)?;
+        if self.edited {
+            sink.note(MENU).await?;
+        }
+        let progress = sink.progress("logging in".to_owned());
+        let node = self.station.current().node;
+        let login = tokio::select! {
+            login = node.login() => login,
+            () = self.signals.stop() => {
+                stop_now(&self.stop);
+                return Ok(());
+            }
+        };
+        drop(progress);
+        match login {
+            Ok(_) => {}
+            Err(RequestError::NotRegistered) => {
+                sink.note("this home has no account yet: `r NAME` takes a name")
+                    .await?;
+            }
+            Err(error) => sink.note(format!("{error}; still trying")).await?,
+        }
+        self.fall_silent(screen, sink).await;
+        Ok(())
+    }
+
+    /// A screen for what is said until the next prompt, announcements among it.
+    fn speak(&self, style: Style) -> Result<(Screen, Sink), Failure> {
+        let (screen, sink) =
+            Screen::start(style).map_err(|error| Failure::other("system", error.to_string()))?;
+        self.voice.speak_through(Some(sink.clone()));
+        Ok((screen, sink))
+    }
+
+    /// Waits until all is shown; whether anybody still reads it.
+    async fn fall_silent(&self, screen: Screen, sink: Sink) -> bool {
+        self.voice.speak_through(None);
+        drop(sink);
+        screen.finish(SCREEN_WAIT).await.is_ok()
+    }
+
+    async fn run(&mut self, mut lines: Lines) -> Result<(), Failure> {
+        while !self.stop.is_cancelled() {
+            let prompt = self.prompt();
+            if lines.prompts.send(prompt).is_err() {
+                return Err(Failure::other("terminal", "the line editor has ended"));
+            }
+            let typed = tokio::select! {
+                typed = lines.typed.recv() => typed,
+                () = self.signals.stop_typing(self.edited) => {
+                    stop_now(&self.stop);
+                    if self.edited {
+                        editor::interrupt();
+                        let _ = timeout(EDITOR_WAIT, lines.typed.recv()).await;
+                    }
+                    return Ok(());
+                }
+            };
+            let line = match typed {
+                Some(Typed::Line(line)) => line,
+                Some(Typed::Cleared) => continue,
+                Some(Typed::End) | None => return Ok(()),
+                Some(Typed::Failed(error)) => {
+                    return Err(Failure::other("terminal", format!("cannot read: {error}")));
+                }
+            };
+            if self.line(line.trim()).await? == Next::Leave {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out one line, and shows everything it says before it returns.
+    async fn line(&mut self, line: &str) -> Result<Next, Failure> {
+        let asked = match ask(line) {
+            Ok(asked) => asked,
+            Err(NoCommand::Asked(text)) => Asked::Show(text.trim_end().to_owned()),
+            Err(NoCommand::Wrong(message)) => {
+                Asked::Wrong(Box::new(Report::new(Exit::Usage, "usage", message)))
+            }
+        };
+        let style = match &asked {
+            Asked::Nothing => return Ok(Next::Go),
+            Asked::Leave => return Ok(Next::Leave),
+            Asked::Command { json: true, .. } => Style {
+                json: true,
+                ..self.style
+            },
+            _ => self.style,
+        };
+        let (screen, sink) = self.speak(style)?;
+        let result = self.carry_out(asked, &sink).await;
+        if let Err(Failure::Told(report)) = result {
+            let _ = sink.report(*report).await;
+        }
+        // A shell that nobody reads has nothing left to do.
+        Ok(if self.fall_silent(screen, sink).await {
+            Next::Go
+        } else {
+            Next::Leave
+        })
+    }
+
+    async fn carry_out(&mut self, asked: Asked, sink: &Sink) -> Result<(), Failure> {
+        match asked {
+            Asked::Nothing | Asked::Leave => Ok(()),
+            Asked::Show(text) => Ok(sink.note(text).await?),
+            Asked::Wrong(report) => Err(Failure::Told(report)),
+            Asked::Toggle => {
+                let listen = !self.station.current().listening;
+                self.toggle(listen, sink).await
+            }
+            Asked::Command { command, .. } => self.command(command, sink).await,
+        }
+    }
+
+    async fn command(&mut self, command: Command, sink: &Sink) -> Result<(), Failure> {
+        if let Command::Listen(_) = command {
+            return self.toggle(true, sink).await;
+        }
+        let registers = matches!(command, Command::Register { .. });
+        let stop = self.stop.child_token();
+        let asker = Asker {
+            path: self.path,
+            stop: &stop,
+            node: Some(self.station.current()),
+        };
+        let work = asker.execute(command, sink);
+        tokio::pin!(work);
+        tokio::select! {
+            result = &mut work => result?,
+            signal = self.signals.any() => {
+                if signal == Stopping::Terminate {
+                    stop_now(&self.stop);
+                }
+                stop.cancel();
+                work.await?;
+            }
+        }
+        if registers {
+            self.station.current().node.login().await?;
+        }
+        Ok(())
+    }
+
+    /// Goes online to receive, or stops receiving.
+    async fn toggle(&self, listen: bool, sink: &Sink) -> Result<(), Failure> {
+        if self.station.current().listening == listen {
+            return Ok(sink.note("listening already").await?);
+        }
+        let _progress = sink.progress("logging in".to_owned());
+        self.station
+            .replace(self.path, options(self.args, listen))
+            .await?;
+        if !listen {
+            sink.note("not listening: others see you offline; `l` listens again")
+                .await?;
+        }
+        self.station.current().node.login().await?;
+        Ok(())
+    }
+
+    fn prompt(&self) -> String {
+        let Current { node, listening } = self.station.current();
+        let name = match node.home().name() {
+            Some(name) => name.to_string(),
+            None => "quid".to_owned(),
+        };
+        if listening {
+            format!("{name}> ")
+        } else {
+            format!("{name} (off)> ")
+        }
+    }
+}
+
+/// What a line asks for.
+#[derive(Debug)]
+enum Asked {
+    Nothing,
+    Leave,
+    Toggle,
+    Show(String),
+    Wrong(Box<Report>),
+    Command { command: Command, json: bool },
+}
+
+/// What follows a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Go,
+    Leave,
+}
+
+/// Reads a line: a menu letter, or a command as outside, with or without `quid` before it.
+fn ask(line: &str) -> Result<Asked, NoCommand> {
+    let mut words = words(line).map_err(|error| NoCommand::Wrong(error.to_string()))?;
+    if words.first().is_some_and(|word| word == "quid") {
+        words.remove(0);
+    }
+    let alone = words.len() == 1;
+    match words.first_mut() {
+        None => return Ok(Asked::Nothing),
+        Some(word) if alone => match word.as_str() {
+            "x" | "exit" | "quit" | "q" => return Ok(Asked::Leave),
+            "?" | "help" | "m" => return Ok(Asked::Show(MENU.to_owned())),
+            "l" => return Ok(Asked::Toggle),
+            _ => *word = long_name(word).to_owned(),
+        },
+        Some(word) => *word = long_name(word).to_owned(),
+    }
+    let cli = parse_words(words)?;
+    if cli.global.home.is_some() {
+        return Err(NoCommand::Wrong(
+            "--home belongs to the command that starts the shell: leave it out here".to_owned(),
+        ));
+    }
+    Ok(Asked::Command {
+        command: cli.command,
+        json: cli.global.json,
+    })
+}
+
+/// Tells the events of whatever node is current.
+async fn events(mut current: watch::Receiver<Current>, sink: Sink) {
+    loop {
+        let node = current.borrow_and_update().node.clone();
+        let mut events = node.events();
+        tokio::select! {
+            told = tell(&mut events, &node, &sink) => {
+                if told.is_err() || current.changed().await.is_err() {
+                    return;
+                }
+            }
+            changed = current.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Keeps the names for completion, asking again whenever the directory was lost.
+async fn watch_people(mut current: watch::Receiver<Current>, people: People) {
+    loop {
+        let node = current.borrow_and_update().node.clone();
+        let follow = async {
+            if let Ok(mut presence) = node.watch().await {
+                while let Some(change) = presence.next().await {
+                    match change {
+                        Presence::Online(person) => people.add(person.name.as_str()),
+                        Presence::Offline { name, .. } => people.remove(name.as_str()),
+                    }
+                }
+            }
+            sleep(WATCH_PAUSE).await;
+        };
+        tokio::select! {
+            () = follow => {}
+            changed = current.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Where announcements go: among the output of the command that runs, else above the line being
+/// typed.
+#[derive(Clone, Debug)]
+struct Voice {
+    above: Sink,
+    command: Arc<Mutex<Option<Sink>>>,
+}
+
+impl Voice {
+    fn new(above: Sink) -> Self {
+        Self {
+            above,
+            command: Arc::default(),
+        }
+    }
+
+    fn speak_through(&self, command: Option<Sink>) {
+        *self.command.lock().unwrap_or_else(PoisonError::into_inner) = command;
+    }
+
+    fn place(&self) -> Sink {
+        let command = self.command.lock().unwrap_or_else(PoisonError::into_inner);
+        command.as_ref().unwrap_or(&self.above).clone()
+    }
+
+    async fn announce(self, mut outputs: mpsc::Receiver<Output>) {
+        while let Some(output) = outputs.recv().await {
+            // A place that has just gone takes nothing more; the next is asked for anew.
+            let _ = self.place().send(output).await;
+        }
+    }
+}
+
+/// The signals that the shell takes.
+struct Signals {
+    interrupt: Signal,
+    terminate: Terminate,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopping {
+    /// Ctrl-C: the command that runs.
+    Interrupt,
+    /// The shell.
+    Terminate,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: Terminate::new()?,
+        })
+    }
+
+    async fn any(&mut self) -> Stopping {
+        tokio::select! {
+            _ = self.interrupt.recv() => Stopping::Interrupt,
+            () = self.terminate.recv() => Stopping::Terminate,
+        }
+    }
+
+    async fn stop(&mut self) {
+        self.any().await;
+    }
+
+    /// Waits for a signal to stop while a line is awaited. An editor takes SIGINT itself.
+    async fn stop_typing(&mut self, edited: bool) {
+        if edited {
+            self.terminate.recv().await;
+        } else {
+            self.stop().await;
+        }
+    }
+}
+
+const MENU: &str = "\
+ r NAME         register
+ l              listen: on or off
+ w              who is online
+ p NAME AMOUNT  pay
+ h              history
+ s              status
+ v ORDER_ID     void
+ x              exit
+ ?              this menu
+Full commands work too: `help pay`.";
+
+/// The shell's history, in the home.
+const HISTORY_FILE: &str = "shell_history";
+
+/// How long the editor may take to put the terminal back.
+const EDITOR_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a stalled stdout is waited for after a command.
+const SCREEN_WAIT: Duration = Duration::from_secs(3_600);
+
+/// Pause before presence is asked for again.
+const WATCH_PAUSE: Duration = Duration::from_secs(5);

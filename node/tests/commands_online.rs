@@ -1,0 +1,853 @@
+//! The contract of `quid`'s commands, against a real directory over real QUIC on loopback.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+#[test]
+fn a_stranger_becomes_an_account_once() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let alice = world.home("alice");
+    for arguments in [
+        &["status"][..],
+        &["who"],
+        &["history"],
+        &["pay", "bob", "1"],
+        &["listen"],
+    ] {
+        let refused = alice.fails(arguments, 3);
+        assert_eq!(refused["error"], "not_registered", "{arguments:?}");
+    }
+    let registered = alice.ok(&["register", "alice"]);
+    assert_fields(&registered, &["name", "key", "entry"]);
+    assert_eq!(registered["name"], "alice");
+    assert!(registered["entry"].is_u64());
+    // The same again is the same entry; anything else is refused by name.
+    assert_eq!(alice.ok(&["register", "alice"]), registered);
+    assert_eq!(
+        alice.fails(&["register", "alice2"], 3)["error"],
+        "already_registered"
+    );
+    let other = world.home("other");
+    assert_eq!(
+        other.fails(&["register", "alice"], 3)["error"],
+        "name_taken"
+    );
+    assert_eq!(
+        other.fails(&["register", "a1ice"], 3)["error"],
+        "name_looks_taken"
+    );
+    assert_eq!(
+        other.fails(&["register", "treasury"], 3)["error"],
+        "name_reserved"
+    );
+
+    let status = alice.ok(&["status"]);
+    assert_fields(&status, &["name", "balance", "held", "ledger", "pending"]);
+    assert_eq!(status["name"], "alice");
+    assert_eq!(status["balance"], "10.000000");
+    assert_eq!(status["held"], "0.000000");
+    assert_eq!(status["pending"], 0);
+    assert_eq!(status["listening"], false);
+    assert_eq!(status["key"], registered["key"]);
+    assert_eq!(alice.ok(&["--json", "status"])["name"], "alice");
+}
+
+#[test]
+fn a_payment_goes_directly_or_through_the_directory_and_says_which() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let (alice, bob) = (world.account("alice"), world.account("bob"));
+
+    let paid = alice.ok(&["pay", "bob", "1.25", "--memo", "for \u{1b}[31mtea"]);
+    assert_fields(
+        &paid,
+        &["state", "order", "entry", "amount", "payee", "route"],
+    );
+    assert_eq!(
+        (&paid["state"], &paid["route"]),
+        (&"settled".into(), &"directory".into())
+    );
+    assert_eq!(paid["amount"], "1.250000");
+
+    let listen = bob.listen();
+    let people = alice.lines(&["who"]);
+    assert_eq!(
+        people.len(),
+        1,
+        "one-shot commands have no presence: {people:?}"
+    );
+    assert_fields(&people[0], &["name", "key", "address"]);
+    assert_eq!(people[0]["name"], "bob");
+    let paid = alice.ok(&[
+        "pay",
+        "bob",
+        "0.000001",
+        "--memo",
+        "second",
+        "--reference",
+        &"ab".repeat(16),
+    ]);
+    assert_eq!(
+        (&paid["state"], &paid["route"]),
+        (&"settled".into(), &"direct".into())
+    );
+    let received = listen.event("received");
+    assert_fields(
+        &received,
+        &["entry", "order", "amount", "counterparty", "memo", "time"],
+    );
+    for field in ["entry", "order", "amount"] {
+        assert_eq!(received[field], paid[field], "{field}");
+    }
+    assert_eq!(received["counterparty"], "alice");
+    assert_eq!(received["reference"], "ab".repeat(16));
+
+    let history = alice.lines(&["history"]);
+    let fields = [
+        "entry",
+        "kind",
+        "direction",
+        "amount",
+        "counterparty",
+        "memo",
+        "state",
+        "time",
+    ];
+    for line in &history {
+        assert_fields(line, &fields);
+        assert_eq!(line["state"], "settled");
+        assert!(
+            line["time"]
+                .as_str()
+                .is_some_and(|time| time.ends_with('Z')),
+            "{line}"
+        );
+    }
+    let shown: Vec<_> = history
+        .iter()
+        .map(|line| {
+            [
+                &line["kind"],
+                &line["direction"],
+                &line["amount"],
+                &line["memo"],
+            ]
+        })
+        .collect();
+    assert_eq!(shown[0], ["payment", "out", "0.000001", "second"]);
+    assert_eq!(
+        shown[1],
+        ["payment", "out", "1.250000", "for \u{1b}[31mtea"]
+    );
+    assert_eq!(shown[2], ["issue", "in", "10.000000", ""]);
+    assert_eq!(shown.len(), 3);
+    assert_eq!(alice.lines(&["history", "--limit", "1"]), history[..1]);
+    let after = history[1]["entry"].to_string();
+    assert_eq!(alice.lines(&["history", "--after", &after]), history[..1]);
+    let human = alice.quid(&["history"]);
+    assert!(
+        !human.stdout.contains(&0x1b),
+        "an escape sequence reached the terminal"
+    );
+    assert_eq!(alice.balance(), "8.749999");
+    assert_eq!(bob.balance(), "11.250001");
+}
+
+#[test]
+fn what_cannot_be_paid_is_refused_before_or_by_the_directory() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let (alice, bob) = (world.account("alice"), world.account("bob"));
+    // Known to be wrong without asking.
+    for amount in ["1.0000001", "9223372036854.775808", "9223372036855"] {
+        assert_eq!(
+            alice.fails(&["pay", "bob", amount], 2)["error"],
+            "usage",
+            "{amount}"
+        );
+    }
+    for (arguments, reason) in [
+        (&["pay", "bob", "10.000001"][..], "insufficient_funds"),
+        (
+            &["pay", "bob", "9223372036854.775807"],
+            "insufficient_funds",
+        ),
+        (&["pay", "nobody", "1"], "unknown_account"),
+        (&["pay", "alice", "1"], "self_payment"),
+    ] {
+        let refused = alice.fails(arguments, 3);
+        assert_eq!(refused["state"], "refused", "{refused}");
+        assert_eq!(refused["reason"], reason, "{refused}");
+        assert_fields(&refused, &["error", "message", "amount", "payee"]);
+    }
+    world.operate(&["freeze", "alice"]);
+    assert_eq!(alice.fails(&["pay", "bob", "1"], 3)["reason"], "frozen");
+    assert_eq!(bob.ok(&["pay", "alice", "1"])["state"], "settled");
+    world.operate(&["thaw", "alice"]);
+    assert_eq!(alice.ok(&["pay", "bob", "11"])["state"], "settled");
+    // Money that goes to the treasury is burnt.
+    assert_eq!(bob.ok(&["pay", "treasury", "1"])["state"], "settled");
+    let burnt = &bob.lines(&["history", "--limit", "1"])[0];
+    assert_eq!(
+        (&burnt["kind"], &burnt["direction"]),
+        (&"burn".into(), &"out".into())
+    );
+    assert_eq!(
+        (alice.balance(), bob.balance()),
+        ("0.000000".into(), "19.000000".into())
+    );
+}
+
+#[test]
+fn commands_beside_a_listener_go_through_it_and_a_second_listener_is_told() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let (alice, bob) = (world.account("alice"), world.account("bob"));
+    let (listen_alice, listen_bob) = (alice.listen(), bob.listen());
+    assert_eq!(alice.ok(&["status"])["listening"], true);
+    let paid = alice.ok(&["pay", "bob", "1"]);
+    assert_eq!(paid["route"], "direct");
+    assert_eq!(listen_alice.event("sent")["order"], paid["order"]);
+    assert_eq!(listen_bob.event("received")["order"], paid["order"]);
+    assert_eq!(
+        alice.lines(&["history", "--limit", "1"])[0]["order"],
+        paid["order"]
+    );
+    assert_eq!(
+        alice.fails(&["pay", "bob", "1.0000001"], 2)["error"],
+        "usage"
+    );
+    assert_eq!(
+        alice.fails(&["pay", "bob", "100"], 3)["reason"],
+        "insufficient_funds"
+    );
+    for command in ["listen", "shell"] {
+        let held = alice.fails(&[command], 7);
+        let message = held["message"].as_str().expect("a message is text");
+        assert!(
+            message.contains(&listen_alice.id().to_string()),
+            "{message}"
+        );
+    }
+    let names: Vec<_> = alice
+        .lines(&["who"])
+        .iter()
+        .map(|person| person["name"].clone())
+        .collect();
+    assert_eq!(names, ["alice", "bob"]);
+    assert_eq!(mode(&alice.0.join("control.sock")).unwrap_or(0o600), 0o600);
+}
+
+#[test]
+fn a_listener_that_ends_is_gone_at_once_whatever_ends_it() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let (alice, bob) = (world.account("alice"), world.account("bob"));
+    let watch = alice.watch();
+    for signal in ["TERM", "INT", "HUP"] {
+        let mut listen = bob.listen();
+        let there = watch.next("bob comes");
+        assert_eq!(
+            (&there["name"], &there["online"]),
+            (&"bob".into(), &true.into())
+        );
+        let start = Instant::now();
+        listen.signal(signal);
+        assert_eq!(listen.wait(), Some(0), "{signal}");
+        let gone = watch.next("bob goes");
+        assert_eq!(
+            (&gone["name"], &gone["online"]),
+            (&"bob".into(), &false.into()),
+            "{signal}"
+        );
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "{signal}: {:?}",
+            start.elapsed()
+        );
+        assert_eq!(listen.stderr(), "", "{signal}");
+    }
+    // A listener that is killed leaves its socket behind, which hinders nobody.
+    let mut listen = bob.listen();
+    listen.child.kill().expect("it runs");
+    listen.wait();
+    assert_eq!(bob.ok(&["status"])["listening"], false);
+    let again = bob.listen();
+    assert_eq!(bob.ok(&["status"])["listening"], true);
+    drop(again);
+}
+
+#[test]
+fn a_hidden_listener_receives_but_is_not_seen() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let (alice, bob) = (world.account("alice"), world.account("bob"));
+    let listen = bob.run(&["listen", "--hidden", "--bind", "127.0.0.1:0"]);
+    listen.event("online");
+    assert_eq!(alice.lines(&["who"]), [] as [Value; 0]);
+    assert_eq!(alice.ok(&["pay", "bob", "1"])["route"], "directory");
+    assert_eq!(listen.event("received")["amount"], "1.000000");
+}
+
+#[test]
+fn a_listener_outlives_its_directory() {
+    let mut world = World::start(&["--opening-balance", "10"]);
+    let (alice, bob) = (world.account("alice"), world.account("bob"));
+    let listen = bob.listen();
+    world.kill();
+    listen.event("offline");
+    assert_eq!(alice.fails(&["status"], 6)["error"], "unreachable");
+    world.restart();
+    let back = Instant::now();
+    listen.event("online");
+    assert!(
+        back.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        back.elapsed()
+    );
+    assert_eq!(alice.lines(&["who"]).len(), 1);
+    assert_eq!(alice.ok(&["pay", "bob", "1"])["route"], "direct");
+    listen.event("received");
+}
+
+#[test]
+fn a_payment_without_an_answer_is_unknown_until_it_is_asked_about() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let (alice, _bob) = (world.account("alice"), world.account("bob"));
+    let listen = alice.listen();
+    alice.ok(&["pay", "bob", "1"]);
+    world.signal("STOP");
+    let start = Instant::now();
+    let unknown = alice.fails(&["pay", "bob", "2", "--wait", "2"], 4);
+    assert!(
+        start.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(
+        (&unknown["state"], &unknown["error"]),
+        (&"unknown".into(), &"unknown".into())
+    );
+    let order = unknown["order"]
+        .as_str()
+        .expect("an order was signed")
+        .to_owned();
+    world.signal("CONT");
+    // It ends, and one end only: settled, or refused because it was voided.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while alice.ok(&["status"])["pending"] != 0 {
+        assert!(Instant::now() < deadline, "still pending");
+        thread::sleep(Duration::from_millis(200));
+    }
+    let voided = alice.json(&["void", &order]);
+    match voided["state"].as_str() {
+        Some("settled") => assert_eq!(alice.balance(), "7.000000"),
+        Some("voided") => assert_eq!(alice.balance(), "9.000000"),
+        other => panic!("{other:?}: {voided}"),
+    }
+    drop(listen);
+}
+
+#[test]
+fn a_void_ends_as_the_order_did() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let (alice, _bob) = (world.account("alice"), world.account("bob"));
+    let paid = alice.ok(&["pay", "bob", "1"]);
+    let order = paid["order"].as_str().expect("an id is text");
+    let voided = alice.ok(&["void", order]);
+    assert_fields(&voided, &["order", "state", "entry"]);
+    assert_eq!(
+        (&voided["state"], &voided["entry"]),
+        (&"settled".into(), &paid["entry"])
+    );
+    let refused = alice.fails(&["pay", "bob", "9.000001"], 3);
+    assert_eq!(refused["state"], "refused");
+}
+
+#[test]
+fn receipts_are_shown_saved_and_verified_offline() {
+    let mut world = World::start(&["--opening-balance", "10"]);
+    let (alice, bob) = (world.account("alice"), world.account("bob"));
+    let fresh = world.home("fresh");
+    let paid = alice.ok(&["pay", "bob", "1.5", "--memo", "rent"]);
+    let (order, entry) = (
+        paid["order"].as_str().expect("text"),
+        paid["entry"].to_string(),
+    );
+    let file = world.path("receipt");
+    let shown = alice.ok(&["receipt", "show", order, "--out", &file]);
+    assert_eq!(shown["entry"], paid["entry"]);
+    assert_eq!(
+        (&shown["kind"], &shown["amount"]),
+        (&"payment".into(), &"1.500000".into())
+    );
+    assert_eq!(
+        (&shown["memo"], &shown["order"]),
+        (&"rent".into(), &order.into())
+    );
+    assert_eq!(bob.ok(&["receipt", "show", &entry])["order"], order);
+    // Never overwritten.
+    let text = fs::read(&file).expect("it was written");
+    let again = alice.fails(&["receipt", "show", order, "--out", &file], 7);
+    assert!(
+        again["message"]
+            .as_str()
+            .is_some_and(|message| message.contains("receipt"))
+    );
+    assert_eq!(fs::read(&file).expect("it is there"), text);
+    assert_eq!(
+        alice.fails(&["receipt", "show", "999999"], 3)["error"],
+        "not_found"
+    );
+
+    world.kill();
+    for home in [&alice, &bob, &fresh] {
+        let verdict = home.ok(&["receipt", "verify", &file]);
+        assert_fields(&verdict, &["ok", "entry"]);
+        assert_eq!(
+            (&verdict["ok"], &verdict["entry"]),
+            (&true.into(), &paid["entry"])
+        );
+    }
+    assert_eq!(alice.ok(&["receipt", "verify", order])["ok"], true);
+    assert_eq!(alice.ok(&["receipt", "verify", &entry])["ok"], true);
+    // Damaged, cut, foreign.
+    let damaged = world.path("damaged");
+    for at in (0..text.len()).step_by(29) {
+        let mut bytes = text.clone();
+        bytes[at] ^= 1;
+        fs::write(&damaged, &bytes).expect("the folder is ours");
+        check_bad(&alice, &damaged);
+        fs::write(&damaged, &text[..at]).expect("the folder is ours");
+        check_bad(&alice, &damaged);
+    }
+    fs::write(&damaged, [0xff; 100_000]).expect("the folder is ours");
+    check_bad(&alice, &damaged);
+    assert_eq!(
+        alice.fails(&["receipt", "verify", &world.path("none")], 7)["error"],
+        "files"
+    );
+    assert_eq!(
+        alice.fails(&["receipt", "verify", &world.path("")], 7)["error"],
+        "files"
+    );
+    let elsewhere = World::start(&[]);
+    check_bad(&elsewhere.home("eve"), &file);
+}
+
+fn check_bad(home: &Home, file: &str) {
+    let verdict = home.fails(&["receipt", "verify", file], 5);
+    assert_eq!(verdict["ok"], false, "{verdict}");
+    assert!(verdict["reason"].is_string(), "{verdict}");
+}
+
+#[test]
+fn a_reader_that_has_enough_ends_the_command_quietly() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let alice = world.account("alice");
+    let _bob = world.account("bob");
+    for _ in 0..3 {
+        alice.ok(&["pay", "bob", "0.1"]);
+    }
+    for arguments in [&["history"][..], &["status"], &["who", "--watch"]] {
+        let mut child = alice
+            .command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("quid runs");
+        drop(child.stdout.take());
+        if arguments.contains(&"--watch") {
+            // It writes when there is something to write.
+            let _listen = alice.listen();
+            assert_eq!(wait(&mut child), Some(0), "{arguments:?}");
+        } else {
+            assert_eq!(wait(&mut child), Some(0), "{arguments:?}");
+        }
+        let mut said = String::new();
+        let mut stderr = child.stderr.take().expect("it is piped");
+        stderr.read_to_string(&mut said).expect("it is text");
+        assert_eq!(said, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_shell_without_a_terminal_does_what_it_reads() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let bob = world.account("bob");
+    let alice = world.home("alice");
+    let mut shell = alice.run(&["shell"]);
+    shell.type_line("s");
+    let refused = shell.next("a status without an account");
+    assert_eq!(refused["error"], "not_registered");
+    shell.type_line("r alice");
+    let registered = shell.until("registered", |line| {
+        line["entry"].is_u64() && line["event"].is_null()
+    });
+    assert_eq!(registered["name"], "alice");
+    shell.until("online", |line| line["event"] == "online");
+    shell.type_line("p bob 1.5 --memo 'from the shell'");
+    let paid = shell.until("paid", |line| line["state"] == "settled");
+    assert_eq!(paid["amount"], "1.500000");
+    shell.type_line("quid pay bob 1e3");
+    assert_eq!(
+        shell.until("an error", |line| line["error"] == "usage")["error"],
+        "usage"
+    );
+    // Others reach the shell as they reach a listener.
+    assert_eq!(alice.ok(&["status"])["listening"], true);
+    assert_eq!(bob.ok(&["pay", "alice", "0.5"])["route"], "direct");
+    let received = shell.until("received", |line| {
+        line["event"] == "received" && line["counterparty"] == "bob"
+    });
+    assert_eq!(received["amount"], "0.500000");
+    shell.type_line("l");
+    shell.type_line("w");
+    shell.type_line("s");
+    let status = shell.until("status", |line| line["balance"].is_string());
+    assert_eq!(
+        (&status["listening"], &status["balance"]),
+        (&false.into(), &"9.000000".into())
+    );
+    shell.type_line("l");
+    shell.until("online again", |line| line["event"] == "online");
+    shell.type_line("x");
+    assert_eq!(shell.wait(), Some(0));
+    assert_eq!(bob.lines(&["who"]), [] as [Value; 0]);
+}
+
+#[test]
+fn names_and_amounts_of_another_currency_are_its_own() {
+    let world = World::start(&[
+        "--opening-balance",
+        "300",
+        "--currency",
+        "YEN",
+        "--decimals",
+        "0",
+    ]);
+    let (alice, _bob) = (world.account("alice"), world.account("bob"));
+    assert_eq!(alice.ok(&["status"])["balance"], "300");
+    assert_eq!(alice.fails(&["pay", "bob", "1.5"], 2)["error"], "usage");
+    assert_eq!(alice.ok(&["pay", "bob", "100"])["amount"], "100");
+    let said = alice.quid(&["pay", "bob", "1"]);
+    let said = String::from_utf8(said.stdout).expect("it is text");
+    assert!(
+        said.starts_with("paid 1 YEN to bob, through the directory"),
+        "{said}"
+    );
+}
+
+/// A running directory, and a folder for homes.
+struct World {
+    folder: TempDir,
+    directory: Option<Child>,
+    address: String,
+}
+
+impl World {
+    fn start(flags: &[&str]) -> Self {
+        let mut world = Self {
+            folder: TempDir::new().expect("there is a temporary folder"),
+            directory: None,
+            address: String::new(),
+        };
+        world.serve("127.0.0.1:0", flags);
+        world
+    }
+
+    fn serve(&mut self, listen: &str, flags: &[&str]) {
+        let mut child = Command::new(directory_program())
+            .args(["serve", "--data", &self.path("data"), "--listen", listen])
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(self.path("directory.log")).expect("the folder is ours"))
+            .spawn()
+            .expect("the directory runs");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("it is piped");
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("it is text");
+        line.trim_end().clone_into(&mut self.address);
+        let log = fs::read_to_string(self.path("directory.log")).unwrap_or_default();
+        assert!(self.address.starts_with("quid://"), "{line}{log}");
+        self.directory = Some(child);
+    }
+
+    fn kill(&mut self) {
+        let mut child = self.directory.take().expect("it runs");
+        child.kill().expect("it runs");
+        child.wait().expect("it was ours");
+    }
+
+    fn restart(&mut self) {
+        let place = self
+            .address
+            .rsplit_once('@')
+            .expect("an address has a key")
+            .1
+            .to_owned();
+        self.serve(&place, &["--opening-balance", "10"]);
+    }
+
+    fn signal(&self, name: &str) {
+        let child = self.directory.as_ref().expect("it runs");
+        signal(child.id(), name);
+    }
+
+    fn operate(&self, arguments: &[&str]) {
+        let output = Command::new(directory_program())
+            .args(arguments)
+            .args(["--data", &self.path("data")])
+            .output()
+            .expect("the command runs");
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder
+            .path()
+            .join(name)
+            .to_str()
+            .expect("it is text")
+            .to_owned()
+    }
+
+    /// A home without an account.
+    fn home(&self, name: &str) -> Home {
+        let home = Home(PathBuf::from(self.path(&format!("home-{name}"))));
+        home.ok(&["init", "--directory", &self.address]);
+        home
+    }
+
+    /// A home with an account of that name.
+    fn account(&self, name: &str) -> Home {
+        let home = self.home(name);
+        home.ok(&["register", name]);
+        home
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.directory.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A home's folder.
+struct Home(PathBuf);
+
+impl Home {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quid"));
+        command
+            .env_clear()
+            .env("QUID_HOME", &self.0)
+            .args(arguments)
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn quid(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("quid runs")
+    }
+
+    /// The last line of JSON, whatever the exit code.
+    fn json(&self, arguments: &[&str]) -> Value {
+        self.answer(arguments, None)
+    }
+
+    fn answer(&self, arguments: &[&str], code: Option<i32>) -> Value {
+        let mut arguments = arguments.to_vec();
+        if !arguments.contains(&"--json") {
+            arguments.push("--json");
+        }
+        let output = self.quid(&arguments);
+        if code.is_some() {
+            assert_eq!(output.status.code(), code, "{arguments:?}: {output:?}");
+        }
+        let stdout = String::from_utf8(output.stdout).expect("JSON is text");
+        let line = stdout.lines().last().unwrap_or_default();
+        serde_json::from_str(line).unwrap_or_else(|_| panic!("{arguments:?}: {stdout}"))
+    }
+
+    fn ok(&self, arguments: &[&str]) -> Value {
+        self.answer(arguments, Some(0))
+    }
+
+    fn fails(&self, arguments: &[&str], code: i32) -> Value {
+        let value = self.answer(arguments, Some(code));
+        assert_fields(&value, &["error", "message"]);
+        value
+    }
+
+    fn lines(&self, arguments: &[&str]) -> Vec<Value> {
+        let output = self.quid(&[arguments, &["--json"]].concat());
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        let stdout = String::from_utf8(output.stdout).expect("JSON is text");
+        stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect()
+    }
+
+    fn balance(&self) -> String {
+        self.ok(&["status"])["balance"]
+            .as_str()
+            .expect("it is text")
+            .to_owned()
+    }
+
+    /// Starts a command that stays.
+    fn run(&self, arguments: &[&str]) -> Running {
+        let mut child = self
+            .command(arguments)
+            .arg("--json")
+            .args(["--log-format", "human"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("quid runs");
+        let stdout = child.stdout.take().expect("it is piped");
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines() {
+                let Ok(line) = line else { return };
+                if sender
+                    .send(serde_json::from_str(&line).expect("JSON"))
+                    .is_err()
+                {
+                    return;
+                }
+            }
+        });
+        let stdin = child.stdin.take();
+        Running {
+            child,
+            stdin,
+            lines,
+        }
+    }
+
+    /// Listens, and is online.
+    fn listen(&self) -> Running {
+        let listen = self.run(&["listen"]);
+        let online = listen.event("online");
+        assert_fields(&online, &["name", "address"]);
+        listen
+    }
+
+    /// Watches who is online.
+    fn watch(&self) -> Running {
+        self.run(&["who", "--watch"])
+    }
+}
+
+/// A command that stays, and its lines.
+struct Running {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<Value>,
+}
+
+impl Running {
+    fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn next(&self, what: &str) -> Value {
+        match self.lines.recv_timeout(Duration::from_secs(20)) {
+            Ok(value) => value,
+            Err(RecvTimeoutError::Timeout) => panic!("no {what} in 20 s"),
+            Err(RecvTimeoutError::Disconnected) => panic!("it ended before {what}"),
+        }
+    }
+
+    fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let value = self.next(what);
+            if wanted(&value) {
+                return value;
+            }
+        }
+    }
+
+    fn event(&self, name: &str) -> Value {
+        self.until(name, |value| value["event"] == name)
+    }
+
+    fn type_line(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("it is piped");
+        writeln!(stdin, "{line}").expect("quid reads");
+    }
+
+    fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
+    fn wait(&mut self) -> Option<i32> {
+        wait(&mut self.child)
+    }
+
+    fn stderr(&mut self) -> String {
+        let mut text = String::new();
+        let mut stderr = self.child.stderr.take().expect("it is piped");
+        stderr.read_to_string(&mut text).expect("it is text");
+        text
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn wait(child: &mut Child) -> Option<i32> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(status) = child.try_wait().expect("it is ours") {
+            return status.code();
+        }
+        assert!(Instant::now() < deadline, "it does not end");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn signal(process: u32, name: &str) {
+    let status = Command::new("/bin/sh")
+        .args(["-c", &format!("kill -{name} {process}")])
+        .status()
+        .expect("a shell runs");
+    assert!(status.success());
+}
+
+/// The directory's program, built beside this one.
+fn directory_program() -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_quid")).with_file_name("quid-directory");
+    assert!(
+        program.exists(),
+        "build it first: cargo build -p quid-directory"
+    );
+    program
+}
+
+fn mode(path: &Path) -> Option<u32> {
+    Some(fs::metadata(path).ok()?.permissions().mode() & 0o777)
+}
+
+fn assert_fields(value: &Value, fields: &[&str]) {
+    for field in fields {
+        assert!(!value[field].is_null(), "no {field} in {value}");
+    }
+}
