@@ -15,9 +15,13 @@ mod items;
 #[allow(dead_code, reason = "the other test binary uses the rest")]
 #[path = "wire/samples.rs"]
 mod samples;
+#[allow(dead_code, reason = "the other test binary uses the rest")]
+#[path = "wire/world.rs"]
+mod world;
 
 use items::{head, items, splice};
-use samples::{World, messages, specimens};
+use samples::{messages, specimens};
+use world::World;
 
 #[test]
 fn checking_the_structure_allocates_nothing() {

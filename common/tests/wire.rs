@@ -16,4 +16,5 @@ mod wire {
     mod samples;
     mod shapes;
     mod structure;
+    mod world;
 }

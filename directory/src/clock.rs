@@ -30,13 +30,17 @@ pub struct Reading {
 }
 
 /// Reads the system's clocks.
-#[must_use]
 pub fn system() -> impl FnMut() -> Reading + Send + 'static {
     let start = Instant::now();
     move || {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let wall_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
-        Reading { wall_ms, monotonic: start.elapsed() }
+        Reading {
+            wall_ms,
+            monotonic: start.elapsed(),
+        }
     }
 }
 
@@ -71,7 +75,9 @@ impl Clock {
             && !accept_leap
             && wall.since(mark) > LEAP_MAX
         {
-            return Err(ClockError::Leap { ahead: wall.since(mark) });
+            return Err(ClockError::Leap {
+                ahead: wall.since(mark),
+            });
         }
         let start = mark.map_or(wall, |mark| wall.max(mark));
         Ok(Self {
@@ -135,14 +141,20 @@ impl Clock {
         let by = ahead.saturating_sub(self.reported);
         if Duration::from_millis(by.unsigned_abs()) > STEP_MAX {
             self.reported = ahead;
-            self.wall_step = Some(WallStep { by_ms: by, ahead_ms: ahead });
+            self.wall_step = Some(WallStep {
+                by_ms: by,
+                ahead_ms: ahead,
+            });
         }
     }
 }
 
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clock").field("now", &self.now).field("mark", &self.mark).finish()
+        f.debug_struct("Clock")
+            .field("now", &self.now)
+            .field("mark", &self.mark)
+            .finish()
     }
 }
 
@@ -157,7 +169,11 @@ pub struct WallStep {
 
 impl fmt::Display for WallStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let side = if self.ahead_ms < 0 { "behind" } else { "ahead of" };
+        let side = if self.ahead_ms < 0 {
+            "behind"
+        } else {
+            "ahead of"
+        };
         write!(
             f,
             "the wall clock moved by {} s and is {} s {side} ledger time, which does not follow",
@@ -203,7 +219,10 @@ mod tests {
         fn at(wall_s: u64) -> Self {
             // A monotonic clock begins anywhere.
             let monotonic = Duration::from_secs(12_345);
-            Self(Arc::new(Mutex::new(Reading { wall_ms: wall_s * 1000, monotonic })))
+            Self(Arc::new(Mutex::new(Reading {
+                wall_ms: wall_s * 1000,
+                monotonic,
+            })))
         }
 
         /// Lets time pass; the wall clock is moved by another amount, as it may.
@@ -249,18 +268,29 @@ mod tests {
     #[test]
     fn a_leap_is_taken_at_the_operators_word() {
         let machine = Machine::at(5_000 + 49 * 3600);
-        let refused = machine.start(Some(5_000), false).expect_err("two days are a leap");
-        assert_eq!(refused, ClockError::Leap { ahead: Duration::from_secs(49 * 3600) });
+        let refused = machine
+            .start(Some(5_000), false)
+            .expect_err("two days are a leap");
+        assert_eq!(
+            refused,
+            ClockError::Leap {
+                ahead: Duration::from_secs(49 * 3600)
+            }
+        );
         assert!(refused.to_string().contains("49 h after"), "{refused}");
         assert!(refused.to_string().contains("--accept-clock"), "{refused}");
-        let mut clock = machine.start(Some(5_000), true).expect("the operator said so");
+        let mut clock = machine
+            .start(Some(5_000), true)
+            .expect("the operator said so");
         assert_eq!(clock.now(), time(5_000 + 49 * 3600));
     }
 
     #[test]
     fn only_the_monotonic_clock_moves_it() {
         let machine = Machine::at(5_000);
-        let mut clock = machine.start(None, false).expect("a new ledger takes any clock");
+        let mut clock = machine
+            .start(None, false)
+            .expect("a new ledger takes any clock");
         machine.pass(3, 3);
         assert_eq!(clock.now(), time(5_003));
         machine.pass(0, 500_000);
@@ -272,11 +302,15 @@ mod tests {
     #[test]
     fn a_step_of_the_wall_is_told_once() {
         let machine = Machine::at(5_000);
-        let mut clock = machine.start(None, false).expect("a new ledger takes any clock");
+        let mut clock = machine
+            .start(None, false)
+            .expect("a new ledger takes any clock");
         let mut told = |seconds, wall_s| {
             machine.pass(seconds, wall_s);
             clock.now();
-            clock.step().map(|step| (step.by_ms / 1000, step.ahead_ms / 1000))
+            clock
+                .step()
+                .map(|step| (step.by_ms / 1000, step.ahead_ms / 1000))
         };
         assert_eq!(told(0, 0), None);
         assert_eq!(told(60, 120), None, "60 s are no step");
@@ -292,18 +326,31 @@ mod tests {
 
     #[test]
     fn a_wall_behind_the_mark_is_told_at_the_start() {
-        let mut clock = Machine::at(5_000).start(Some(6_000), false).expect("it waits");
+        let mut clock = Machine::at(5_000)
+            .start(Some(6_000), false)
+            .expect("it waits");
         assert_eq!(clock.now(), time(6_000));
         let step = clock.step().expect("1,000 s are worth a word");
-        assert_eq!(step, WallStep { by_ms: -1_000_000, ahead_ms: -1_000_000 });
-        assert!(step.to_string().contains("is 1000 s behind ledger time"), "{step}");
+        assert_eq!(
+            step,
+            WallStep {
+                by_ms: -1_000_000,
+                ahead_ms: -1_000_000
+            }
+        );
+        assert!(
+            step.to_string().contains("is 1000 s behind ledger time"),
+            "{step}"
+        );
         assert_eq!(clock.step(), None);
     }
 
     #[test]
     fn the_mark_is_ahead_of_every_time_used() {
         let machine = Machine::at(5_000);
-        let mut clock = machine.start(None, false).expect("a new ledger takes any clock");
+        let mut clock = machine
+            .start(None, false)
+            .expect("a new ledger takes any clock");
         let now = clock.now();
         let first = clock.mark_needed(now).expect("a new ledger has no mark");
         assert_eq!(first, time(5_010));

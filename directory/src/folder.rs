@@ -34,7 +34,10 @@ impl Folder {
     /// # Errors
     /// [`FolderError`] says which file is in the way and what to do.
     pub fn create_or_open(path: &Path) -> Result<Self, FolderError> {
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        if let Some(parent) = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
             fs::create_dir_all(parent).map_err(io("make", parent))?;
         }
         match DirBuilder::new().mode(0o700).create(path) {
@@ -42,7 +45,9 @@ impl Folder {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(io("make", path)(error)),
         }
-        let folder = Self { path: path.to_owned() };
+        let folder = Self {
+            path: path.to_owned(),
+        };
         if path.is_dir() && owned(path)? && !folder.is_used()? {
             fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io("close", path))?;
         }
@@ -65,12 +70,20 @@ impl Folder {
             return Err(FolderError::NotAFolder(path.to_owned()));
         }
         if !owned(path)? {
-            return Err(FolderError::Owner { path: path.to_owned(), owner: metadata.uid() });
+            return Err(FolderError::Owner {
+                path: path.to_owned(),
+                owner: metadata.uid(),
+            });
         }
         if metadata.mode() & OTHERS != 0 {
-            return Err(FolderError::Open { path: path.to_owned(), mode: metadata.mode() & 0o777 });
+            return Err(FolderError::Open {
+                path: path.to_owned(),
+                mode: metadata.mode() & 0o777,
+            });
         }
-        Ok(Self { path: path.to_owned() })
+        Ok(Self {
+            path: path.to_owned(),
+        })
     }
 
     /// Where the folder is.
@@ -134,7 +147,10 @@ impl Folder {
                     text if text.is_empty() => "another process".to_owned(),
                     text => text,
                 };
-                return Err(FolderError::Held { path: self.path.clone(), holder });
+                return Err(FolderError::Held {
+                    path: self.path.clone(),
+                    holder,
+                });
             }
             Err(TryLockError::Error(error)) => return Err(io("lock", &path)(error)),
         }
@@ -221,7 +237,12 @@ impl Folder {
     /// Whether a ledger was ever served from here, going by what serving leaves beside the log.
     pub(crate) fn has_served(&self) -> Result<bool, FolderError> {
         // An empty file holds nothing that could be lost.
-        let files = [self.path.join(ADDRESS), self.index(), self.tree(), self.snapshot()];
+        let files = [
+            self.path.join(ADDRESS),
+            self.index(),
+            self.tree(),
+            self.snapshot(),
+        ];
         any_of_len(&files, 1)
     }
 
@@ -241,7 +262,11 @@ impl Folder {
             }
             _ => {}
         }
-        let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part);
+        let open = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&part);
         let mut file = open.map_err(io("make", &part))?;
         let written = write(&mut file).and_then(|()| file.sync_all());
         if let Err(error) = written {
@@ -338,13 +363,23 @@ pub(crate) fn io<'a>(
     action: &'static str,
     path: &'a Path,
 ) -> impl Fn(io::Error) -> FolderError + use<'a> {
-    move |source| FolderError::Io { action, path: path.to_owned(), source }
+    move |source| FolderError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// Makes the names in `folder` durable.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), FolderError> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    File::open(folder).and_then(|file| file.sync_all()).map_err(io("sync", folder))
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    File::open(folder)
+        .and_then(|file| file.sync_all())
+        .map_err(io("sync", folder))
 }
 
 fn owned(path: &Path) -> Result<bool, FolderError> {
@@ -402,7 +437,10 @@ mod tests {
         let folder = Folder::create_or_open(&path).expect("it can be made");
         assert_eq!(mode(&path), 0o700);
         assert_eq!(Folder::open(&path).expect("it is there now"), folder);
-        assert_eq!(Folder::create_or_open(&path).expect("it is there now"), folder);
+        assert_eq!(
+            Folder::create_or_open(&path).expect("it is there now"),
+            folder
+        );
     }
 
     #[test]
@@ -411,7 +449,11 @@ mod tests {
         let path = dir.path().join("file");
         fs::write(&path, "mine").expect("it can be written");
         let refused = Folder::create_or_open(&path).expect_err("it is no folder");
-        assert!(refused.to_string().starts_with(&format!("{} is not a folder", path.display())));
+        assert!(
+            refused
+                .to_string()
+                .starts_with(&format!("{} is not a folder", path.display()))
+        );
         assert_eq!(fs::read(&path).expect("it is still there"), b"mine");
     }
 
@@ -423,10 +465,16 @@ mod tests {
         let folder = Folder::create_or_open(&path).expect("an empty folder is taken over");
         assert_eq!(mode(&path), 0o700);
         let lock = folder.lock("test").expect("nobody holds it");
-        folder.key_or_new(&lock, || [1; 32]).expect("a new folder gets a key");
+        folder
+            .key_or_new(&lock, || [1; 32])
+            .expect("a new folder gets a key");
         fs::set_permissions(&path, Permissions::from_mode(0o750)).expect("it is ours");
         let refused = Folder::create_or_open(&path).expect_err("others may look into it");
-        assert!(refused.to_string().ends_with(&format!("run `chmod 700 {}`", path.display())));
+        assert!(
+            refused
+                .to_string()
+                .ends_with(&format!("run `chmod 700 {}`", path.display()))
+        );
     }
 
     #[test]
@@ -447,18 +495,30 @@ mod tests {
         let folder = Folder::create_or_open(&path).expect("it can be made");
         let lock = folder.lock("test").expect("nobody holds it");
         assert!(matches!(folder.key(), Err(FolderError::KeyMissing(_))));
-        let key = folder.key_or_new(&lock, || [1; 32]).expect("a new folder gets a key");
-        let again = folder.key_or_new(&lock, || unreachable!()).expect("it has one");
+        let key = folder
+            .key_or_new(&lock, || [1; 32])
+            .expect("a new folder gets a key");
+        let again = folder
+            .key_or_new(&lock, || unreachable!())
+            .expect("it has one");
         assert_eq!(key.public(), again.public());
         let file = path.join("key");
         assert_eq!(mode(&file), 0o600);
 
         fs::set_permissions(&file, Permissions::from_mode(0o640)).expect("it is ours");
         let refused = folder.key().expect_err("others may read it").to_string();
-        assert!(refused.ends_with(&format!("run `chmod 600 {}`", file.display())), "{refused}");
+        assert!(
+            refused.ends_with(&format!("run `chmod 600 {}`", file.display())),
+            "{refused}"
+        );
 
         fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("it is ours");
-        for damaged in [&b""[..], b"-----BEGIN PRIVATE KEY-----", &[0xff; 64], &[b'a'; 9999]] {
+        for damaged in [
+            &b""[..],
+            b"-----BEGIN PRIVATE KEY-----",
+            &[0xff; 64],
+            &[b'a'; 9999],
+        ] {
             fs::write(&file, damaged).expect("it can be written");
             assert!(matches!(
                 folder.key_or_new(&lock, || unreachable!()),
@@ -483,12 +543,22 @@ mod tests {
         let (_dir, path) = scratch();
         let folder = Folder::create_or_open(&path).expect("it can be made");
         let lock = folder.lock("test").expect("nobody holds it");
-        assert!(matches!(folder.address(), Err(FolderError::AddressMissing(_))));
+        assert!(matches!(
+            folder.address(),
+            Err(FolderError::AddressMissing(_))
+        ));
         // What a crash left behind is in nobody's way.
         fs::write(path.join("address.part"), "quid://hal").expect("it can be written");
-        folder.write_address(&lock, "quid://k@127.0.0.1:1").expect("it can be written");
-        folder.write_address(&lock, "quid://k@127.0.0.1:2").expect("it can be replaced");
-        assert_eq!(folder.address().expect("it was written"), "quid://k@127.0.0.1:2");
+        folder
+            .write_address(&lock, "quid://k@127.0.0.1:1")
+            .expect("it can be written");
+        folder
+            .write_address(&lock, "quid://k@127.0.0.1:2")
+            .expect("it can be replaced");
+        assert_eq!(
+            folder.address().expect("it was written"),
+            "quid://k@127.0.0.1:2"
+        );
         assert!(!path.join("address.part").exists());
     }
 
@@ -497,12 +567,20 @@ mod tests {
         let (_dir, path) = scratch();
         let folder = Folder::create_or_open(&path).expect("it can be made");
         let lock = folder.lock("test").expect("nobody holds it");
-        folder.write_address(&lock, "old").expect("it can be written");
+        folder
+            .write_address(&lock, "old")
+            .expect("it can be written");
         let failed = folder.replace(&lock, ADDRESS, |file| {
             file.write_all(b"ne")?;
             Err(io::Error::from(ErrorKind::StorageFull))
         });
-        assert!(matches!(failed, Err(FolderError::Io { action: "write", .. })));
+        assert!(matches!(
+            failed,
+            Err(FolderError::Io {
+                action: "write",
+                ..
+            })
+        ));
         assert_eq!(folder.address().expect("it was written before"), "old");
         assert!(!path.join("address.part").exists());
     }

@@ -37,10 +37,6 @@ mod writer;
 
 pub use self::reader::IndexReader;
 
-/// Entries in the tail from which on they are written: large transactions put many rows on each
-/// page that they touch. About 1.5 MiB of memory.
-const TAIL_LEN: usize = 16 * 1024;
-
 /// Entries in the log only from which on the thread is woken before its time: waking it for every
 /// batch would cost more than its work.
 const WAKE_LEN: u64 = 512;
@@ -48,8 +44,28 @@ const WAKE_LEN: u64 = 512;
 /// How long entries wait in the log and the tail when few come.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Entries written but perhaps not durable, after which a checkpoint is made.
-const CHECKPOINT_LEN: u64 = 64 * 1024;
+/// How much is kept where, in entries.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// In the tail, from which on they are written: large transactions put many rows on each page
+    /// that they touch.
+    tail: usize,
+    /// Written but perhaps not durable, after which a checkpoint is made.
+    checkpoint: u64,
+    /// In one span of history: a transaction touches only the pages of the newest span. With one
+    /// order by account alone, every row of a large ledger would be on a page of its own.
+    span: u64,
+    /// In the log only, beyond which an answer does not read them.
+    behind: u64,
+}
+
+/// The tail takes about 1.5 MiB; reading the log as far as that takes an answer some 50 ms.
+const BOUNDS: Bounds = Bounds {
+    tail: 16 * 1024,
+    checkpoint: 64 * 1024,
+    span: 256 * 1024,
+    behind: 16 * 1024,
+};
 
 /// The thread that follows the log, and the way to what it has made.
 #[derive(Debug)]
@@ -66,14 +82,18 @@ impl Index {
     /// [`IndexError`] names the file that cannot be used. A bad index is no error: it is replaced.
     pub fn spawn(folder: &Folder, ledger: LedgerId) -> Result<Self, IndexError> {
         let log = LogReader::open(folder)?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new(BOUNDS));
         let mut writer = Writer::open(folder, ledger, &log, Arc::clone(&shared))?;
         shared.state().len = log.len()?;
         let thread = std::thread::Builder::new()
             .name("index".into())
             .spawn(move || run(&mut writer, &log))
             .map_err(IndexError::Thread)?;
-        Ok(Self { folder: folder.clone(), shared, thread: Some(thread) })
+        Ok(Self {
+            folder: folder.clone(),
+            shared,
+            thread: Some(thread),
+        })
     }
 
     /// A reader for one thread, which sees the tail too.
@@ -81,7 +101,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`] if a file cannot be opened once more.
     pub fn reader(&self) -> Result<IndexReader, IndexError> {
-        IndexReader::join(&self.folder, Some(Arc::clone(&self.shared)))
+        IndexReader::join(&self.folder, BOUNDS, Some(Arc::clone(&self.shared)))
     }
 
     /// Entries below this number are in the index for good, whatever happens.
@@ -173,7 +193,11 @@ enum Posting {
     /// The next account's key; the first is the treasury's.
     Account(PublicKey),
     /// Money moved between two accounts, under an order id of the first.
-    Payment { payer: PublicKey, payee: PublicKey, id: OrderId },
+    Payment {
+        payer: PublicKey,
+        payee: PublicKey,
+        id: OrderId,
+    },
     /// Money came to an account.
     Issue(PublicKey),
     /// An order id was used without moving money.
@@ -183,20 +207,34 @@ enum Posting {
 }
 
 impl Posting {
-    fn of(entry: &Entry) -> Self {
+    /// What the entry with these bytes means. One that cannot be read is for the ledger to judge.
+    fn read(bytes: &[u8]) -> Self {
+        let Ok(entry) = Entry::decode(bytes) else {
+            return Self::Nothing;
+        };
         match &entry.fact {
             Fact::Genesis(genesis) => Self::Account(genesis.statement().directory),
             Fact::Register(registration) => Self::Account(registration.statement().key),
             Fact::Issue(issue) => Self::Issue(issue.statement().account),
             Fact::Payment(order) => {
                 let order = order.statement();
-                Self::Payment { payer: order.payer, payee: order.payee, id: order.id }
+                Self::Payment {
+                    payer: order.payer,
+                    payee: order.payee,
+                    id: order.id,
+                }
             }
             Fact::Void(void) => {
                 let void = void.statement();
-                Self::Used { payer: void.payer, id: void.id }
+                Self::Used {
+                    payer: void.payer,
+                    id: void.id,
+                }
             }
-            Fact::Refusal(refusal) => Self::Used { payer: refusal.payer, id: refusal.id },
+            Fact::Refusal(refusal) => Self::Used {
+                payer: refusal.payer,
+                id: refusal.id,
+            },
             Fact::Freeze(_) => Self::Nothing,
         }
     }
@@ -228,8 +266,9 @@ struct Tail {
 }
 
 /// What the thread, its handle and the readers share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    bounds: Bounds,
     state: Mutex<State>,
     wake: Condvar,
     tail: Mutex<Tail>,
@@ -248,6 +287,17 @@ struct State {
 }
 
 impl Shared {
+    fn new(bounds: Bounds) -> Self {
+        let (state, wake, tail) = (Mutex::default(), Condvar::new(), Mutex::default());
+        Self {
+            bounds,
+            state,
+            wake,
+            tail,
+            durable: AtomicU64::new(0),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -264,16 +314,25 @@ impl Shared {
             let new = state.len.saturating_sub(state.followed);
             if state.stop || due || new >= WAKE_LEN || (new > 0 && deadline.is_none()) {
                 state.idle = false;
-                return Work { len: state.len, due, stop: state.stop };
+                return Work {
+                    len: state.len,
+                    due,
+                    stop: state.stop,
+                };
             }
             state = match deadline {
                 None => {
                     state.idle = true;
-                    self.wake.wait(state).unwrap_or_else(PoisonError::into_inner)
+                    self.wake
+                        .wait(state)
+                        .unwrap_or_else(PoisonError::into_inner)
                 }
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
-                    self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                    self.wake
+                        .wait_timeout(state, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
                 }
             };
         }
@@ -293,7 +352,11 @@ fn run(writer: &mut Writer, log: &LogReader) {
     loop {
         let work = writer.shared().wait(deadline);
         let done = writer.follow(log, work.len).and_then(|()| {
-            if work.due || work.stop { writer.write_durably() } else { Ok(()) }
+            if work.due || work.stop {
+                writer.write_durably()
+            } else {
+                Ok(())
+            }
         });
         if let Err(error) = done {
             tracing::error!(%error, "the index stops; restart the directory");
@@ -318,10 +381,14 @@ fn sql<'a>(
     path: &'a Path,
 ) -> impl Fn(rusqlite::Error) -> IndexError + use<'a> {
     move |source| match source.sqlite_error_code() {
-        Some(
-            ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::SystemIoFailure,
-        ) => condemn(path),
-        _ => IndexError::Sql { action, path: path.to_owned(), source },
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::SystemIoFailure) => {
+            condemn(path)
+        }
+        _ => IndexError::Sql {
+            action,
+            path: path.to_owned(),
+            source,
+        },
     }
 }
 
@@ -336,11 +403,6 @@ fn condemn(path: &Path) -> IndexError {
 fn number(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
-
-/// History is kept in spans of this many entries, so that a transaction touches only the pages of
-/// the newest span: with one order by account alone, every row of a large ledger would be on a
-/// page of its own.
-const SPAN_LEN: u64 = 256 * 1024;
 
 const SCHEMA: &str = "
     CREATE TABLE history (

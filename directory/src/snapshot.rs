@@ -65,7 +65,12 @@ impl Snapshot {
         };
         match found {
             Ok(snapshot) => Ok(Some(snapshot)),
-            Err(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::InvalidData | ErrorKind::UnexpectedEof
+                ) =>
+            {
                 tracing::warn!(
                     file = %shown(&path),
                     "the snapshot is damaged or of another format; replaying the log instead"
@@ -96,7 +101,11 @@ impl Snapshot {
         if checksum(&head, &state) != sum {
             return Err(ErrorKind::InvalidData.into());
         }
-        Ok(Self { entries, root, state })
+        Ok(Self {
+            entries,
+            root,
+            state,
+        })
     }
 
     fn head(&self) -> [u8; HEAD_LEN] {
@@ -114,7 +123,12 @@ impl Snapshot {
 
 impl std::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Snapshot({} entries, {} bytes)", self.entries, self.state.len())
+        write!(
+            f,
+            "Snapshot({} entries, {} bytes)",
+            self.entries,
+            self.state.len()
+        )
     }
 }
 
@@ -123,7 +137,10 @@ struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
     fn take<const N: usize>(&mut self) -> [u8; N] {
-        let (field, rest) = self.0.split_first_chunk().expect("the head holds its fields");
+        let (field, rest) = self
+            .0
+            .split_first_chunk()
+            .expect("the head holds its fields");
         self.0 = rest;
         *field
     }
@@ -134,7 +151,11 @@ impl Fields<'_> {
 }
 
 fn checksum(head: &[u8], state: &[u8]) -> [u8; 32] {
-    Sha256::new().chain_update(head).chain_update(state).finalize().into()
+    Sha256::new()
+        .chain_update(head)
+        .chain_update(state)
+        .finalize()
+        .into()
 }
 
 const NAME: &str = "snapshot";
@@ -150,7 +171,11 @@ mod tests {
     use crate::store::testing::Scratch;
 
     fn snapshot(body: &[u8]) -> Snapshot {
-        Snapshot { entries: 42, root: [9; 32], state: body.to_vec() }
+        Snapshot {
+            entries: 42,
+            root: [9; 32],
+            state: body.to_vec(),
+        }
     }
 
     #[test]
@@ -160,7 +185,9 @@ mod tests {
         assert_eq!(read(), None);
         for body in [&b"books"[..], b"", &[7; 100_000]] {
             let written = snapshot(body);
-            written.write(&scratch.folder, &scratch.lock).expect("there is room");
+            written
+                .write(&scratch.folder, &scratch.lock)
+                .expect("there is room");
             assert_eq!(read(), Some(written));
         }
     }
@@ -168,7 +195,9 @@ mod tests {
     #[test]
     fn the_file_is_as_documented() {
         let scratch = Scratch::new();
-        snapshot(b"books").write(&scratch.folder, &scratch.lock).expect("there is room");
+        snapshot(b"books")
+            .write(&scratch.folder, &scratch.lock)
+            .expect("there is room");
         let bytes = fs::read(scratch.folder.snapshot()).expect("it is there");
         let mut expected = b"quidsnap\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x2a".to_vec();
         expected.extend([9; 32]);
@@ -183,11 +212,15 @@ mod tests {
     fn every_prefix_and_every_flipped_bit_is_ignored() {
         let scratch = Scratch::new();
         let path = scratch.folder.snapshot();
-        snapshot(b"some books").write(&scratch.folder, &scratch.lock).expect("there is room");
+        snapshot(b"some books")
+            .write(&scratch.folder, &scratch.lock)
+            .expect("there is room");
         let good = fs::read(&path).expect("it is there");
         let ignored = |bytes: &[u8]| {
             fs::write(&path, bytes).expect("there is room");
-            Snapshot::read(&scratch.folder).expect("it can be read").is_none()
+            Snapshot::read(&scratch.folder)
+                .expect("it can be read")
+                .is_none()
         };
         for end in 0..good.len() {
             assert!(ignored(&good[..end]), "cut to {end} bytes");
@@ -205,7 +238,12 @@ mod tests {
     fn a_folder_in_its_place_is_named() {
         let scratch = Scratch::new();
         fs::create_dir(scratch.folder.snapshot()).expect("it can be made");
-        let error = Snapshot::read(&scratch.folder).expect_err("it is no file").to_string();
-        assert!(error.starts_with("cannot read ") && error.contains("snapshot"), "{error}");
+        let error = Snapshot::read(&scratch.folder)
+            .expect_err("it is no file")
+            .to_string();
+        assert!(
+            error.starts_with("cannot read ") && error.contains("snapshot"),
+            "{error}"
+        );
     }
 }

@@ -101,7 +101,11 @@ impl Store {
             return Err(StoreError::Lost(path));
         }
         if missing {
-            let open = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+            let open = OpenOptions::new()
+                .append(true)
+                .create(true)
+                .mode(0o600)
+                .open(&path);
             open.map_err(folder::io("make", &path))?;
             folder::sync_folder(folder.path())?;
         }
@@ -187,7 +191,10 @@ impl Store {
         mark: Option<LedgerTime>,
     ) -> Result<(), StoreError> {
         self.wal.check()?;
-        let position = StoreError::Position { first, len: self.len };
+        let position = StoreError::Position {
+            first,
+            len: self.len,
+        };
         if first != self.len {
             return Err(position);
         }
@@ -200,7 +207,9 @@ impl Store {
         }
         self.len += entries.len() as u64;
         let bytes: usize = entries.iter().map(|entry| entry.bytes.len()).sum();
-        if self.wal.grew(bytes) && let Some(checkpointer) = &self.checkpointer {
+        if self.wal.grew(bytes)
+            && let Some(checkpointer) = &self.checkpointer
+        {
             self.wal.carry_over(checkpointer)?;
         }
         Ok(())
@@ -390,7 +399,10 @@ fn check_format(connection: &Connection, path: &Path) -> Result<(), StoreError> 
     }
     match pragma("user_version")? {
         FORMAT => Ok(()),
-        format if format > FORMAT => Err(StoreError::Newer { path: path.to_owned(), format }),
+        format if format > FORMAT => Err(StoreError::Newer {
+            path: path.to_owned(),
+            format,
+        }),
         _ => Err(StoreError::NotALedger(path.to_owned())),
     }
 }
@@ -413,10 +425,18 @@ fn survey(connection: &Connection, path: &Path) -> Result<Opened, StoreError> {
     let newest = reader.checkpoint_at_most(u64::MAX)?;
     if newest.as_ref().is_some_and(|&(size, _)| size > entries) {
         let fault = EntryFault::Missing;
-        return Err(StoreError::Entry { path: path.to_owned(), entry: entries, fault });
+        return Err(StoreError::Entry {
+            path: path.to_owned(),
+            entry: entries,
+            fault,
+        });
     }
     let checkpoint = newest.map(|(_, checkpoint)| checkpoint);
-    Ok(Opened { entries, checkpoint, mark: reader.mark()? })
+    Ok(Opened {
+        entries,
+        checkpoint,
+        mark: reader.mark()?,
+    })
 }
 
 /// Writes a batch in one transaction, unless the log has another length than `first`: then
@@ -469,10 +489,15 @@ fn sql<'a>(
 ) -> impl Fn(rusqlite::Error) -> StoreError + use<'a> {
     move |source| match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => StoreError::NotALedger(path.to_owned()),
-        Some(ErrorCode::DatabaseCorrupt) => {
-            StoreError::Damaged { path: path.to_owned(), source }
-        }
-        _ => StoreError::Sql { action, path: path.to_owned(), source },
+        Some(ErrorCode::DatabaseCorrupt) => StoreError::Damaged {
+            path: path.to_owned(),
+            source,
+        },
+        _ => StoreError::Sql {
+            action,
+            path: path.to_owned(),
+            source,
+        },
     }
 }
 

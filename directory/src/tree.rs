@@ -37,7 +37,11 @@ struct Bounds {
 
 /// 512 KiB or some 8,000 entries; 2 MiB or some 32,000 entries; and about 30 ms at the start,
 /// for more than the system leaves unwritten for long.
-const BOUNDS: Bounds = Bounds { flush: 16 * 1024, keep: 64 * 1024, recheck: 256 * 1024 };
+const BOUNDS: Bounds = Bounds {
+    flush: 16 * 1024,
+    keep: 64 * 1024,
+    recheck: 256 * 1024,
+};
 
 /// What is needed of a tree to make it grow and to know its root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,7 +55,10 @@ impl Frontier {
     /// That of the empty tree.
     #[must_use]
     pub const fn new() -> Self {
-        Self { peaks: Vec::new(), size: 0 }
+        Self {
+            peaks: Vec::new(),
+            size: 0,
+        }
     }
 
     /// Number of leaves.
@@ -76,7 +83,10 @@ impl Frontier {
         let mut node = leaf;
         completed(node);
         for _ in 0..self.size.trailing_ones() {
-            let left = self.peaks.pop().expect("every bit of the size has its peak");
+            let left = self
+                .peaks
+                .pop()
+                .expect("every bit of the size has its peak");
             node = node_hash(Hash(left), Hash(node)).0;
             completed(node);
         }
@@ -114,10 +124,17 @@ impl Tree {
     }
 
     fn open_with(bounds: Bounds, folder: &Folder, log: &LogReader) -> Result<Self, TreeError> {
-        let newest = log.latest_checkpoint()?.map(|(size, newest)| (size, root_in(&newest)));
+        let newest = log
+            .latest_checkpoint()?
+            .map(|(size, newest)| (size, root_in(&newest)));
         let mut tree = Self::empty(bounds, folder.tree())?;
         if let Some((size, root)) = newest {
-            let found = tree.file.metadata().map_err(folder::io("read", &tree.path))?.len() / 32;
+            let found = tree
+                .file
+                .metadata()
+                .map_err(folder::io("read", &tree.path))?
+                .len()
+                / 32;
             if tree.take_over(found, size)? {
                 tree.follow(log)?;
                 if tree.root_at(size).ok() == root {
@@ -170,7 +187,10 @@ impl Tree {
     /// fit.
     pub fn root_at(&self, size: u64) -> Result<[u8; 32], TreeError> {
         if size > self.size() {
-            return Err(TreeError::Range { first: size, second: self.size() });
+            return Err(TreeError::Range {
+                first: size,
+                second: self.size(),
+            });
         }
         if size == self.size() || size == 0 {
             return Ok(if size == 0 { EMPTY_HASH.0 } else { self.root() });
@@ -180,7 +200,10 @@ impl Tree {
         if nodes.from_file.get() {
             let proof = self.sound(prove_tree(self.size(), size, &nodes), &nodes)?;
             let whole = Hash(self.root());
-            self.sound(check_tree(&proof, self.size(), whole, size, Hash(root)), &nodes)?;
+            self.sound(
+                check_tree(&proof, self.size(), whole, size, Hash(root)),
+                &nodes,
+            )?;
         }
         Ok(root)
     }
@@ -193,7 +216,10 @@ impl Tree {
     /// does not fit.
     pub fn path(&self, index: u64, size: u64) -> Result<Vec<u8>, TreeError> {
         if index >= size || size > self.size() {
-            return Err(TreeError::Range { first: index, second: size });
+            return Err(TreeError::Range {
+                first: index,
+                second: size,
+            });
         }
         let nodes = Nodes::new(self);
         let path = self.sound(nodes.path(index, size), &nodes)?;
@@ -214,7 +240,10 @@ impl Tree {
     /// the file does not fit.
     pub fn consistency(&self, old: u64, new: u64) -> Result<Vec<u8>, TreeError> {
         if old == 0 || old > new || new > self.size() {
-            return Err(TreeError::Range { first: old, second: new });
+            return Err(TreeError::Range {
+                first: old,
+                second: new,
+            });
         }
         let nodes = Nodes::new(self);
         let proof = self.sound(prove_tree(new, old, &nodes), &nodes)?;
@@ -257,10 +286,24 @@ impl Tree {
     /// The empty tree, and its file as it is.
     fn empty(bounds: Bounds, path: PathBuf) -> Result<Self, TreeError> {
         let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let options = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600);
         let file = options.open(&path).map_err(folder::io("open", &path))?;
         let (frontier, recent, left) = (Frontier::new(), Vec::new(), Vec::new());
-        Ok(Self { frontier, bounds, path, file, written: 0, base: 0, recent, left })
+        Ok(Self {
+            frontier,
+            bounds,
+            path,
+            file,
+            written: 0,
+            base: 0,
+            recent,
+            left,
+        })
     }
 
     /// Takes over what the file holds, `found` nodes, of a tree of at most `size` leaves. Whether
@@ -364,7 +407,11 @@ struct Unread;
 impl<'a> Nodes<'a> {
     fn new(tree: &'a Tree) -> Self {
         let (from_file, failure) = (Cell::new(false), RefCell::new(None));
-        Self { tree, from_file, failure }
+        Self {
+            tree,
+            from_file,
+            failure,
+        }
     }
 
     /// Node `n` of `level`; leaves have level 0.
@@ -425,7 +472,10 @@ impl<'a> Nodes<'a> {
     /// The complete subtrees to the left of leaf `first`, with their numbers.
     fn left_of(&self, first: u64) -> Result<Vec<(u64, [u8; 32])>, Unread> {
         let numbers = sub_tree_index(0, first, Vec::new());
-        numbers.into_iter().map(|number| Ok((number, self.numbered(number)?))).collect()
+        numbers
+            .into_iter()
+            .map(|number| Ok((number, self.numbered(number)?)))
+            .collect()
     }
 }
 
@@ -441,7 +491,12 @@ impl HashReader for Nodes<'_> {
 
 /// The root over complete subtrees, given from the left.
 fn fold(peaks: &[[u8; 32]]) -> [u8; 32] {
-    let root = peaks.iter().rev().copied().map(Hash).reduce(|right, left| node_hash(left, right));
+    let root = peaks
+        .iter()
+        .rev()
+        .copied()
+        .map(Hash)
+        .reduce(|right, left| node_hash(left, right));
     root.unwrap_or(EMPTY_HASH).0
 }
 

@@ -213,8 +213,8 @@ fn code_of(file: &Path) -> Vec<String> {
     if file.ends_with("tests.rs") || text.starts_with("#![cfg(test)]") || is_test_module(file) {
         return Vec::new();
     }
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     text.lines()
-        .take_while(|line| line.trim() != "#[cfg(test)]" || line.starts_with(' '))
         .map(|line| line.split("//").next().unwrap_or_default().to_owned())
         .collect()
 }

@@ -79,10 +79,11 @@ pub(crate) async fn shell(
     result
 }
 
-/// Where lines come from; with the sink above them if they are edited on a terminal.
+/// Where lines come from; with the sink above them if they are edited on a terminal. With JSON
+/// there is no prompt.
 fn lines(path: &Path, style: Style, people: &People) -> Result<(Lines, Option<Sink>), Failure> {
     let able = std::env::var_os("TERM").is_some_and(|term| term != "dumb" && !term.is_empty());
-    if able && io::stdin().is_terminal() && io::stdout().is_terminal() {
+    if able && !style.json && io::stdin().is_terminal() && io::stdout().is_terminal() {
         let completion = Completion::new(people.clone());
         let (lines, above) = editor::edited(path.join(HISTORY_FILE), completion, style)
             .map_err(|error| Failure::other("terminal", error.to_string()))?;

@@ -12,7 +12,8 @@ use quid_common::receipt::Receipt;
 use quid_common::signed::{Signed, Statement};
 use quid_common::wire::Message;
 
-use super::samples::{PAYMENT, World, messages, specimens};
+use super::samples::{messages, specimens};
+use super::world::{PAYMENT, World};
 
 #[test]
 fn no_prefix_of_anything_is_anything() {

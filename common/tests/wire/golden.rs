@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use quid_common::wire::Message;
 
-use super::samples::{World, messages, specimens};
+use super::samples::{messages, specimens};
+use super::world::World;
 
 #[test]
 fn every_encoding_is_as_it_always_was() {
@@ -14,7 +15,7 @@ fn every_encoding_is_as_it_always_was() {
         .into_iter()
         .map(|specimen| (specimen.name, hex(&specimen.bytes)))
         .collect();
-    let receipt = world.receipt(super::samples::PAYMENT).to_text();
+    let receipt = world.receipt(super::world::PAYMENT).to_text();
     lines.push(("receipt.4.text".into(), hex(receipt.as_bytes())));
     if std::env::var_os("QUID_BLESS").is_some_and(|value| value == "1") {
         std::fs::write(path(), file(&lines)).expect("the golden file can be written");

@@ -13,7 +13,7 @@ use quid_common::time::LedgerTime;
 use sha2::{Digest, Sha256};
 
 use super::damage::flips;
-use super::samples::{Log, World};
+use super::world::{Log, World};
 
 /// Sizes on both sides of every power of two up to 32.
 const SIZE_MAX: u64 = 33;
@@ -137,7 +137,7 @@ fn a_receipt_settles_its_own_order_byte_for_byte() {
     let (ledger, key) = (world.ledger, world.directory.public());
     let order = world.order();
     let proven = world
-        .receipt(super::samples::PAYMENT)
+        .receipt(super::world::PAYMENT)
         .verify(ledger, &key)
         .expect("honest");
     assert!(proven.settles(order.bytes()));
@@ -145,7 +145,7 @@ fn a_receipt_settles_its_own_order_byte_for_byte() {
         assert!(!proven.settles(&bytes), "bit {bit} flipped");
     }
     let refusal = world
-        .receipt(super::samples::REFUSAL)
+        .receipt(super::world::REFUSAL)
         .verify(ledger, &key)
         .expect("honest");
     assert!(!refusal.settles(order.bytes()), "a refusal settles nothing");
@@ -222,7 +222,7 @@ fn stranger_verifies(receipt: &Receipt, ledger: &[u8; 32], key: &[u8; 32]) -> Op
         .ok()?;
 
     // 3. The path from the leaf to the root.
-    if receipt.index >= size || receipt.path.len() % 32 != 0 {
+    if receipt.index >= size || !receipt.path.len().is_multiple_of(32) {
         return None;
     }
     let mut hash = sha256(&[&[0], &receipt.entry]);

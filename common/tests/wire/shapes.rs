@@ -15,7 +15,8 @@ use quid_common::wire::{Message, history_kind};
 use super::damage::{flips, receipts};
 use super::golden::hex;
 use super::items::{Item, head, items, splice};
-use super::samples::{World, kebab, messages, specimens};
+use super::samples::{kebab, messages, specimens};
+use super::world::World;
 
 #[test]
 fn every_kind_of_message_has_a_rule_and_no_rule_is_left_over() {

@@ -4,7 +4,8 @@
 use quid_common::cbor::{self, CborError, DEPTH_MAX};
 
 use super::items::{Item, head, items, splice};
-use super::samples::{Specimen, World, specimens};
+use super::samples::{Specimen, specimens};
+use super::world::World;
 
 /// What must become of a damaged encoding.
 #[derive(Clone, Copy)]

@@ -3,17 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use quid_common::entry::Entry;
 use quid_common::id::OrderId;
 use quid_common::key::PublicKey;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use super::{ACCOUNT, ENTRIES, GET_META, IndexError, Posting, SPAN_LEN, Shared, condemn, number, sql};
+use super::{
+    ACCOUNT, BOUNDS, Bounds, ENTRIES, GET_META, IndexError, Posting, Shared, condemn, number, sql,
+};
 use crate::folder::Folder;
 use crate::store::{LogReader, StoreError};
-
-/// Most entries that an answer reads from the log beyond the index: some 50 ms.
-const BEHIND_MAX: u64 = 16 * 1024;
 
 /// Finds entries by account and by order id, on one thread.
 #[derive(Debug)]
@@ -21,16 +19,18 @@ pub struct IndexReader {
     connection: Connection,
     path: PathBuf,
     log: LogReader,
+    bounds: Bounds,
     shared: Option<Arc<Shared>>,
 }
 
-/// The entries asked for: above `after`, below `before`, at most `limit`, from which end.
+/// Which of an account's entries are asked for.
 #[derive(Clone, Copy, Debug)]
 struct Range {
     /// The lowest number wanted.
     from: u64,
     /// The first number above those wanted.
     to: u64,
+    /// Most numbers wanted, and from which end of the range.
     limit: usize,
     newest_first: bool,
 }
@@ -42,19 +42,27 @@ impl IndexReader {
     /// # Errors
     /// [`IndexError`] names the file that cannot be used.
     pub fn open(folder: &Folder) -> Result<Self, IndexError> {
-        Self::join(folder, None)
+        Self::join(folder, BOUNDS, None)
     }
 
     pub(super) fn join(
         folder: &Folder,
+        bounds: Bounds,
         shared: Option<Arc<Shared>>,
     ) -> Result<Self, IndexError> {
         let path = folder.index();
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection =
-            Connection::open_with_flags(&path, flags).map_err(sql("open", &path))?;
-        connection.busy_timeout(BUSY_MAX).map_err(sql("open", &path))?;
-        Ok(Self { connection, path, log: LogReader::open(folder)?, shared })
+        let connection = Connection::open_with_flags(&path, flags).map_err(sql("open", &path))?;
+        connection
+            .busy_timeout(BUSY_MAX)
+            .map_err(sql("open", &path))?;
+        Ok(Self {
+            connection,
+            path,
+            log: LogReader::open(folder)?,
+            bounds,
+            shared,
+        })
     }
 
     /// The entry that used `payer`'s order id: a payment, a void or a refusal. Looks only at the
@@ -65,11 +73,16 @@ impl IndexReader {
     pub fn find(&self, payer: &PublicKey, id: OrderId) -> Result<Option<u64>, IndexError> {
         let find = || -> rusqlite::Result<Option<i64>> {
             let view = self.connection.unchecked_transaction()?;
-            let Some(account) = account(&view, payer)? else { return Ok(None) };
+            let Some(account) = account(&view, payer)? else {
+                return Ok(None);
+            };
             let mut find = view.prepare_cached(FIND)?;
-            find.query_row(params![id.as_bytes(), account], |row| row.get(0)).optional()
+            find.query_row(params![id.as_bytes(), account], |row| row.get(0))
+                .optional()
         };
-        let Some(entry) = find().map_err(sql("read", &self.path))? else { return Ok(None) };
+        let Some(entry) = find().map_err(sql("read", &self.path))? else {
+            return Ok(None);
+        };
         let entry = entry.cast_unsigned();
         self.verify(entry, |posting| posting.id() == Some((*payer, id)))?;
         Ok(Some(entry))
@@ -91,7 +104,15 @@ impl IndexReader {
     ) -> Result<Vec<u64>, IndexError> {
         let to = before.map_or(end, |before| before.min(end));
         let from = after.map_or(0, |after| after.saturating_add(1));
-        self.entries(account, Range { from, to, limit, newest_first: true })
+        self.entries(
+            account,
+            Range {
+                from,
+                to,
+                limit,
+                newest_first: true,
+            },
+        )
     }
 
     /// The numbers of `account`'s entries among the first `end` and above `after`, oldest first,
@@ -107,7 +128,15 @@ impl IndexReader {
         end: u64,
     ) -> Result<Vec<u64>, IndexError> {
         let from = after.saturating_add(1);
-        self.entries(account, Range { from, to: end, limit, newest_first: false })
+        self.entries(
+            account,
+            Range {
+                from,
+                to: end,
+                limit,
+                newest_first: false,
+            },
+        )
     }
 
     fn entries(&self, account: &PublicKey, range: Range) -> Result<Vec<u64>, IndexError> {
@@ -118,9 +147,12 @@ impl IndexReader {
         let tail = self.tail(account, range);
         let mut found = Vec::new();
         let filed = |found: &mut Vec<u64>, below: Option<u64>| {
-            self.filed(account, range, below, found).map_err(sql("read", &self.path))
+            self.filed(account, range, below, found)
+                .map_err(sql("read", &self.path))
         };
-        if range.newest_first && let Some(tail) = &tail {
+        if range.newest_first
+            && let Some(tail) = &tail
+        {
             found.extend(self.logged(account, range, tail.end)?.into_iter().rev());
             found.extend(tail.entries.iter().rev());
             if found.len() < range.limit {
@@ -128,7 +160,10 @@ impl IndexReader {
             }
         } else if range.newest_first {
             let position = filed(&mut found, None)?;
-            found.splice(0..0, self.logged(account, range, position)?.into_iter().rev());
+            found.splice(
+                0..0,
+                self.logged(account, range, position)?.into_iter().rev(),
+            );
         } else {
             let position = filed(&mut found, tail.as_ref().map(|tail| tail.start))?;
             if found.len() < range.limit {
@@ -153,7 +188,11 @@ impl IndexReader {
             .map(|(entry, _)| entry)
             .collect();
         let end = tail.start + tail.postings.len() as u64;
-        Some(Part { start: tail.start, end, entries })
+        Some(Part {
+            start: tail.start,
+            end,
+            entries,
+        })
     }
 
     /// Adds the part of the answer in the file, as far as it is below entry `below`; tells how many
@@ -169,18 +208,30 @@ impl IndexReader {
         let view = self.connection.unchecked_transaction()?;
         let position: i64 = view.query_row(GET_META, [ENTRIES], |row| row.get(0))?;
         let position = position.cast_unsigned();
-        let Some(account) = account(&view, key)? else { return Ok(position) };
+        let Some(account) = account(&view, key)? else {
+            return Ok(position);
+        };
         let to = range.to.min(below.unwrap_or(position));
         if range.from >= to {
             return Ok(position);
         }
-        let (first, last) = (range.from / SPAN_LEN, (to - 1) / SPAN_LEN);
-        let mut select =
-            view.prepare_cached(if range.newest_first { NEWEST } else { OLDEST })?;
+        let span_len = self.bounds.span;
+        let (first, last) = (range.from / span_len, (to - 1) / span_len);
+        let mut select = view.prepare_cached(if range.newest_first { NEWEST } else { OLDEST })?;
         for step in 0..=last - first {
-            let span = if range.newest_first { last - step } else { first + step };
+            let span = if range.newest_first {
+                last - step
+            } else {
+                first + step
+            };
             let room = range.limit - found.len();
-            let row = params![number(span), account, number(range.from), number(to), number(room as u64)];
+            let row = params![
+                number(span),
+                account,
+                number(range.from),
+                number(to),
+                number(room as u64)
+            ];
             let entries = select.query_map(row, |row| row.get::<_, i64>(0))?;
             for entry in entries {
                 found.push(entry?.cast_unsigned());
@@ -201,12 +252,12 @@ impl IndexReader {
     ) -> Result<Vec<u64>, IndexError> {
         let from = range.from.max(start);
         let entries = range.to.saturating_sub(from);
-        if entries > BEHIND_MAX {
+        if entries > self.bounds.behind {
             return Err(IndexError::Behind { entries });
         }
         let mut found = Vec::new();
         self.log.scan(from, range.to, |entry, bytes| {
-            if posting(&bytes.bytes).moved(account) {
+            if Posting::read(&bytes.bytes).moved(account) {
                 found.push(entry);
             }
             Ok::<_, StoreError>(())
@@ -217,7 +268,7 @@ impl IndexReader {
     /// That the log says of `entry` what the index says.
     fn verify(&self, entry: u64, agrees: impl Fn(&Posting) -> bool) -> Result<(), IndexError> {
         match self.log.entry(entry) {
-            Ok(logged) if agrees(&posting(&logged.bytes)) => Ok(()),
+            Ok(logged) if agrees(&Posting::read(&logged.bytes)) => Ok(()),
             Ok(_) => Err(condemn(&self.path)),
             // The log has fewer entries than the index says: then the index is wrong.
             Err(StoreError::Entry { .. }) if self.log.len()? <= entry => Err(condemn(&self.path)),
@@ -242,11 +293,9 @@ struct Part {
 }
 
 fn account(view: &Connection, key: &PublicKey) -> rusqlite::Result<Option<i64>> {
-    view.prepare_cached(ACCOUNT)?.query_row([key.as_bytes()], |row| row.get(0)).optional()
-}
-
-fn posting(bytes: &[u8]) -> Posting {
-    Entry::decode(bytes).map_or(Posting::Nothing, |entry| Posting::of(&entry))
+    view.prepare_cached(ACCOUNT)?
+        .query_row([key.as_bytes()], |row| row.get(0))
+        .optional()
 }
 
 /// How long a reader waits while the file is being opened by others.

@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use quid_common::entry::Entry;
 use quid_common::id::{LedgerId, OrderId};
 use quid_common::key::PublicKey;
 use rusqlite::config::DbConfig;
 use rusqlite::types::ToSql;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
+};
 
 use super::{
-    ACCOUNT, APPLICATION_ID, CHECKPOINT_LEN, ENTRIES, FORMAT, GET_META, IndexError, Posting,
-    SCHEMA, SPAN_LEN, Shared, TAIL_LEN, condemn, number, sql,
+    ACCOUNT, APPLICATION_ID, ENTRIES, FORMAT, GET_META, IndexError, Posting, SCHEMA, Shared,
+    condemn, number, sql,
 };
 use crate::folder::{self, Folder, shown};
 use crate::store::{LogReader, StoreError};
@@ -61,16 +62,31 @@ impl Writer {
             Some(found) => found,
             None => {
                 remove(&path)?;
-                (make(&path, ledger).map_err(sql("make", &path))?, Position::default())
+                (
+                    make(&path, ledger).map_err(sql("make", &path))?,
+                    Position::default(),
+                )
             }
         };
-        let Position { written, tip, accounts } = position;
+        let Position {
+            written,
+            tip,
+            accounts,
+        } = position;
         shared.tail().start = written;
         shared.state().followed = written;
         let numbers = HashMap::new();
         let next_tip = tip;
-        let mut writer =
-            Self { connection, path, shared, written, tip, next_tip, accounts, numbers };
+        let mut writer = Self {
+            connection,
+            path,
+            shared,
+            written,
+            tip,
+            next_tip,
+            accounts,
+            numbers,
+        };
         writer.checkpoint()?;
         Ok(writer)
     }
@@ -82,27 +98,28 @@ impl Writer {
     /// Reads the log up to entry `len` into the tail, and writes the tail whenever it is full. Ends
     /// early when it is time to stop.
     pub(super) fn follow(&mut self, log: &LogReader, len: u64) -> Result<(), IndexError> {
+        let bounds = self.shared.bounds;
         loop {
             let (from, room) = {
                 let tail = self.shared.tail();
                 let count = tail.postings.len();
-                (tail.start + count as u64, TAIL_LEN.saturating_sub(count))
+                (tail.start + count as u64, bounds.tail.saturating_sub(count))
             };
             if room == 0 {
                 self.write()?;
-                if self.written - self.durable() >= CHECKPOINT_LEN {
+                if self.written - self.durable() >= bounds.checkpoint {
                     self.checkpoint()?;
                 }
                 continue;
             }
             let to = len.min(from + READ_LEN.min(room as u64));
             // Nobody waits for a long rebuild at the end: the next start goes on.
-            if from >= to || (self.shared.state().stop && len - from > TAIL_LEN as u64) {
+            if from >= to || (self.shared.state().stop && len - from > bounds.tail as u64) {
                 return Ok(());
             }
             let mut read = Vec::with_capacity(room.min(READ_LEN as usize));
             log.scan(from, to, |_, entry| {
-                read.push(posting(&entry.bytes));
+                read.push(Posting::read(&entry.bytes));
                 self.next_tip = entry.leaf;
                 Ok::<_, StoreError>(())
             })?;
@@ -114,7 +131,11 @@ impl Writer {
     /// Writes the tail and makes all durable that is written.
     pub(super) fn write_durably(&mut self) -> Result<(), IndexError> {
         self.write()?;
-        if self.is_durable() { Ok(()) } else { self.checkpoint() }
+        if self.is_durable() {
+            Ok(())
+        } else {
+            self.checkpoint()
+        }
     }
 
     /// Whether every entry read is durable in the index.
@@ -132,8 +153,11 @@ impl Writer {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(sql("write", &self.path))?;
-        let mut numbers = Numbers { known: &mut self.numbers, next: self.accounts };
-        let mut rows = Rows::default();
+        let mut numbers = Numbers {
+            known: &mut self.numbers,
+            next: self.accounts,
+        };
+        let mut rows = Rows::new(self.shared.bounds.span);
         for (entry, posting) in (self.written..).zip(&postings) {
             rows.add(entry, posting, &mut numbers, &transaction)
                 .map_err(sql("write", &self.path))?
@@ -141,12 +165,20 @@ impl Writer {
         }
         let accounts = numbers.next;
         let written = self.written + postings.len() as u64;
-        let position = Position { written, tip: self.next_tip, accounts };
+        let position = Position {
+            written,
+            tip: self.next_tip,
+            accounts,
+        };
         rows.insert(&transaction)
             .and_then(|()| position.store(&transaction))
             .and_then(|()| transaction.commit())
             .map_err(sql("write", &self.path))?;
-        Position { written: self.written, tip: self.tip, accounts: self.accounts } = position;
+        Position {
+            written: self.written,
+            tip: self.tip,
+            accounts: self.accounts,
+        } = position;
         // Readers look into the tail before the file: what leaves the one is in the other.
         let mut tail = self.shared.tail();
         tail.postings.drain(..postings.len());
@@ -156,14 +188,14 @@ impl Writer {
 
     /// Carries all that is written into the file and syncs it; then it is durable.
     fn checkpoint(&mut self) -> Result<(), IndexError> {
-        let (busy, in_wal, carried): (i64, i64, i64) = self
+        let (in_wal, carried): (i64, i64) = self
             .connection
-            .query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+                Ok((row.get(1)?, row.get(2)?))
             })
             .map_err(sql("write", &self.path))?;
-        // Otherwise somebody is reading the pages before; there will be another time.
-        if busy == 0 && in_wal == carried {
+        // Otherwise somebody is reading the pages as they were; there will be another time.
+        if in_wal == carried {
             self.shared.durable.store(self.written, Ordering::Release);
         }
         Ok(())
@@ -189,7 +221,11 @@ impl Position {
             Ok(value.cast_unsigned())
         };
         let tip = connection.query_row(GET_META, [TIP], |row| row.get(0))?;
-        Ok(Self { written: count(ENTRIES)?, tip, accounts: count(ACCOUNTS)? })
+        Ok(Self {
+            written: count(ENTRIES)?,
+            tip,
+            accounts: count(ACCOUNTS)?,
+        })
     }
 
     fn store(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
@@ -228,8 +264,9 @@ impl Numbers<'_> {
             return Ok(Some(*account));
         }
         let mut find = transaction.prepare_cached(ACCOUNT)?;
-        let found: Option<i64> =
-            find.query_row([key.as_bytes()], |row| row.get(0)).optional()?;
+        let found: Option<i64> = find
+            .query_row([key.as_bytes()], |row| row.get(0))
+            .optional()?;
         let found = found.map(i64::cast_unsigned);
         if let Some(account) = found {
             self.remember(*key, account);
@@ -246,15 +283,23 @@ impl Numbers<'_> {
 }
 
 /// The rows of one transaction.
-#[derive(Default)]
 struct Rows {
-    /// Account, entry.
-    history: Vec<(u64, u64)>,
+    span_len: u64,
+    /// Span, account, entry.
+    history: Vec<(u64, u64, u64)>,
     /// Id, account, entry.
     ids: Vec<(OrderId, u64, u64)>,
 }
 
 impl Rows {
+    const fn new(span_len: u64) -> Self {
+        Self {
+            span_len,
+            history: Vec::new(),
+            ids: Vec::new(),
+        }
+    }
+
     /// Notes what `posting`, of `entry`, adds; `None` if it names an account that does not exist.
     fn add(
         &mut self,
@@ -274,14 +319,15 @@ impl Rows {
             Posting::Account(_) | Posting::Used { .. } | Posting::Nothing => [None, None],
         };
         for key in moved.into_iter().flatten() {
-            let Some(account) = numbers.of(key, transaction)? else { return Ok(None) };
-            // Nobody asks for the treasury's history.
-            if account != TREASURY {
-                self.history.push((account, entry));
-            }
+            let Some(account) = numbers.of(key, transaction)? else {
+                return Ok(None);
+            };
+            self.history.push((entry / self.span_len, account, entry));
         }
         if let Some((payer, id)) = posting.id() {
-            let Some(account) = numbers.of(&payer, transaction)? else { return Ok(None) };
+            let Some(account) = numbers.of(&payer, transaction)? else {
+                return Ok(None);
+            };
             self.ids.push((id, account, entry));
         }
         Ok(Some(()))
@@ -289,11 +335,11 @@ impl Rows {
 
     fn insert(mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         // In the order of the pages.
-        self.history.sort_unstable_by_key(|&(account, entry)| (entry / SPAN_LEN, account, entry));
+        self.history.sort_unstable();
         self.ids.sort_unstable();
         let mut insert = transaction.prepare_cached(INSERT_HISTORY)?;
-        for (account, entry) in self.history {
-            insert.execute(params![number(entry / SPAN_LEN), number(account), number(entry)])?;
+        for (span, account, entry) in self.history {
+            insert.execute(params![number(span), number(account), number(entry)])?;
         }
         let mut insert = transaction.prepare_cached(INSERT_ID)?;
         for (id, account, entry) in self.ids {
@@ -319,11 +365,6 @@ pub(super) fn remove(path: &Path) -> Result<(), IndexError> {
     Ok(())
 }
 
-/// What the index makes of an entry. One that cannot be read is for the ledger to judge.
-fn posting(bytes: &[u8]) -> Posting {
-    Entry::decode(bytes).map_or(Posting::Nothing, |entry| Posting::of(&entry))
-}
-
 /// The index at `path`, if it is one of `ledger` and agrees with its log.
 fn reopen(
     path: &Path,
@@ -346,9 +387,11 @@ fn reopen(
             let last = position.written.checked_sub(1);
             if position.written > log.len()? {
                 "it is ahead of the log"
-            } else if last.map(|last| log.entry(last)).transpose()?.is_some_and(|last| {
-                last.leaf != position.tip
-            }) {
+            } else if last
+                .map(|last| log.entry(last))
+                .transpose()?
+                .is_some_and(|last| last.leaf != position.tip)
+            {
                 "it is of another history"
             } else {
                 return Ok(Some((connection, position)));
@@ -392,9 +435,6 @@ fn make(path: &Path, ledger: LedgerId) -> rusqlite::Result<Connection> {
 
 /// Entries read from the log at once: readers of the tail do not wait for more.
 const READ_LEN: u64 = 1024;
-
-/// The number of the account that money comes from and goes back to.
-const TREASURY: u64 = 0;
 
 /// Rows of `meta`, beside [`ENTRIES`].
 const LEDGER: &str = "ledger";

@@ -143,7 +143,10 @@ impl LogReader {
     }
 
     fn rows(&self) -> Rows<'_> {
-        Rows { connection: &self.connection, path: &self.path }
+        Rows {
+            connection: &self.connection,
+            path: &self.path,
+        }
     }
 }
 
@@ -157,18 +160,24 @@ impl Rows<'_> {
     pub(super) fn len(&self) -> Result<u64, StoreError> {
         let last = || {
             let mut statement = self.connection.prepare_cached(super::LAST_ENTRY)?;
-            statement.query_row([], |row| row.get::<_, i64>(0)).optional()
+            statement
+                .query_row([], |row| row.get::<_, i64>(0))
+                .optional()
         };
         let last = last().map_err(sql("read", self.path))?;
         last.map_or(Ok(0), |last| {
-            u64::try_from(last).map(|last| last + 1).map_err(|_| self.bad(0, EntryFault::Damaged))
+            u64::try_from(last)
+                .map(|last| last + 1)
+                .map_err(|_| self.bad(0, EntryFault::Damaged))
         })
     }
 
     pub(super) fn entry(&self, n: u64) -> Result<LogEntry, StoreError> {
         let mut entries = Vec::with_capacity(1);
         self.chunk(n, n.saturating_add(1), &mut entries)?;
-        entries.pop().ok_or_else(|| self.bad(n, EntryFault::Missing))
+        entries
+            .pop()
+            .ok_or_else(|| self.bad(n, EntryFault::Missing))
     }
 
     /// Puts the entries from number `from` up to but not including `to` into `entries`.
@@ -214,7 +223,9 @@ impl Rows<'_> {
     ) -> Result<Option<(u64, Checkpoint)>, StoreError> {
         let read = || {
             let mut statement = self.connection.prepare_cached(CHECKPOINT_AT_MOST)?;
-            statement.query_row([number(size)], size_and_note).optional()
+            statement
+                .query_row([number(size)], size_and_note)
+                .optional()
         };
         let row = read().map_err(sql("read", self.path))?;
         row.map(|row| self.checkpoint(row)).transpose()
@@ -223,7 +234,9 @@ impl Rows<'_> {
     pub(super) fn mark(&self) -> Result<Option<LedgerTime>, StoreError> {
         let read = || {
             let mut statement = self.connection.prepare_cached(GET_META)?;
-            statement.query_row([MARK], |row| row.get::<_, i64>(0)).optional()
+            statement
+                .query_row([MARK], |row| row.get::<_, i64>(0))
+                .optional()
         };
         let millis = read().map_err(sql("read", self.path))?;
         Ok(millis.map(|millis| LedgerTime::from_millis(millis.cast_unsigned())))
@@ -238,13 +251,20 @@ impl Rows<'_> {
             (Ok(size), Some(checkpoint)) if size <= SIZE_MAX => Ok((size, checkpoint)),
             _ => {
                 let size = size.cast_unsigned();
-                Err(StoreError::Checkpoint { path: self.path.to_owned(), size })
+                Err(StoreError::Checkpoint {
+                    path: self.path.to_owned(),
+                    size,
+                })
             }
         }
     }
 
     fn bad(&self, entry: u64, fault: EntryFault) -> StoreError {
-        StoreError::Entry { path: self.path.to_owned(), entry, fault }
+        StoreError::Entry {
+            path: self.path.to_owned(),
+            entry,
+            fault,
+        }
     }
 }
 
@@ -265,7 +285,11 @@ fn checked(row: &Row<'_>) -> Result<LogEntry, Bad> {
     let bytes = row.get_ref(1)?.as_blob().map_err(|_| Bad::Damaged)?;
     let hash8 = row.get_ref(2)?.as_i64().map_err(|_| Bad::Damaged)?;
     let entry = LogEntry::new(bytes.to_vec());
-    if entry.hash8() == hash8 { Ok(entry) } else { Err(Bad::Damaged) }
+    if entry.hash8() == hash8 {
+        Ok(entry)
+    } else {
+        Err(Bad::Damaged)
+    }
 }
 
 fn size_and_note(row: &Row<'_>) -> rusqlite::Result<(i64, Option<String>)> {
@@ -282,7 +306,8 @@ fn number(n: u64) -> i64 {
 const CHUNK_LEN: usize = 1024;
 
 const SCAN: &str = "SELECT n, bytes, hash8 FROM entries WHERE n >= ?1 AND n < ?2 ORDER BY n";
-const CHECKPOINTS: &str = "SELECT size, note FROM checkpoints WHERE size >= ?1 ORDER BY size LIMIT ?2";
+const CHECKPOINTS: &str =
+    "SELECT size, note FROM checkpoints WHERE size >= ?1 ORDER BY size LIMIT ?2";
 const CHECKPOINT_AT_MOST: &str =
     "SELECT size, note FROM checkpoints WHERE size <= ?1 ORDER BY size DESC LIMIT 1";
 const GET_META: &str = "SELECT value FROM meta WHERE key = ?1";

@@ -20,7 +20,11 @@ impl Scratch {
         let dir = tempfile::tempdir().expect("a temporary folder can be made");
         let folder = Folder::create_or_open(&dir.path().join("data")).expect("it can be made");
         let lock = folder.lock("test").expect("nobody else knows the folder");
-        Self { folder, lock, _dir: dir }
+        Self {
+            folder,
+            lock,
+            _dir: dir,
+        }
     }
 
     pub(crate) fn store(&self) -> (Store, Opened) {
@@ -49,5 +53,9 @@ pub(crate) fn entries(numbers: std::ops::Range<u64>) -> Vec<LogEntry> {
 
 /// A checkpoint of a log with this head, signed by somebody.
 pub(crate) fn checkpoint(size: u64, root: [u8; 32]) -> Checkpoint {
-    Checkpoint::sign(LedgerId([7; 32]), Head { size, root }, &SecretKey::from_seed(&[3; 32]))
+    Checkpoint::sign(
+        LedgerId([7; 32]),
+        Head { size, root },
+        &SecretKey::from_seed(&[3; 32]),
+    )
 }

@@ -80,7 +80,11 @@ impl Wal {
             );
         }
         // Somebody is still reading the old pages: try again after some more.
-        state.pages = if anew { 0 } else { state.pages.saturating_sub(PAGES_MAX / 8) };
+        state.pages = if anew {
+            0
+        } else {
+            state.pages.saturating_sub(PAGES_MAX / 8)
+        };
         drop(state);
         drop(writing);
         Ok(())
@@ -91,7 +95,10 @@ impl Wal {
         loop {
             let mut state = self.state();
             while state.pages < PAGES_MAX && !state.stop {
-                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self
+                    .wake
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
             }
             if state.stop {
                 return;
@@ -126,9 +133,16 @@ impl Checkpointer {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = connect(path, flags)?;
         // Waiting for readers would hold back the batches; there will be another time.
-        connection.busy_timeout(Duration::ZERO).map_err(sql("open", path))?;
-        connection.pragma_update(None, "synchronous", "FULL").map_err(sql("open", path))?;
-        Ok(Self { connection, path: path.to_owned() })
+        connection
+            .busy_timeout(Duration::ZERO)
+            .map_err(sql("open", path))?;
+        connection
+            .pragma_update(None, "synchronous", "FULL")
+            .map_err(sql("open", path))?;
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+        })
     }
 
     /// Carries over all that is left; whether the log will begin anew. Nobody may write meanwhile.

@@ -4,7 +4,11 @@ use super::*;
 use crate::store::testing::{Scratch, checkpoint, entries, entry};
 
 /// So small that a few hundred entries fill memory and file.
-const SMALL: Bounds = Bounds { flush: 16, keep: 64, recheck: 32 };
+const SMALL: Bounds = Bounds {
+    flush: 16,
+    keep: 64,
+    recheck: 32,
+};
 
 const COUNT: u64 = 300;
 
@@ -18,7 +22,9 @@ fn log_of(count: u64) -> (Scratch, LogReader) {
         let batch = entries(first..count.min(first + 1 + first % 7));
         batch.iter().for_each(|entry| frontier.append(entry.leaf));
         let head = checkpoint(frontier.size(), frontier.root());
-        store.append(first, &batch, Some(&head), None).expect("it can be written");
+        store
+            .append(first, &batch, Some(&head), None)
+            .expect("it can be written");
         first += batch.len() as u64;
     }
     let reader = scratch.reader();
@@ -54,7 +60,10 @@ impl Reference {
 
 impl HashReader for Reference {
     fn read_hashes(&self, numbers: &[u64]) -> Result<Vec<Hash>, tlog_tiles::Error> {
-        Ok(numbers.iter().map(|number| self.0[*number as usize]).collect())
+        Ok(numbers
+            .iter()
+            .map(|number| self.0[*number as usize])
+            .collect())
     }
 }
 
@@ -73,9 +82,19 @@ fn check_everything(tree: &Tree, reference: &Reference, step: usize) {
         assert_eq!(root, reference.root(size), "root at {size}");
         for index in (0..size).step_by(step) {
             let path = tree.path(index, size).expect("the tree is sound");
-            assert_eq!(path, reference.path(index, size), "path of {index} at {size}");
-            check_record(&hashes(&path), size, Hash(root), index, Hash(entry(index).leaf))
-                .expect("the path leads to the root");
+            assert_eq!(
+                path,
+                reference.path(index, size),
+                "path of {index} at {size}"
+            );
+            check_record(
+                &hashes(&path),
+                size,
+                Hash(root),
+                index,
+                Hash(entry(index).leaf),
+            )
+            .expect("the path leads to the root");
         }
         for old in (1..=size).step_by(step) {
             let proof = tree.consistency(old, size).expect("the tree is sound");
@@ -100,8 +119,16 @@ fn it_is_the_librarys_tree_at_every_size() {
 /// (certificate-transparency, `merkle_tree_test.cc`).
 #[test]
 fn the_rfcs_own_examples_come_out() {
-    const INPUTS: [&str; 8] =
-        ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", INPUT_8];
+    const INPUTS: [&str; 8] = [
+        "",
+        "00",
+        "10",
+        "2021",
+        "3031",
+        "40414243",
+        "5051525354555657",
+        INPUT_8,
+    ];
     const INPUT_8: &str = "606162636465666768696a6b6c6d6e6f";
     const ROOTS: [&str; 9] = [
         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
@@ -140,7 +167,10 @@ fn the_rfcs_own_examples_come_out() {
          ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0\
          d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7"
     );
-    assert_eq!(path(2, 3), "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125");
+    assert_eq!(
+        path(2, 3),
+        "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"
+    );
     assert_eq!(
         path(1, 5),
         "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d\
@@ -181,7 +211,10 @@ fn every_proof_checks_whether_from_memory_or_file() {
         tree.append(entry(n).leaf);
         tree.flush().expect("there is room");
         assert_eq!(tree.root(), reference.root(n + 1));
-        assert_eq!(tree.path(n, n + 1).expect("it is sound"), reference.path(n, n + 1));
+        assert_eq!(
+            tree.path(n, n + 1).expect("it is sound"),
+            reference.path(n, n + 1)
+        );
     }
     assert!(tree.recent.len() < 100, "memory is bounded");
     check_everything(&tree, &reference, 1);
@@ -206,7 +239,9 @@ fn a_reopened_tree_is_the_same() {
     for count in [1, 2, 3, 8, 9, 31, 32, 33, 150, 299, COUNT] {
         let (scratch, log) = log_of(count);
         drop(open(&scratch, &log));
-        let written = fs::metadata(scratch.folder.tree()).expect("it is there").len();
+        let written = fs::metadata(scratch.folder.tree())
+            .expect("it is there")
+            .len();
         let tree = open(&scratch, &log);
         assert_eq!(tree.size(), count);
         check_everything(&tree, &reference, 7);
@@ -223,7 +258,9 @@ fn a_reopened_tree_follows_the_log() {
     for first in (0..COUNT).step_by(50) {
         let head = checkpoint(first + 50, reference.root(first + 50));
         let batch = entries(first..first + 50);
-        store.append(first, &batch, Some(&head), None).expect("it can be written");
+        store
+            .append(first, &batch, Some(&head), None)
+            .expect("it can be written");
         let tree = open(&scratch, &reader);
         assert_eq!(tree.size(), first + 50);
         check_everything(&tree, &reference, 11);
@@ -283,7 +320,9 @@ fn a_log_that_is_not_what_its_checkpoint_says_is_refused() {
     let scratch = Scratch::new();
     let (mut store, _) = scratch.store();
     let head = checkpoint(5, [1; 32]);
-    store.append(0, &entries(0..5), Some(&head), None).expect("it can be written");
+    store
+        .append(0, &entries(0..5), Some(&head), None)
+        .expect("it can be written");
     let refused = Tree::open(&scratch.folder, &scratch.reader()).expect_err("another root");
     assert!(matches!(refused, TreeError::Log { size: 5 }), "{refused}");
 }
@@ -296,6 +335,9 @@ fn what_is_out_of_range_is_refused() {
     assert!(matches!(tree.path(5, 11), Err(TreeError::Range { .. })));
     assert!(matches!(tree.root_at(11), Err(TreeError::Range { .. })));
     for (old, new) in [(0, 5), (6, 5), (5, 11)] {
-        assert!(matches!(tree.consistency(old, new), Err(TreeError::Range { .. })));
+        assert!(matches!(
+            tree.consistency(old, new),
+            Err(TreeError::Range { .. })
+        ));
     }
 }

@@ -1,0 +1,262 @@
+//! A small ledger made from fixed seeds, and the keys behind it.
+
+use quid_common::amount::{Amount, Currency};
+use quid_common::checkpoint::{Checkpoint, Head};
+use quid_common::entry::{Entry, Fact, Freeze, Genesis, Issue, Refusal, Registration};
+use quid_common::id::{LedgerId, OperationId, OrderId, Reference};
+use quid_common::key::SecretKey;
+use quid_common::name::Name;
+use quid_common::order::{
+    Decline, Memo, Order, STATEMENT_VERSION, SignedDecline, SignedOrder, SignedVoid, Void,
+};
+use quid_common::receipt::Receipt;
+use quid_common::refusal::Reason;
+use quid_common::signed::Signed;
+use quid_common::time::LedgerTime;
+use serde_bytes::ByteBuf;
+use tlog_tiles::{Hash, HashReader};
+
+/// A ledger of nine entries, one of each kind at least, and the keys behind it.
+pub(crate) struct World {
+    pub(crate) directory: SecretKey,
+    pub(crate) alice: SecretKey,
+    pub(crate) bob: SecretKey,
+    pub(crate) ledger: LedgerId,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) log: Log,
+}
+
+/// Places of the sample entries in the log.
+pub(crate) const GENESIS: u64 = 0;
+pub(crate) const REGISTER: u64 = 1;
+pub(crate) const ISSUE: u64 = 3;
+pub(crate) const PAYMENT: u64 = 4;
+pub(crate) const VOID: u64 = 5;
+pub(crate) const REFUSAL: u64 = 8;
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let directory = SecretKey::from_seed(&[0xd1; 32]);
+        let alice = SecretKey::from_seed(&[0xa1; 32]);
+        let bob = SecretKey::from_seed(&[0xb0; 32]);
+        let genesis = Genesis {
+            directory: directory.public(),
+            currency: Currency::default(),
+            nonce: [0x0e; 16],
+        };
+        let genesis = Entry {
+            time: after(0),
+            fact: Fact::Genesis(Signed::new(genesis, &directory)),
+        };
+        let mut log = Log::default();
+        log.push(genesis.encode());
+        let ledger = LedgerId(tlog_tiles::record_hash(&genesis.encode()).0);
+        let mut world = Self {
+            directory,
+            alice,
+            bob,
+            ledger,
+            entries: vec![genesis],
+            log,
+        };
+        world.write(1_000, Fact::Register(world.registration()));
+        world.write(2_000, Fact::Register(world.second_registration()));
+        world.write(3_000, Fact::Issue(world.issue()));
+        world.write(4_000, Fact::Payment(world.order()));
+        world.write(5_000, Fact::Void(world.void()));
+        world.write(6_000, Fact::Payment(world.refund()));
+        world.write(7_000, Fact::Freeze(world.freeze()));
+        world.write(8_000, Fact::Refusal(world.refusal()));
+        world
+    }
+
+    fn write(&mut self, ms: u64, fact: Fact) {
+        let time = after(ms);
+        let entry = Entry { time, fact };
+        self.log.push(entry.encode());
+        self.entries.push(entry);
+    }
+
+    pub(crate) fn head(&self) -> Head {
+        self.log.head(self.log.len())
+    }
+
+    pub(crate) fn checkpoint(&self) -> Checkpoint {
+        Checkpoint::sign(self.ledger, self.head(), &self.directory)
+    }
+
+    pub(crate) fn receipt(&self, index: u64) -> Receipt {
+        self.log.receipt(index, self.log.len(), self.checkpoint())
+    }
+
+    pub(crate) fn registration(&self) -> Signed<Registration> {
+        let recovery = SecretKey::from_seed(&[0xa2; 32]).public();
+        let registration = Registration {
+            directory: self.directory.public(),
+            name: name("alice"),
+            key: self.alice.public(),
+            recovery: Some(recovery),
+        };
+        Signed::new(registration, &self.alice)
+    }
+
+    pub(crate) fn second_registration(&self) -> Signed<Registration> {
+        let registration = Registration {
+            directory: self.directory.public(),
+            name: name("bob-1_x"),
+            key: self.bob.public(),
+            recovery: None,
+        };
+        Signed::new(registration, &self.bob)
+    }
+
+    pub(crate) fn issue(&self) -> Signed<Issue> {
+        let issue = Issue {
+            directory: self.directory.public(),
+            ledger: self.ledger,
+            operation: OperationId([0x15; 16]),
+            account: self.alice.public(),
+            amount: amount(10_000_000),
+        };
+        Signed::new(issue, &self.directory)
+    }
+
+    pub(crate) fn freeze(&self) -> Signed<Freeze> {
+        let freeze = Freeze {
+            directory: self.directory.public(),
+            ledger: self.ledger,
+            operation: OperationId([0xf2; 16]),
+            account: self.bob.public(),
+            frozen: true,
+        };
+        Signed::new(freeze, &self.directory)
+    }
+
+    /// The order of PROTOCOL.md's worked example.
+    pub(crate) fn order(&self) -> SignedOrder {
+        let order = Order {
+            version: STATEMENT_VERSION,
+            ledger: self.ledger,
+            id: order_id(1),
+            payer: self.alice.public(),
+            payee: self.bob.public(),
+            amount: amount(1_500_000),
+            memo: memo("for tea"),
+            reference: None,
+        };
+        Signed::new(order, &self.alice)
+    }
+
+    /// An order with the longest memo, a reference, and the largest amount that it could have.
+    pub(crate) fn refund(&self) -> SignedOrder {
+        let order = Order {
+            version: STATEMENT_VERSION,
+            ledger: self.ledger,
+            id: order_id(3),
+            payer: self.bob.public(),
+            payee: self.alice.public(),
+            amount: Amount::MAX,
+            memo: memo(&"é".repeat(Memo::LEN_MAX / 2)),
+            reference: Some(Reference([0x4e; 16])),
+        };
+        Signed::new(order, &self.bob)
+    }
+
+    /// An order that is refused.
+    pub(crate) fn unfunded(&self) -> SignedOrder {
+        let order = Order {
+            version: STATEMENT_VERSION,
+            ledger: self.ledger,
+            id: order_id(4),
+            payer: self.alice.public(),
+            payee: self.bob.public(),
+            amount: amount(0x1_0000_0000),
+            memo: Memo::default(),
+            reference: None,
+        };
+        Signed::new(order, &self.alice)
+    }
+
+    pub(crate) fn void(&self) -> SignedVoid {
+        Void::sign(self.ledger, order_id(2), &self.alice)
+    }
+
+    pub(crate) fn decline(&self) -> SignedDecline {
+        Decline::sign(&self.unfunded(), &self.bob)
+    }
+
+    pub(crate) fn refusal(&self) -> Refusal {
+        let order = self.unfunded();
+        Refusal {
+            payer: self.alice.public(),
+            id: order_id(4),
+            order: order.digest(),
+            reason: Reason::INSUFFICIENT_FUNDS,
+        }
+    }
+}
+
+/// A log in memory, its hashes stored as `tlog_tiles` numbers them.
+#[derive(Default)]
+pub(crate) struct Log {
+    entries: Vec<Vec<u8>>,
+    hashes: Vec<Hash>,
+}
+
+impl HashReader for Log {
+    fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, tlog_tiles::Error> {
+        let hash = |&index: &u64| self.hashes.get(usize::try_from(index).ok()?).copied();
+        let hashes: Option<Vec<Hash>> = indexes.iter().map(hash).collect();
+        hashes.ok_or(tlog_tiles::Error::IndexesNotInTree)
+    }
+}
+
+impl Log {
+    pub(crate) fn push(&mut self, entry: Vec<u8>) {
+        let new = tlog_tiles::stored_hashes(self.len(), &entry, self).expect("all before are here");
+        self.hashes.extend(new);
+        self.entries.push(entry);
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    pub(crate) fn head(&self, size: u64) -> Head {
+        let root = tlog_tiles::tree_hash(size, self)
+            .expect("all hashes are here")
+            .0;
+        Head { size, root }
+    }
+
+    pub(crate) fn receipt(&self, index: u64, size: u64, checkpoint: Checkpoint) -> Receipt {
+        let path = tlog_tiles::prove_record(size, index, self).expect("all hashes are here");
+        Receipt {
+            entry: ByteBuf::from(self.entries[index as usize].clone()),
+            index,
+            path: ByteBuf::from(path.iter().flat_map(|hash| hash.0).collect::<Vec<u8>>()),
+            checkpoint,
+        }
+    }
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    text.parse().expect("the sample is a name")
+}
+
+pub(crate) fn order_id(number: u8) -> OrderId {
+    OrderId::new(after(60_000), [number; 10])
+}
+
+/// The ledger's beginning and `ms` milliseconds.
+pub(crate) fn after(ms: u64) -> LedgerTime {
+    LedgerTime::from_millis(1_763_000_000_000 + ms)
+}
+
+pub(crate) fn amount(units: u64) -> Amount {
+    Amount::new(units).expect("below the maximum")
+}
+
+pub(crate) fn memo(text: &str) -> Memo {
+    Memo::new(text).expect("short")
+}

@@ -1,0 +1,323 @@
+//! Real processes: a directory, homes, and commands on them.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A running directory, and a folder for homes.
+pub(crate) struct World {
+    folder: TempDir,
+    directory: Option<Child>,
+    address: String,
+}
+
+impl World {
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        let mut world = Self {
+            folder: TempDir::new().expect("there is a temporary folder"),
+            directory: None,
+            address: String::new(),
+        };
+        world.serve("127.0.0.1:0", flags);
+        world
+    }
+
+    pub(crate) fn serve(&mut self, listen: &str, flags: &[&str]) {
+        let mut child = Command::new(directory_program())
+            .args(["serve", "--data", &self.path("data"), "--listen", listen])
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(self.path("directory.log")).expect("the folder is ours"))
+            .spawn()
+            .expect("the directory runs");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("it is piped");
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("it is text");
+        line.trim_end().clone_into(&mut self.address);
+        let log = fs::read_to_string(self.path("directory.log")).unwrap_or_default();
+        assert!(self.address.starts_with("quid://"), "{line}{log}");
+        self.directory = Some(child);
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.directory.take().expect("it runs");
+        child.kill().expect("it runs");
+        child.wait().expect("it was ours");
+    }
+
+    pub(crate) fn restart(&mut self) {
+        let place = self
+            .address
+            .rsplit_once('@')
+            .expect("an address has a key")
+            .1
+            .to_owned();
+        self.serve(&place, &["--opening-balance", "10"]);
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let child = self.directory.as_ref().expect("it runs");
+        signal(child.id(), name);
+    }
+
+    pub(crate) fn operate(&self, arguments: &[&str]) {
+        let output = Command::new(directory_program())
+            .args(arguments)
+            .args(["--data", &self.path("data")])
+            .output()
+            .expect("the command runs");
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.folder
+            .path()
+            .join(name)
+            .to_str()
+            .expect("it is text")
+            .to_owned()
+    }
+
+    /// A home without an account.
+    pub(crate) fn home(&self, name: &str) -> Home {
+        let home = Home(PathBuf::from(self.path(&format!("home-{name}"))));
+        home.ok(&["init", "--directory", &self.address]);
+        home
+    }
+
+    /// A home with an account of that name.
+    pub(crate) fn account(&self, name: &str) -> Home {
+        let home = self.home(name);
+        home.ok(&["register", name]);
+        home
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.directory.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A home's folder.
+pub(crate) struct Home(pub(crate) PathBuf);
+
+impl Home {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quid"));
+        command
+            .env_clear()
+            .env("QUID_HOME", &self.0)
+            .args(arguments)
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn quid(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("quid runs")
+    }
+
+    /// The last line of JSON, whatever the exit code.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        self.answer(arguments, None)
+    }
+
+    pub(crate) fn answer(&self, arguments: &[&str], code: Option<i32>) -> Value {
+        let mut arguments = arguments.to_vec();
+        if !arguments.contains(&"--json") {
+            arguments.push("--json");
+        }
+        let output = self.quid(&arguments);
+        if code.is_some() {
+            assert_eq!(output.status.code(), code, "{arguments:?}: {output:?}");
+        }
+        let stdout = String::from_utf8(output.stdout).expect("JSON is text");
+        let line = stdout.lines().last().unwrap_or_default();
+        serde_json::from_str(line).unwrap_or_else(|_| panic!("{arguments:?}: {stdout}"))
+    }
+
+    pub(crate) fn ok(&self, arguments: &[&str]) -> Value {
+        self.answer(arguments, Some(0))
+    }
+
+    pub(crate) fn fails(&self, arguments: &[&str], code: i32) -> Value {
+        let value = self.answer(arguments, Some(code));
+        assert_fields(&value, &["error", "message"]);
+        value
+    }
+
+    pub(crate) fn lines(&self, arguments: &[&str]) -> Vec<Value> {
+        let output = self.quid(&[arguments, &["--json"]].concat());
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        let stdout = String::from_utf8(output.stdout).expect("JSON is text");
+        stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect()
+    }
+
+    pub(crate) fn balance(&self) -> String {
+        self.ok(&["status"])["balance"]
+            .as_str()
+            .expect("it is text")
+            .to_owned()
+    }
+
+    /// Starts a command that stays.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Running {
+        let mut child = self
+            .command(arguments)
+            .arg("--json")
+            .args(["--log-format", "human"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("quid runs");
+        let stdout = child.stdout.take().expect("it is piped");
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines() {
+                let Ok(line) = line else { return };
+                if sender
+                    .send(serde_json::from_str(&line).expect("JSON"))
+                    .is_err()
+                {
+                    return;
+                }
+            }
+        });
+        let stdin = child.stdin.take();
+        Running {
+            child,
+            stdin,
+            lines,
+        }
+    }
+
+    /// Listens, and is online.
+    pub(crate) fn listen(&self) -> Running {
+        let listen = self.run(&["listen"]);
+        let online = listen.event("online");
+        assert_fields(&online, &["name", "address"]);
+        listen
+    }
+
+    /// Watches who is online.
+    pub(crate) fn watch(&self) -> Running {
+        self.run(&["who", "--watch"])
+    }
+}
+
+/// A command that stays, and its lines.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<Value>,
+}
+
+impl Running {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn next(&self, what: &str) -> Value {
+        match self.lines.recv_timeout(Duration::from_secs(20)) {
+            Ok(value) => value,
+            Err(RecvTimeoutError::Timeout) => panic!("no {what} in 20 s"),
+            Err(RecvTimeoutError::Disconnected) => panic!("it ended before {what}"),
+        }
+    }
+
+    pub(crate) fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let value = self.next(what);
+            if wanted(&value) {
+                return value;
+            }
+        }
+    }
+
+    pub(crate) fn event(&self, name: &str) -> Value {
+        self.until(name, |value| value["event"] == name)
+    }
+
+    pub(crate) fn type_line(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("it is piped");
+        writeln!(stdin, "{line}").expect("quid reads");
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        wait(&mut self.child)
+    }
+
+    pub(crate) fn stderr(&mut self) -> String {
+        let mut text = String::new();
+        let mut stderr = self.child.stderr.take().expect("it is piped");
+        stderr.read_to_string(&mut text).expect("it is text");
+        text
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn wait(child: &mut Child) -> Option<i32> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(status) = child.try_wait().expect("it is ours") {
+            return status.code();
+        }
+        assert!(Instant::now() < deadline, "it does not end");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub(crate) fn signal(process: u32, name: &str) {
+    let status = Command::new("/bin/sh")
+        .args(["-c", &format!("kill -{name} {process}")])
+        .status()
+        .expect("a shell runs");
+    assert!(status.success());
+}
+
+/// The directory's program, built beside this one.
+pub(crate) fn directory_program() -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_quid")).with_file_name("quid-directory");
+    assert!(
+        program.exists(),
+        "build it first: cargo build -p quid-directory"
+    );
+    program
+}
+
+pub(crate) fn mode(path: &Path) -> Option<u32> {
+    Some(fs::metadata(path).ok()?.permissions().mode() & 0o777)
+}
+
+pub(crate) fn assert_fields(value: &Value, fields: &[&str]) {
+    for field in fields {
+        assert!(!value[field].is_null(), "no {field} in {value}");
+    }
+}
