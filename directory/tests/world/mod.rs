@@ -77,12 +77,22 @@ impl Directory {
 
     /// SIGTERM, then the same folder on the same port; it must end by itself, well, within 5 s.
     pub(crate) fn stop_and_restart(mut self) -> Self {
+        self.terminate();
+        self.restart()
+    }
+
+    /// SIGTERM; leaves the folder.
+    pub(crate) fn stop(mut self) -> TempDir {
+        self.terminate();
+        std::mem::replace(&mut self.place, tempfile::tempdir().expect("a place"))
+    }
+
+    fn terminate(&mut self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
         let begun = std::time::Instant::now();
         let status = self.child.wait().expect("it was ours");
         assert!(status.success() && begun.elapsed() < Duration::from_secs(5), "{status}");
-        self.restart()
     }
 
     fn restart(mut self) -> Self {
