@@ -196,9 +196,6 @@ impl Entry {
             REFUSAL => Fact::Refusal(cbor::decode(body)?),
             kind => return Err(EntryError::Kind(kind)),
         };
-        if envelope.time != LedgerTime::from_millis(envelope.time.as_millis()) {
-            return Err(EntryError::Encoding(CborError::Shape));
-        }
         Ok(Self {
             time: envelope.time,
             fact,

@@ -4,12 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 /// Milliseconds since the Unix epoch as the directory counts them. Never runs backward.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
-#[serde(transparent)]
+#[serde(try_from = "u64", into = "u64")]
 pub struct LedgerTime(u64);
 
 impl LedgerTime {
@@ -47,6 +48,25 @@ impl LedgerTime {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 }
+
+impl From<LedgerTime> for u64 {
+    fn from(time: LedgerTime) -> Self {
+        time.0
+    }
+}
+
+impl TryFrom<u64> for LedgerTime {
+    type Error = OutOfRange;
+
+    fn try_from(ms: u64) -> Result<Self, OutOfRange> {
+        if ms > Self::MAX.0 { Err(OutOfRange) } else { Ok(Self(ms)) }
+    }
+}
+
+/// A number of milliseconds above [`LedgerTime::MAX`].
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("a ledger time has at most 48 bits of milliseconds")]
+pub struct OutOfRange;
 
 impl fmt::Display for LedgerTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -203,7 +203,7 @@ messages! {
         /// The order.
         id: OrderId,
     }
-    /// What the ledger knows of an order. Neither field set: it has not met the order so far.
+    /// What the ledger knows of an order. Without a receipt it has not met the order so far.
     25 Fate {
         /// Proves the entry that settled it, refused it or voided it.
         receipt: Option<Receipt>,

@@ -42,8 +42,12 @@ async fn send(
     let mut money = directory.hub.subscribe(member.key);
     let (people, mut changes) = directory.presence.watch();
     let told = directory.settlements.durable();
-    if let Some(after) = wanted.after {
-        catch_up(directory, member, after, told, writer).await?;
+    if let Some(after) = wanted.after
+        && !catch_up(directory, member, after, told, writer).await?
+    {
+        // What could not be read now must not be skipped: the peer subscribes again.
+        writer.queue(&Lagged {}.into());
+        return writer.flush().await;
     }
     if wanted.presence {
         for person in people {
@@ -76,26 +80,27 @@ async fn send(
     }
 }
 
-/// Tells every movement on the account above `after` and below `end`, oldest first.
+/// Tells every movement on the account above `after` and below `end`, oldest first; false if one
+/// could not be read now.
 async fn catch_up(
     directory: &Directory,
     member: &Member,
     after: u64,
     end: u64,
     writer: &mut Writer,
-) -> Result<(), WriteError> {
+) -> Result<bool, WriteError> {
     let mut after = after;
     loop {
-        let page = directory.history.after(member.key, after, end).await;
-        let Some(&last) = page.last() else { return Ok(()) };
+        let Some(page) = directory.history.after(member.key, after, end).await else {
+            return Ok(false);
+        };
+        let Some(&last) = page.last() else { return Ok(true) };
         for index in page {
-            if let Answer::Moved(moved) =
-                directory.settlements.ask(member.key, Ask::Moved(index)).await
-            {
-                writer.queue(&movement(moved));
-                writer.flush().await?;
-            }
+            let answer = directory.settlements.ask(member.key, Ask::Moved(index)).await;
+            let Answer::Moved(moved) = answer else { return Ok(false) };
+            writer.queue(&movement(moved));
         }
+        writer.flush().await?;
         after = last;
     }
 }

@@ -71,12 +71,10 @@ impl History {
     }
 
     /// The numbers of the entries above `after` and below `end` that moved `account`'s money, in
-    /// order, at most one page of them.
-    pub async fn after(&self, account: PublicKey, after: u64, end: u64) -> Vec<u64> {
+    /// order, at most one page of them; `None` if the files cannot be read now.
+    pub async fn after(&self, account: PublicKey, after: u64, end: u64) -> Option<Vec<u64>> {
         let limit = usize::from(PAGE_LEN_MAX);
-        self.blocking(move |files| files.index.history_ascending(&account, after, limit, end))
-            .await
-            .unwrap_or_default()
+        self.blocking(move |files| files.index.history_ascending(&account, after, limit, end)).await
     }
 
     async fn names(

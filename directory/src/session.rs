@@ -27,7 +27,7 @@ use crate::history::History;
 use crate::presence::{Guard, Presence};
 use crate::settle_stream::IN_FLIGHT_MAX;
 use crate::settlement::{Answer, Ask, Settlements, Standing};
-use crate::stream::{Reader, Writer};
+use crate::stream::{ReadError, Reader, Writer};
 use crate::{event_stream, request, settle_stream};
 
 /// Longest time that a stranger may take to register and log in.
@@ -98,7 +98,7 @@ async fn stranger(
     connection: &Connection,
     key: PublicKey,
 ) -> Result<Option<(Member, Option<Guard>)>, StrangerError> {
-    for _ in 0..STRANGER_REQUESTS_MAX {
+    for left in (0..STRANGER_REQUESTS_MAX).rev() {
         let Ok((send, receive)) = connection.accept_bi().await else { return Ok(None) };
         let mut reader = Reader::new(receive, BODY_LEN_MAX_STRANGER);
         let writer = Writer::new(send);
@@ -107,7 +107,7 @@ async fn stranger(
             Ok(None) => continue,
             Err(error) => {
                 if let Some(reason) = error.reason() {
-                    let _ = writer.finish_with(&Refused { reason }.into()).await;
+                    writer.farewell(&Refused { reason }.into()).await;
                 }
                 return Err(StrangerError::Read(error));
             }
@@ -124,7 +124,9 @@ async fn stranger(
             },
             _ => Refused { reason: Reason::NOT_LOGGED_IN }.into(),
         };
-        if writer.finish_with(&answer).await.is_err() {
+        if left == 0 {
+            writer.farewell(&answer).await;
+        } else if writer.finish_with(&answer).await.is_err() {
             return Ok(None);
         }
     }
@@ -132,9 +134,8 @@ async fn stranger(
 }
 
 async fn register(directory: &Directory, key: PublicKey, message: Register) -> Message {
-    let registration = match Signed::<Registration>::from_bytes(&message.registration) {
-        Ok(registration) => registration,
-        Err(_) => return Refused { reason: Reason::ENCODING }.into(),
+    let Ok(registration) = Signed::<Registration>::from_bytes(&message.registration) else {
+        return Refused { reason: Reason::ENCODING }.into();
     };
     let name = registration.statement().name.clone();
     match directory.settlements.ask(key, Ask::Register(registration)).await {
@@ -223,6 +224,8 @@ async fn serve_stream(
         }
         Ok(Ok(Some(message))) => request::answer(&directory, &member, message, writer).await,
         Ok(Ok(None)) => None,
+        // A stream that its owner gave up concerns nobody else.
+        Ok(Err(ReadError::Gone(_))) => None,
         Ok(Err(error)) => match error.reason() {
             Some(reason) => {
                 let _ = writer.finish_with(&Refused { reason }.into()).await;
@@ -270,7 +273,7 @@ fn close(connection: &Connection, code: CloseCode) {
 #[derive(Debug, Error)]
 enum StrangerError {
     #[error(transparent)]
-    Read(#[from] crate::stream::ReadError),
+    Read(#[from] ReadError),
     #[error("more than {STRANGER_REQUESTS_MAX} requests without a login")]
     TooMany,
 }

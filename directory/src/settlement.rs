@@ -57,6 +57,7 @@ pub struct Job {
 
 /// What can be wanted of the ledger.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are orders, the largest")]
 pub enum Ask {
     /// Settle an order, or have its decline by the payee logged.
     Order(SignedOrder, Option<SignedDecline>),

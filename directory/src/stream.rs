@@ -15,6 +15,9 @@ pub const READ_DEADLINE: Duration = Duration::from_secs(5);
 /// Longest time that a peer may leave our bytes unread while we have more to write.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Longest time that a closing connection is kept open for its last message.
+pub const FAREWELL_DEADLINE: Duration = Duration::from_secs(1);
+
 /// The reading half of a stream of messages.
 #[derive(Debug)]
 pub struct Reader {
@@ -89,9 +92,12 @@ impl Writer {
     /// # Cancel safety
     /// Not cancel safe: part of the bytes may have left. Drop the stream then.
     pub async fn flush(&mut self) -> Result<(), WriteError> {
-        timeout(WRITE_DEADLINE, self.stream.write_all(&self.buffer))
-            .await
-            .map_err(|_| WriteError::Deadline)??;
+        // The deadline is for a piece, so that a slow link may take its time for a long list.
+        for piece in self.buffer.chunks(PIECE_LEN) {
+            timeout(WRITE_DEADLINE, self.stream.write_all(piece))
+                .await
+                .map_err(|_| WriteError::Deadline)??;
+        }
         self.buffer.clear();
         Ok(())
     }
@@ -107,7 +113,20 @@ impl Writer {
         let _ = self.stream.finish();
         Ok(())
     }
+
+    /// Sends one last message to a peer whose connection is about to be closed, and waits a moment
+    /// for it to arrive: closing throws away what is on its way.
+    pub async fn farewell(mut self, message: &Message) {
+        self.queue(message);
+        if self.flush().await.is_ok() {
+            let _ = self.stream.finish();
+            let _ = timeout(FAREWELL_DEADLINE, self.stream.stopped()).await;
+        }
+    }
 }
+
+/// Most bytes that one deadline is for.
+const PIECE_LEN: usize = 32 * 1024;
 
 /// Why no message came.
 #[derive(Debug, Error)]

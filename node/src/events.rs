@@ -1,12 +1,25 @@
 //! What a running node tells its application.
+//!
+//! Money that came is told from the journal's count of it: the channel is bounded, and what a slow
+//! reader missed there is read again from the journal, in order, each once.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use quid_common::amount::Amount;
+use quid_common::entry::{Entry, Fact};
 use quid_common::id::{OrderId, Reference};
 use quid_common::name::Name;
 use quid_common::order::Memo;
 use quid_common::receipt::Receipt;
 use quid_common::refusal::Reason;
 use quid_common::time::LedgerTime;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+use crate::journal::{Journal, JournalError};
 
 /// Something that happened to this node.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,15 +94,215 @@ pub enum Event {
 }
 
 /// A node's events from the moment [`crate::Node::events`] was called.
-#[derive(Debug)]
-pub struct Events {}
+pub struct Events {
+    told: broadcast::Receiver<Told>,
+    journal: Arc<Journal>,
+    stop: CancellationToken,
+    /// The last of the money that came that this reader was told of.
+    last: i64,
+    /// What the channel could not hold.
+    backlog: VecDeque<(i64, Event)>,
+    /// Whether the journal may hold more of it.
+    more: bool,
+}
 
 impl Events {
     /// The next event; `None` once the node is closed.
     ///
+    /// A reader that falls more than 1,024 events behind misses the oldest of them, but never one
+    /// about money that came.
+    ///
     /// # Cancel safety
     /// Safe: an event is taken only when it is returned.
     pub async fn next(&mut self) -> Option<Event> {
-        todo!()
+        loop {
+            if let Some((number, event)) = self.backlog.pop_front() {
+                self.last = number;
+                return Some(event);
+            }
+            if self.more {
+                self.read_backlog().await;
+                continue;
+            }
+            let told = tokio::select! {
+                biased;
+                told = self.told.recv() => told,
+                () = self.stop.cancelled() => return None,
+            };
+            match told {
+                Ok(Told {
+                    number: None,
+                    event,
+                }) => return Some(event),
+                Ok(Told {
+                    number: Some(number),
+                    ..
+                }) if number <= self.last => {}
+                Ok(Told {
+                    number: Some(number),
+                    event,
+                }) if number == self.last + 1 => {
+                    self.last = number;
+                    return Some(event);
+                }
+                // Two steps of the journal may be told in either order; it knows the right one.
+                Ok(_) => self.more = true,
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    tracing::warn!(missed, "an application reads its events too slowly");
+                    self.more = true;
+                }
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    async fn read_backlog(&mut self) {
+        match self
+            .journal
+            .received_after(self.last, BACKLOG_LEN_MAX)
+            .await
+        {
+            Ok(received) => {
+                self.more = received.len() == BACKLOG_LEN_MAX as usize;
+                self.backlog
+                    .extend(received.into_iter().filter_map(|received| {
+                        let event =
+                            money_event(received.receipt, received.payer, received.answers)?;
+                        Some((received.number, event))
+                    }));
+            }
+            Err(error) => {
+                self.more = false;
+                tracing::error!(%error, "cannot read from the journal what came");
+            }
+        }
     }
 }
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events")
+            .field("last", &self.last)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a node's parts tell their events.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    told: broadcast::Sender<Told>,
+    journal: Arc<Journal>,
+    stop: CancellationToken,
+    last: AtomicI64,
+    /// Entries told as sent: the payer's own task and the directory's events both know of them.
+    sent: Mutex<BTreeSet<u64>>,
+}
+
+#[derive(Clone, Debug)]
+struct Told {
+    /// The count of money that came, if this is about some.
+    number: Option<i64>,
+    event: Event,
+}
+
+impl Hub {
+    pub(crate) fn new(
+        journal: Arc<Journal>,
+        stop: CancellationToken,
+    ) -> Result<Self, JournalError> {
+        let last = AtomicI64::new(journal.received_last()?);
+        let told = broadcast::Sender::new(EVENTS_LEN_MAX);
+        Ok(Self {
+            told,
+            journal,
+            stop,
+            last,
+            sent: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn events(&self) -> Events {
+        // Subscribed first: what is told in between comes twice and is then left out.
+        let told = self.told.subscribe();
+        Events {
+            told,
+            journal: Arc::clone(&self.journal),
+            stop: self.stop.clone(),
+            last: self.last.load(Ordering::Acquire),
+            backlog: VecDeque::new(),
+            more: false,
+        }
+    }
+
+    /// Tells everybody; never waits.
+    pub(crate) fn tell(&self, event: Event) {
+        // Nobody may listen.
+        let _ = self.told.send(Told {
+            number: None,
+            event,
+        });
+    }
+
+    /// Tells of money that came as the `number`th.
+    pub(crate) fn tell_received(&self, number: i64, receipt: Receipt, payer: Name, answers: bool) {
+        self.last.fetch_max(number, Ordering::AcqRel);
+        if let Some(event) = money_event(receipt, payer, answers) {
+            let _ = self.told.send(Told {
+                number: Some(number),
+                event,
+            });
+        }
+    }
+
+    /// Tells that a payment by this account settled, once for each entry.
+    pub(crate) fn tell_sent(&self, entry: u64, event: Event) {
+        {
+            let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+            if !sent.insert(entry) {
+                return;
+            }
+            if sent.len() > SENT_LEN_MAX {
+                // Both sources tell within moments; an entry this old comes from neither again.
+                sent.pop_first();
+            }
+        }
+        self.tell(event);
+    }
+}
+
+/// The event of a verified receipt that brought money.
+fn money_event(receipt: Receipt, payer: Name, answers: bool) -> Option<Event> {
+    let entry = receipt.index;
+    let decoded = Entry::decode(&receipt.entry).ok()?;
+    match decoded.fact {
+        Fact::Payment(order) => {
+            let order = order.statement();
+            Some(Event::Received {
+                entry,
+                order: order.id,
+                amount: order.amount,
+                payer,
+                memo: order.memo.clone(),
+                reference: order.reference,
+                answers,
+                receipt: Box::new(receipt),
+                time: decoded.time,
+            })
+        }
+        Fact::Issue(issue) => Some(Event::Issued {
+            entry,
+            amount: issue.statement().amount,
+            time: decoded.time,
+        }),
+        _ => None,
+    }
+}
+
+/// Most events that wait for one reader.
+const EVENTS_LEN_MAX: usize = 1024;
+
+/// Most events read from the journal at once.
+const BACKLOG_LEN_MAX: u32 = 256;
+
+/// Most entries remembered as told.
+const SENT_LEN_MAX: usize = 4096;

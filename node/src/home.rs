@@ -1,17 +1,43 @@
-//! The home folder: key, pinned directory, journal and locks.
+//! The home folder: the key, the pinned directory, the journal, and who of several processes may
+//! do what.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `key.pem` | the secret key, PKCS#8 PEM, mode 0600 |
+//! | `settings.json` | version and directory address |
+//! | `journal.sqlite3` | see [`crate::journal`] |
+//! | `listener.lock` | locked and named by the process that listens |
+//! | `run/` | one locked file for every process at work on this home |
 
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use quid_common::address::DirectoryAddress;
 use quid_common::amount::Currency;
-use quid_common::id::LedgerId;
-use quid_common::key::PublicKey;
+use quid_common::id::{InstanceId, LedgerId};
+use quid_common::key::{PublicKey, SecretKey};
 use quid_common::name::Name;
+use quid_common::printable::Printable;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::journal::{Journal, JournalError, Learned};
+
 /// A home folder, checked and open.
+///
+/// Several processes may have one home open; see [`Home::lock_listener`] for the one thing that
+/// only one of them may do.
 #[derive(Debug)]
-pub struct Home {}
+pub struct Home {
+    path: PathBuf,
+    key: SecretKey,
+    directory: DirectoryAddress,
+    journal: Arc<Journal>,
+    learned: Mutex<Learned>,
+}
 
 impl Home {
     /// Makes the folder, its key and its journal, and pins the directory.
@@ -21,8 +47,40 @@ impl Home {
     /// # Errors
     /// [`HomeError`]; nothing that was there is overwritten.
     pub fn init(path: &Path, directory: &DirectoryAddress) -> Result<Self, HomeError> {
-        let _ = (path, directory);
-        todo!()
+        make_folder(path)?;
+        check_mode(path, FOLDER_MODE)?;
+        // A home of another directory is left exactly as it is.
+        match read_settings(path) {
+            Ok(pinned) if pinned != *directory => {
+                return Err(HomeError::OtherDirectory {
+                    path: path.to_owned(),
+                    pinned: Box::new(pinned),
+                });
+            }
+            Ok(_) | Err(HomeError::Missing { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        create_once(&path.join(KEY_FILE), || {
+            let mut seed = zeroed_seed();
+            getrandom::fill(&mut *seed).map_err(|error| io::Error::other(error.to_string()))?;
+            let pem = SecretKey::from_seed(&seed)
+                .to_pem()
+                .map_err(io::Error::other)?;
+            Ok(Secret(pem.as_bytes().to_vec()))
+        })?;
+        create_once(&path.join(SETTINGS_FILE), || {
+            let settings = Settings {
+                version: SETTINGS_VERSION,
+                directory: directory.to_string(),
+            };
+            let mut text = serde_json::to_vec_pretty(&settings).map_err(io::Error::other)?;
+            text.push(b'\n');
+            Ok(Secret(text))
+        })?;
+        Journal::create(&path.join(JOURNAL_FILE))?;
+        make_folder(&path.join(RUN_FOLDER))?;
+        sync_folder(path)?;
+        Self::open(path)
     }
 
     /// Opens a home, checking modes, key, settings and journal.
@@ -30,44 +88,75 @@ impl Home {
     /// # Errors
     /// [`HomeError`], naming the file and the remedy.
     pub fn open(path: &Path) -> Result<Self, HomeError> {
-        let _ = path;
-        todo!()
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => {
+                return Err(HomeError::NotHome {
+                    path: path.to_owned(),
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(HomeError::NotHome {
+                    path: path.to_owned(),
+                });
+            }
+            Err(error) => return Err(io_error(path, "look at")(error)),
+        }
+        if !path.join(SETTINGS_FILE).exists() && !path.join(KEY_FILE).exists() {
+            return Err(HomeError::NotHome {
+                path: path.to_owned(),
+            });
+        }
+        check_mode(path, FOLDER_MODE)?;
+        let directory = read_settings(path)?;
+        let key = read_key(path)?;
+        let journal = Journal::open(&path.join(JOURNAL_FILE))?;
+        let learned = Mutex::new(journal.learned()?);
+        make_folder(&path.join(RUN_FOLDER))?;
+        let path = path.to_owned();
+        Ok(Self {
+            path,
+            key,
+            directory,
+            journal: Arc::new(journal),
+            learned,
+        })
     }
 
     /// The folder.
     #[must_use]
     pub fn path(&self) -> &Path {
-        todo!()
+        &self.path
     }
 
     /// The public half of the home's key.
     #[must_use]
-    pub fn key(&self) -> PublicKey {
-        todo!()
+    pub const fn key(&self) -> PublicKey {
+        self.key.public()
     }
 
     /// The pinned directory.
     #[must_use]
-    pub fn directory(&self) -> &DirectoryAddress {
-        todo!()
+    pub const fn directory(&self) -> &DirectoryAddress {
+        &self.directory
     }
 
     /// What is counted, known after the first login.
     #[must_use]
     pub fn currency(&self) -> Option<Currency> {
-        todo!()
+        self.learned_now().currency
     }
 
     /// The account's name, known after registration or the first login.
     #[must_use]
     pub fn name(&self) -> Option<Name> {
-        todo!()
+        self.learned_now().name
     }
 
     /// The directory's ledger, known after the first login.
     #[must_use]
     pub fn ledger(&self) -> Option<LedgerId> {
-        todo!()
+        self.learned_now().ledger
     }
 
     /// Takes the exclusive right to listen for this home, held until the lock is dropped.
@@ -75,35 +164,382 @@ impl Home {
     /// # Errors
     /// [`HomeError::Held`] if another process listens.
     pub fn lock_listener(&self) -> Result<ListenerLock, HomeError> {
-        todo!()
+        let path = self.path.join(LISTENER_LOCK);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(FILE_MODE)
+            .open(&path)
+            .map_err(io_error(&path, "open"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(holder(&mut file)),
+            Err(TryLockError::Error(error)) => return Err(io_error(&path, "lock")(error)),
+        }
+        let words: Vec<String> = std::env::args().take(4).collect();
+        let command = Printable::short(&words.join(" "), HOLDER_LEN_MAX);
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}\n{command}", std::process::id()))
+            .map_err(io_error(&path, "write"))?;
+        Ok(ListenerLock { file })
     }
 
     /// Where the process that listens serves other commands of this home.
     #[must_use]
     pub fn control_socket(&self) -> PathBuf {
-        todo!()
+        self.path.join("control.sock")
+    }
+
+    pub(crate) const fn secret(&self) -> &SecretKey {
+        &self.key
+    }
+
+    pub(crate) const fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// Keeps what the directory said about the account and itself.
+    pub(crate) async fn learn(&self, learned: Learned) -> Result<(), JournalError> {
+        if self.learned_now() == learned {
+            return Ok(());
+        }
+        self.journal.learn(learned.clone()).await?;
+        *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = learned;
+        Ok(())
+    }
+
+    fn learned_now(&self) -> Learned {
+        self.learned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Marks this process as at work under `instance`, until the mark is dropped.
+    pub(crate) fn mark_running(&self, instance: InstanceId) -> Result<RunningMark, HomeError> {
+        let path = self.path.join(RUN_FOLDER).join(instance.to_string());
+        // Locked before it has its name, so that nobody ever sees it unlocked.
+        let unnamed = path.with_extension("new");
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(FILE_MODE)
+            .open(&unnamed)
+            .map_err(io_error(&unnamed, "create"))?;
+        file.lock().map_err(io_error(&unnamed, "lock"))?;
+        fs::rename(&unnamed, &path).map_err(io_error(&path, "create"))?;
+        Ok(RunningMark { path, _file: file })
+    }
+
+    /// Whether the process that ran under `instance` still does. Clears its mark if not.
+    pub(crate) fn is_running(&self, instance: InstanceId) -> bool {
+        let path = self.path.join(RUN_FOLDER).join(instance.to_string());
+        is_locked(&path)
+    }
+
+    /// Clears the marks of processes that ended without doing so.
+    pub(crate) fn sweep_marks(&self) {
+        let Ok(marks) = fs::read_dir(self.path.join(RUN_FOLDER)) else {
+            return;
+        };
+        for mark in marks.flatten().take(MARKS_SWEPT_MAX) {
+            if mark.path().extension().is_none() {
+                is_locked(&mark.path());
+            }
+        }
     }
 }
 
 /// The exclusive right to listen for a home; ends when dropped.
 #[derive(Debug)]
-pub struct ListenerLock {}
+pub struct ListenerLock {
+    file: File,
+}
+
+impl Drop for ListenerLock {
+    fn drop(&mut self) {
+        // The next holder writes its own name; until then nobody is named.
+        let _ = self.file.set_len(0);
+        let _ = self.file.unlock();
+    }
+}
+
+/// Shows other processes that an instance is alive; ends when dropped or with the process.
+#[derive(Debug)]
+pub(crate) struct RunningMark {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Drop for RunningMark {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
 
 /// Why a home cannot be used. Each names the file and what to do.
 #[derive(Debug, Error)]
 pub enum HomeError {
     /// There is no home.
-    #[error("{path} is not a home; make one with `quid init`")]
+    #[error("{} is not a home; make one with `quid init`", .path.display())]
     NotHome {
         /// The folder.
         path: PathBuf,
     },
+    /// The home is pinned to another directory.
+    #[error(
+        "{} already belongs to the directory {pinned}; use another home for another directory",
+        .path.display()
+    )]
+    OtherDirectory {
+        /// The folder.
+        path: PathBuf,
+        /// The directory that it is pinned to.
+        pinned: Box<DirectoryAddress>,
+    },
+    /// Others could read a file, or write into the folder.
+    #[error(
+        "{} has mode {mode:04o}, which lets others in; run: chmod {wanted:04o} {}",
+        .path.display(), .path.display()
+    )]
+    Mode {
+        /// The file or folder.
+        path: PathBuf,
+        /// The mode it has.
+        mode: u32,
+        /// The mode it must have.
+        wanted: u32,
+    },
+    /// A file of the home is missing.
+    #[error("{} is missing; {remedy}", .path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A file's content is not what belongs there.
+    #[error("{} is damaged: {reason}; {remedy}", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// Another process holds the lock.
-    #[error("{what} (process {pid}) already listens for this home; stop it first")]
+    #[error("`{what}` (process {pid}) already listens for this home; stop it first")]
     Held {
         /// The process.
         pid: u32,
         /// Its command.
         what: String,
     },
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The system refused to read, write or lock a file.
+    #[error("cannot {action} {}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
 }
+
+#[derive(Serialize, Deserialize)]
+struct Settings {
+    version: u32,
+    directory: String,
+}
+
+/// A file's content that is wiped when dropped.
+struct Secret(Vec<u8>);
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.0);
+    }
+}
+
+fn zeroed_seed() -> zeroize::Zeroizing<[u8; 32]> {
+    zeroize::Zeroizing::new([0; 32])
+}
+
+fn make_folder(path: &Path) -> Result<(), HomeError> {
+    let made = DirBuilder::new()
+        .recursive(true)
+        .mode(FOLDER_MODE)
+        .create(path);
+    made.map_err(io_error(path, "create"))
+}
+
+fn check_mode(path: &Path, wanted: u32) -> Result<(), HomeError> {
+    let metadata = fs::metadata(path).map_err(io_error(path, "look at"))?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(HomeError::Mode {
+        path: path.to_owned(),
+        mode,
+        wanted,
+    })
+}
+
+/// Writes a file whole and durably under its name, unless there is one already.
+fn create_once(path: &Path, content: impl FnOnce() -> io::Result<Secret>) -> Result<(), HomeError> {
+    if path.exists() {
+        return Ok(());
+    }
+    let unnamed = path.with_extension(format!("new-{}", std::process::id()));
+    let create = || -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(FILE_MODE)
+            .open(&unnamed)?;
+        file.write_all(&content()?.0)?;
+        file.sync_all()?;
+        // A link, unlike a rename, never replaces what somebody else just put there.
+        match fs::hard_link(&unnamed, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        }
+    };
+    let created = create();
+    let _ = fs::remove_file(&unnamed);
+    created.map_err(io_error(path, "create"))
+}
+
+fn sync_folder(path: &Path) -> Result<(), HomeError> {
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(io_error(path, "sync"))
+}
+
+fn read_settings(home: &Path) -> Result<DirectoryAddress, HomeError> {
+    let path = home.join(SETTINGS_FILE);
+    let remedy = "restore it from a backup, or run `quid init` with the directory's address";
+    let text = read_small(&path, remedy)?;
+    let damaged = |reason: String| HomeError::Damaged {
+        path: path.clone(),
+        reason,
+        remedy,
+    };
+    let settings: Settings =
+        serde_json::from_slice(&text.0).map_err(|error| damaged(error.to_string()))?;
+    if settings.version != SETTINGS_VERSION {
+        return Err(damaged(format!(
+            "version {} is not known here",
+            settings.version
+        )));
+    }
+    settings
+        .directory
+        .parse()
+        .map_err(|error| damaged(format!("{error}")))
+}
+
+fn read_key(home: &Path) -> Result<SecretKey, HomeError> {
+    let path = home.join(KEY_FILE);
+    let remedy = "restore it from a backup; without its key an account cannot be used";
+    let text = read_small(&path, remedy)?;
+    check_mode(&path, FILE_MODE)?;
+    let damaged = |reason: String| HomeError::Damaged {
+        path: path.clone(),
+        reason,
+        remedy,
+    };
+    let pem = std::str::from_utf8(&text.0).map_err(|_| damaged("it is not text".to_owned()))?;
+    SecretKey::from_pem(pem).map_err(|error| damaged(error.to_string()))
+}
+
+fn read_small(path: &Path, remedy: &'static str) -> Result<Secret, HomeError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(HomeError::Missing {
+                path: path.to_owned(),
+                remedy,
+            });
+        }
+        Err(error) => return Err(io_error(path, "open")(error)),
+    };
+    let mut content = Secret(Vec::with_capacity(512));
+    file.take(SMALL_LEN_MAX + 1)
+        .read_to_end(&mut content.0)
+        .map_err(io_error(path, "read"))?;
+    let reason = match content.0.len() as u64 {
+        0 => "it is empty",
+        len if len > SMALL_LEN_MAX => "it is far too long",
+        _ => return Ok(content),
+    };
+    Err(HomeError::Damaged {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+        remedy,
+    })
+}
+
+/// Whether a living process has `path` locked; removes the file if not.
+fn is_locked(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else {
+        return false;
+    };
+    match file.try_lock() {
+        Ok(()) => {
+            let _ = fs::remove_file(path);
+            false
+        }
+        Err(_) => true,
+    }
+}
+
+fn holder(file: &mut File) -> HomeError {
+    let mut text = String::new();
+    let _ = file
+        .rewind()
+        .and_then(|()| file.take(512).read_to_string(&mut text));
+    let mut lines = text.lines();
+    let pid = lines.next().and_then(|line| line.parse().ok()).unwrap_or(0);
+    let what = Printable::short(lines.next().unwrap_or("another process"), HOLDER_LEN_MAX);
+    HomeError::Held { pid, what }
+}
+
+fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> HomeError {
+    let path = path.to_owned();
+    move |source| HomeError::Io {
+        path,
+        action,
+        source,
+    }
+}
+
+const KEY_FILE: &str = "key.pem";
+const SETTINGS_FILE: &str = "settings.json";
+const JOURNAL_FILE: &str = "journal.sqlite3";
+const LISTENER_LOCK: &str = "listener.lock";
+const RUN_FOLDER: &str = "run";
+
+const SETTINGS_VERSION: u32 = 1;
+const FOLDER_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
+/// Longest key or settings file that is read, in bytes.
+const SMALL_LEN_MAX: u64 = 4 * 1024;
+
+/// How much of a lock holder's command is shown, in characters.
+const HOLDER_LEN_MAX: usize = 60;
+
+/// Most stale marks looked at in one start.
+const MARKS_SWEPT_MAX: usize = 1_000;
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,564 @@
-//! The node's journal.
+//! The journal: what this node must not forget, in one SQLite file.
+//!
+//! Orders it sent, orders it took (notes), receipts, whose key it has paid, references it issued,
+//! how far it has heard of payments, and the newest checkpoint it saw. An order is here before it
+//! is sent and a note before it is submitted, so that a crash leaves nothing unknown to itself.
+//!
+//! One thread owns the connection. Whatever was queued while the last commit ran is the next
+//! transaction: one sync serves many payments in flight. Every operation is a step of its own
+//! (check and write together), and its answer leaves only after the commit.
+//!
+//! Several processes may have the file open; SQLite's lock makes their transactions one sequence.
 
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use quid_common::amount::Currency;
+use quid_common::checkpoint::Checkpoint;
+use quid_common::id::LedgerId;
+use quid_common::name::Name;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params};
 use thiserror::Error;
+use tokio::sync::oneshot;
 
-/// Why the journal cannot be read or written.
+pub(crate) use notes::{Moved, NoteState, Noted};
+pub(crate) use orders::{Inserted, NewOrder, OrderRow, OrderState};
+
+mod notes;
+mod orders;
+mod values;
+
+/// A handle on the journal's thread, which ends when this is dropped.
+pub(crate) struct Journal {
+    jobs: Option<mpsc::SyncSender<Job>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// What the directory told this node about itself and the account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Learned {
+    pub(crate) name: Option<Name>,
+    pub(crate) currency: Option<Currency>,
+    pub(crate) ledger: Option<LedgerId>,
+}
+
+impl Journal {
+    /// Makes an empty journal, unless there is a file already. It appears whole or not at all.
+    pub(crate) fn create(path: &Path) -> Result<(), JournalError> {
+        if path.exists() {
+            return Ok(());
+        }
+        let unnamed = path.with_extension(format!("new-{}", std::process::id()));
+        let made = make(&unnamed).and_then(|()| match fs::hard_link(&unnamed, path) {
+            // Somebody else was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            linked => linked.map_err(|error| error.to_string()),
+        });
+        let _ = fs::remove_file(&unnamed);
+        made.map_err(|reason| JournalError::at(path, reason))
+    }
+
+    /// Opens a journal that [`Self::create`] made.
+    pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
+        if !path.exists() {
+            return Err(JournalError::Missing {
+                path: path.to_owned(),
+            });
+        }
+        // Before SQLite sees the file: it would turn an empty one into a database.
+        check_header(path)?;
+        let connection =
+            connect(path).map_err(|error| JournalError::at(path, error.to_string()))?;
+        check(&connection, path)?;
+        let (jobs, queue) = mpsc::sync_channel(QUEUE_LEN_MAX);
+        let path = path.to_owned();
+        let thread = thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || work(connection, &queue))
+            .map_err(|error| JournalError::at(&path, error.to_string()))?;
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+        })
+    }
+
+    /// Runs one step and answers once it is durable.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not undo the step, which may or may not have been taken.
+    async fn step<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let (answer, answered) = oneshot::channel();
+        self.enqueue(step, move |result| {
+            // Nobody may wait any more; the step stands all the same.
+            let _ = answer.send(result);
+        })?;
+        answered.await.map_err(|_| JournalError::Closed)?
+    }
+
+    /// Like [`Self::step`] for callers that cannot await: blocks for one commit.
+    fn step_blocking<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        self.enqueue(step, move |result| {
+            let _ = answer.send(result);
+        })?;
+        answered.recv().map_err(|_| JournalError::Closed)?
+    }
+
+    fn enqueue<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        answer: impl FnOnce(Result<T, JournalError>) + Send + 'static,
+    ) -> Result<(), JournalError> {
+        let job: Job = Box::new(|connection| {
+            let outcome = connection.map_or_else(
+                |error| Err(error.clone()),
+                |connection| step(connection).map_err(|error| JournalError::from(&error)),
+            );
+            let error = outcome.as_ref().err().cloned();
+            let answer = move |commit: Result<(), JournalError>| answer(commit.and(outcome));
+            (error, Box::new(answer) as Answer)
+        });
+        let jobs = self.jobs.as_ref().ok_or(JournalError::Closed)?;
+        // Blocks only when the thread is QUEUE_LEN_MAX steps behind; it needs nothing from us.
+        jobs.send(job).map_err(|_| JournalError::Closed)
+    }
+
+    /// What was learnt from the directory so far.
+    pub(crate) fn learned(&self) -> Result<Learned, JournalError> {
+        self.step_blocking(|connection| {
+            Ok(Learned {
+                name: setting(connection, NAME)?.and_then(|text: String| text.parse().ok()),
+                currency: setting(connection, CURRENCY)?
+                    .and_then(|text: String| parse_currency(&text)),
+                ledger: setting(connection, LEDGER)?.and_then(|text: String| text.parse().ok()),
+            })
+        })
+    }
+
+    pub(crate) async fn learn(&self, learned: Learned) -> Result<(), JournalError> {
+        self.step(move |connection| {
+            let currency = learned
+                .currency
+                .map(|currency| format!("{} {}", currency.code(), currency.decimals()));
+            for (what, value) in [
+                (NAME, learned.name.map(|name| name.to_string())),
+                (CURRENCY, currency),
+                (LEDGER, learned.ledger.map(|ledger| ledger.to_string())),
+            ] {
+                if let Some(value) = value {
+                    keep_setting(connection, what, &value)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// The newest checkpoint that this home has seen, and its size.
+    pub(crate) async fn checkpoint(&self) -> Result<Option<Checkpoint>, JournalError> {
+        self.step(|connection| {
+            Ok(setting(connection, CHECKPOINT)?
+                .and_then(|text: String| Checkpoint::try_from(text).ok()))
+        })
+        .await
+    }
+
+    /// Keeps a verified checkpoint if it is of a longer log than the one kept.
+    pub(crate) async fn keep_checkpoint(
+        &self,
+        size: u64,
+        checkpoint: Checkpoint,
+    ) -> Result<(), JournalError> {
+        self.step(move |connection| advance_checkpoint(connection, size, checkpoint.as_str()))
+            .await
+    }
+
+    /// Payments to this account up to this entry have been told to the application.
+    pub(crate) async fn watermark(&self) -> Result<Option<u64>, JournalError> {
+        self.step(|connection| Ok(setting::<i64>(connection, WATERMARK)?.map(i64::cast_unsigned)))
+            .await
+    }
+
+    /// Advances the watermark; it never goes back.
+    pub(crate) async fn advance_watermark(&self, entry: u64) -> Result<(), JournalError> {
+        self.step(move |connection| advance(connection, WATERMARK, entry).map(drop))
+            .await
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic in the thread has shown itself to everyone who waited on it.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal").finish_non_exhaustive()
+    }
+}
+
+/// Why the journal cannot be read or written. What was asked has not happened, but for
+/// [`JournalError::Failed`] and [`JournalError::Closed`], after which it may have.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum JournalError {
-    /// The file or its content is not usable.
-    #[error("{0}")]
-    Broken(String),
+    /// There is no journal in the home.
+    #[error(
+        "{} is missing; restore it from a backup (without it, orders under way are forgotten), \
+         or run `quid init` to start an empty one",
+        .path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is no journal, or not one of this version.
+    #[error("{} cannot be used: {reason}; move it away or restore it from a backup", .path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Another process kept the journal locked for too long. Try again.
+    #[error("the journal is locked by another process; try again")]
+    Busy,
+    /// The disk is full. Free some space and try again.
+    #[error("the disk is full; free some space and try again")]
+    Full,
+    /// Reading or writing failed; this process no longer uses the journal.
+    #[error("the journal cannot be written: {0}; check the disk and start again")]
+    Failed(String),
+    /// The node has been closed.
+    #[error("the node has been closed")]
+    Closed,
 }
+
+impl JournalError {
+    fn at(path: &Path, reason: String) -> Self {
+        Self::Unusable {
+            path: path.to_owned(),
+            reason,
+        }
+    }
+}
+
+impl From<&rusqlite::Error> for JournalError {
+    fn from(error: &rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            Some(ErrorCode::DiskFull) => Self::Full,
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// Takes the connection, or the reason why there is none; gives the step's error, if it failed, and
+/// what to do after the commit.
+type Job =
+    Box<dyn FnOnce(Result<&Connection, &JournalError>) -> (Option<JournalError>, Answer) + Send>;
+type Answer = Box<dyn FnOnce(Result<(), JournalError>) + Send>;
+
+/// The journal's thread: takes steps until the last handle is gone.
+fn work(mut connection: Connection, queue: &mpsc::Receiver<Job>) {
+    // After a failed write or sync the file's true content is not known to this process any more.
+    let mut failed: Option<JournalError> = None;
+    while let Ok(first) = queue.recv() {
+        let jobs: Vec<Job> = std::iter::once(first)
+            .chain(queue.try_iter().take(BATCH_LEN_MAX - 1))
+            .collect();
+        if let Some(error) = &failed {
+            for job in jobs {
+                let (_, answer) = job(Err(error));
+                answer(Ok(()));
+            }
+            continue;
+        }
+        if let Err(error) = batch(&mut connection, jobs) {
+            tracing::error!(%error, "the journal failed");
+            failed = Some(error);
+        }
+    }
+}
+
+/// Takes steps in one transaction, each under a savepoint of its own. An error is one after which
+/// the connection must not be used.
+fn batch(connection: &mut Connection, jobs: Vec<Job>) -> Result<(), JournalError> {
+    let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
+        Ok(transaction) => transaction,
+        Err(error) => return refuse(jobs, &JournalError::from(&error)),
+    };
+    let mut answers = Vec::with_capacity(jobs.len());
+    let mut broken = None;
+    for job in jobs {
+        let saved = transaction.execute_batch("SAVEPOINT step");
+        let (failed, answer) = match &saved {
+            Ok(()) => job(Ok(&transaction)),
+            Err(error) => job(Err(&JournalError::from(error))),
+        };
+        let undone = failed.is_none() || transaction.execute_batch("ROLLBACK TO step").is_ok();
+        if !undone || transaction.execute_batch("RELEASE step").is_err() {
+            // SQLite has undone the whole transaction, as it does when the disk is full.
+            broken = failed
+                .or(broken)
+                .or(Some(JournalError::Failed("rolled back".to_owned())));
+        }
+        answers.push(answer);
+    }
+    let committed = match broken {
+        Some(error) => Err(error),
+        None => transaction
+            .commit()
+            .map_err(|error| JournalError::from(&error)),
+    };
+    for answer in answers {
+        answer(committed.clone());
+    }
+    match committed {
+        Err(error @ JournalError::Failed(_)) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn refuse(jobs: Vec<Job>, error: &JournalError) -> Result<(), JournalError> {
+    for job in jobs {
+        let (_, answer) = job(Err(error));
+        answer(Ok(()));
+    }
+    match error {
+        JournalError::Failed(_) => Err(error.clone()),
+        _ => Ok(()),
+    }
+}
+
+/// Writes an empty journal to a new file.
+fn make(path: &Path) -> Result<(), String> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    file.map_err(|error| error.to_string())?;
+    let write = || -> rusqlite::Result<()> {
+        let mut connection = Connection::open(path)?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        transaction.commit()
+    };
+    write().map_err(|error| error.to_string())
+}
+
+fn check_header(path: &Path) -> Result<(), JournalError> {
+    let mut header = [0; HEADER_LEN];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    let is_ours = header.starts_with(b"SQLite format 3\0")
+        && header[APPLICATION_ID_AT..].starts_with(&APPLICATION_ID.to_be_bytes());
+    match read {
+        Ok(()) if is_ours => Ok(()),
+        Ok(()) => Err(JournalError::at(
+            path,
+            "it is not a Quid journal".to_owned(),
+        )),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(JournalError::at(path, "it is cut short".to_owned()))
+        }
+        Err(error) => Err(JournalError::at(path, error.to_string())),
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.busy_timeout(BUSY_WAIT)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+fn check(connection: &Connection, path: &Path) -> Result<(), JournalError> {
+    let number = |pragma: &str| {
+        connection
+            .pragma_query_value(None, pragma, |row| row.get::<_, i32>(0))
+            .map_err(|error| JournalError::at(path, error.to_string()))
+    };
+    match number("user_version")? {
+        SCHEMA_VERSION => {}
+        version => {
+            let reason = format!("its version {version} is not known; a newer program wrote it");
+            return Err(JournalError::at(path, reason));
+        }
+    }
+    let verdict: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(|error| JournalError::at(path, error.to_string()))?;
+    if verdict == "ok" {
+        Ok(())
+    } else {
+        Err(JournalError::at(path, verdict))
+    }
+}
+
+fn setting<T: rusqlite::types::FromSql>(
+    connection: &Connection,
+    what: &str,
+) -> rusqlite::Result<Option<T>> {
+    connection
+        .prepare_cached("SELECT value FROM settings WHERE what = ?1")?
+        .query_row([what], |row| row.get(0))
+        .optional()
+}
+
+fn keep_setting<T: rusqlite::ToSql>(
+    connection: &Connection,
+    what: &str,
+    value: &T,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO settings (what, value) VALUES (?1, ?2)
+             ON CONFLICT (what) DO UPDATE SET value = excluded.value",
+        )?
+        .execute(params![what, value])
+        .map(drop)
+}
+
+/// Raises a number; tells whether it was lower before.
+fn advance(connection: &Connection, what: &str, to: u64) -> rusqlite::Result<bool> {
+    let before: Option<i64> = setting(connection, what)?;
+    if before.is_some_and(|before| before.cast_unsigned() >= to) {
+        return Ok(false);
+    }
+    keep_setting(connection, what, &to.cast_signed())?;
+    Ok(true)
+}
+
+fn advance_checkpoint(connection: &Connection, size: u64, text: &str) -> rusqlite::Result<()> {
+    if advance(connection, CHECKPOINT_SIZE, size)? {
+        keep_setting(connection, CHECKPOINT, &text)?;
+    }
+    Ok(())
+}
+
+fn parse_currency(text: &str) -> Option<Currency> {
+    let (code, decimals) = text.split_once(' ')?;
+    Currency::new(code, decimals.parse().ok()?).ok()
+}
+
+const NAME: &str = "name";
+const CURRENCY: &str = "currency";
+const LEDGER: &str = "ledger";
+const CHECKPOINT: &str = "checkpoint";
+const CHECKPOINT_SIZE: &str = "checkpoint_size";
+const WATERMARK: &str = "watermark";
+
+/// Marks the file as ours: "Quid" in ASCII.
+const APPLICATION_ID: i32 = 0x5175_6964;
+
+/// Length of a database's header, and where in it the application's mark stands (SQLite, "Database
+/// File Format").
+const HEADER_LEN: usize = 100;
+const APPLICATION_ID_AT: usize = 68;
+
+const SCHEMA_VERSION: i32 = 1;
+
+const SCHEMA: &str = "
+    CREATE TABLE settings (
+        what TEXT PRIMARY KEY,
+        value ANY NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- Orders of this account. state: 0 open, 1 settled, 2 refused. route: 0 not sent, 1 to the
+    -- payee, 2 to the directory. owner: which run of the program follows it while it is open.
+    CREATE TABLE orders (
+        number INTEGER PRIMARY KEY,
+        id BLOB NOT NULL UNIQUE,
+        bytes BLOB NOT NULL,
+        payee TEXT NOT NULL,
+        route INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        reason INTEGER,
+        entry INTEGER,
+        owner BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX open_orders ON orders (number) WHERE state = 0;
+
+    -- Orders to this account. state: 0 accepted, 1 paid, 2 refused.
+    CREATE TABLE notes (
+        payer BLOB NOT NULL,
+        id BLOB NOT NULL,
+        bytes BLOB NOT NULL,
+        state INTEGER NOT NULL,
+        reason INTEGER,
+        entry INTEGER,
+        PRIMARY KEY (payer, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX open_notes ON notes (payer, id) WHERE state = 0;
+
+    -- Money that came, in the order in which the application is told.
+    CREATE TABLE received (
+        number INTEGER PRIMARY KEY,
+        entry INTEGER NOT NULL UNIQUE,
+        payer_name TEXT NOT NULL,
+        answers INTEGER NOT NULL
+    ) STRICT;
+
+    -- Verified receipts, encoded.
+    CREATE TABLE receipts (
+        entry INTEGER PRIMARY KEY,
+        receipt BLOB NOT NULL
+    ) STRICT;
+
+    -- The key to which a name was first paid.
+    CREATE TABLE contacts (
+        name TEXT PRIMARY KEY,
+        key BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- Names of payers, as the directory told them.
+    CREATE TABLE names (
+        key BLOB PRIMARY KEY,
+        name TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- References issued, and the order that used each up.
+    CREATE TABLE issued_references (
+        reference BLOB PRIMARY KEY,
+        payer BLOB,
+        id BLOB
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// How long a transaction waits for another process's.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+
+/// Most steps waiting; callers in flight are bounded far below this.
+const QUEUE_LEN_MAX: usize = 16 * 1024;
+
+/// Most steps in one transaction, so that the first of them does not wait long for the last.
+const BATCH_LEN_MAX: usize = 512;
+
+#[cfg(test)]
+mod tests;

@@ -1,26 +1,43 @@
 //! The node: a handle on one socket, one session and the tasks between them.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use quid_common::amount::{Amount, Currency};
-use quid_common::id::{LedgerId, OrderId, Reference};
+use quid_common::id::{InstanceId, LedgerId, OrderId, Reference};
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::order::{Memo, Order};
 use quid_common::receipt::{Proven, Receipt};
 use quid_common::refusal::Reason;
 use quid_common::time::LedgerTime;
-use quid_common::wire::Person;
+use quid_common::tls::TlsIdentity;
+use quid_common::wire::{
+    AskBalance, AskFate, CloseCode, Message, PAGE_LEN_MAX, Person, Prove, Welcome, Who,
+};
 use thiserror::Error;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep};
 
-use crate::directory::{RequestError, Session};
-use crate::events::Events;
-use crate::home::{Home, HomeError};
-use crate::journal::JournalError;
-use crate::pay::{Outcome, PayError, Payment, Resolved};
-use crate::presence::PresenceEvents;
+use crate::books::Books;
+use crate::clock::LedgerClock;
+use crate::collect::Collector;
+use crate::directory::{
+    Directory, PresenceWish, REQUEST_WAIT, RequestError, Session, State, unexpected,
+};
+use crate::events::{Events, Hub};
+use crate::home::{Home, HomeError, RunningMark};
+use crate::journal::{JournalError, NoteState, OrderState};
+use crate::pay::{Outcome, PayError, Payer, Payment, Resolved};
+use crate::peer::{self, Payees};
+use crate::presence::{self, PresenceEvents};
+use crate::quic::{Socket, close_code};
+use crate::resolve::Resolver;
+use crate::tasks::Tasks;
+use crate::trust::Trust;
+use crate::{history, inbox, void};
 
 /// How a node runs.
 #[derive(Clone)]
@@ -75,9 +92,37 @@ pub enum Decision {
     Decline,
 }
 
-/// A running node. Clones are handles on the same one.
+/// A running node. Clones are handles on the same one; with [`Node::close`], or with the last
+/// handle, it ends.
 #[derive(Clone, Debug)]
-pub struct Node {}
+pub struct Node {
+    parts: Arc<Parts>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    home: Arc<Home>,
+    socket: Socket,
+    tasks: Arc<Tasks>,
+    hub: Arc<Hub>,
+    trust: Arc<Trust>,
+    clock: Arc<LedgerClock>,
+    directory: Arc<Directory>,
+    books: Books,
+    payer: Arc<Payer>,
+    resolver: Arc<Resolver>,
+    /// Shows other processes that the orders this one owns are being followed.
+    _mark: RunningMark,
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        self.tasks.stop().cancel();
+        self.socket
+            .endpoint()
+            .close(close_code(CloseCode::BYE), b"");
+    }
+}
 
 /// A registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,7 +229,6 @@ pub enum ReceiptId {
     Order(OrderId),
 }
 
-#[expect(clippy::unused_async, reason = "stubs")]
 impl Node {
     /// Starts a node on `home`. Binds its socket; does not wait for the directory.
     ///
@@ -194,14 +238,87 @@ impl Node {
     /// # Cancel safety
     /// Safe: a node that is not returned ends.
     pub async fn start(home: Home, options: Options) -> Result<Self, StartError> {
-        let _ = (home, options);
-        todo!()
+        let home = Arc::new(home);
+        home.sweep_marks();
+        let mut instance = InstanceId([0; 16]);
+        getrandom::fill(&mut instance.0).map_err(|error| StartError::Quic(error.to_string()))?;
+        let mark = home.mark_running(instance)?;
+        let identity = TlsIdentity::new(&home.secret().seed())?;
+        let socket = Socket::bind(bind_address(&home, &options), identity, options.listen)?;
+
+        let tasks = Arc::new(Tasks::default());
+        let trust = Arc::new(Trust::new(home.directory().key(), home.ledger()));
+        let journal = home.journal();
+        if let Some(checkpoint) = journal.checkpoint().await.map_err(HomeError::from)?
+            && let Err(error) = trust.check(&checkpoint)
+        {
+            tracing::error!(%error, "the journal's checkpoint proves nothing");
+        }
+        let hub = Hub::new(Arc::clone(journal), tasks.stop().clone()).map_err(HomeError::from)?;
+        let hub = Arc::new(hub);
+        let clock = Arc::new(LedgerClock::default());
+        let presence = PresenceWish {
+            instance,
+            listening: options.listen,
+            hidden: options.hidden,
+        };
+        let directory = Arc::new(Directory {
+            home: Arc::clone(&home),
+            socket: socket.clone(),
+            trust: Arc::clone(&trust),
+            clock: Arc::clone(&clock),
+            hub: Arc::clone(&hub),
+            tasks: Arc::clone(&tasks),
+            presence,
+            reconnect: options.reconnect,
+            state: watch::Sender::new(State::Seeking("not connected yet".to_owned())),
+            kick: Notify::new(),
+        });
+        let books = Books {
+            home: Arc::clone(&home),
+            trust: Arc::clone(&trust),
+            hub: Arc::clone(&hub),
+        };
+        let resolver = Arc::new(Resolver {
+            books: books.clone(),
+            directory: Arc::clone(&directory),
+            clock: Arc::clone(&clock),
+            tasks: Arc::clone(&tasks),
+            instance,
+            following: std::sync::Mutex::default(),
+        });
+        let payees = Payees::new(socket.clone(), Arc::clone(&tasks), Arc::clone(&trust));
+        let payer = Arc::new(Payer::new(
+            books.clone(),
+            Arc::clone(&directory),
+            Arc::clone(&clock),
+            Arc::clone(&tasks),
+            payees,
+            Arc::clone(&resolver),
+        ));
+        let parts = Parts {
+            home,
+            socket,
+            tasks,
+            hub,
+            trust,
+            clock,
+            directory,
+            books,
+            payer,
+            resolver,
+            _mark: mark,
+        };
+        parts.run(options);
+        Ok(Self {
+            parts: Arc::new(parts),
+        })
     }
 
     /// The home that this node runs on.
     #[must_use]
     pub fn home(&self) -> &Home {
-        todo!()
+        &self.parts.home
     }
 
     /// Registers the home's key under `name`. Repeated with the same name, it answers as the first
@@ -213,8 +330,7 @@ impl Node {
     /// # Cancel safety
     /// Dropping this future may leave the name registered; ask again.
     pub async fn register(&self, name: &Name) -> Result<Registered, RequestError> {
-        let _ = name;
-        todo!()
+        self.parts.directory.register(name).await
     }
 
     /// Waits until this node is logged in, at most 5 s.
@@ -225,7 +341,24 @@ impl Node {
     /// # Cancel safety
     /// Safe.
     pub async fn login(&self) -> Result<Session, RequestError> {
-        todo!()
+        let link = self
+            .parts
+            .directory
+            .link(Instant::now() + REQUEST_WAIT)
+            .await?;
+        let Welcome {
+            name,
+            currency,
+            ledger,
+            address,
+            ..
+        } = link.welcome.clone();
+        Ok(Session {
+            name,
+            currency,
+            ledger,
+            address,
+        })
     }
 
     /// How the account stands.
@@ -236,7 +369,29 @@ impl Node {
     /// # Cancel safety
     /// Safe.
     pub async fn status(&self) -> Result<Status, RequestError> {
-        todo!()
+        let Session {
+            name,
+            currency,
+            ledger,
+            ..
+        } = self.login().await?;
+        let balance = match self.parts.directory.ask(AskBalance {}).await? {
+            Message::Balance(balance) => balance,
+            answer => return Err(unexpected(&answer)),
+        };
+        self.parts
+            .clock
+            .observe(balance.time, std::time::Instant::now());
+        let pending = self.parts.home.journal().open_orders_count().await?;
+        let (balance, held) = (balance.available, balance.held);
+        Ok(Status {
+            name,
+            balance,
+            held,
+            ledger,
+            currency,
+            pending,
+        })
     }
 
     /// Everybody who is online, by name.
@@ -247,7 +402,36 @@ impl Node {
     /// # Cancel safety
     /// Safe.
     pub async fn who(&self) -> Result<Vec<Person>, RequestError> {
-        todo!()
+        let mut people: Vec<Person> = Vec::new();
+        for _ in 0..WHO_PAGES_MAX {
+            let after = people.last().map(|person| person.name.clone());
+            let page = match self
+                .parts
+                .directory
+                .ask(Who {
+                    after,
+                    limit: PAGE_LEN_MAX,
+                })
+                .await?
+            {
+                Message::WhoPage(page) => page,
+                answer => return Err(unexpected(&answer)),
+            };
+            let last = people.last().map(|person| person.name.clone());
+            if page
+                .people
+                .first()
+                .is_some_and(|first| Some(&first.name) <= last.as_ref())
+            {
+                return Err(RequestError::Protocol("people out of order".to_owned()));
+            }
+            let ends = !page.more || page.people.is_empty();
+            people.extend(page.people);
+            if ends {
+                break;
+            }
+        }
+        Ok(people)
     }
 
     /// Follows who is online: everybody first, then changes.
@@ -258,7 +442,11 @@ impl Node {
     /// # Cancel safety
     /// Safe.
     pub async fn watch(&self) -> Result<PresenceEvents, RequestError> {
-        todo!()
+        self.login().await?;
+        Ok(presence::watch(
+            Arc::clone(&self.parts.directory),
+            &self.parts.tasks,
+        ))
     }
 
     /// Pays, and waits for the end as long as the payment says.
@@ -270,11 +458,10 @@ impl Node {
     /// Dropping this future may leave the order settled; the node follows it to its end and the
     /// journal remembers it.
     pub async fn pay(&self, payment: Payment) -> Result<Outcome, PayError> {
-        let _ = payment;
-        todo!()
+        self.parts.payer.pay(payment).await
     }
 
-    /// Voids an order of this account that has not settled.
+    /// Voids an order of this account that has not settled. Waits 10 s at most.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -282,8 +469,7 @@ impl Node {
     /// # Cancel safety
     /// Dropping this future may leave the order voided; ask again.
     pub async fn void(&self, order: OrderId) -> Result<VoidOutcome, RequestError> {
-        let _ = order;
-        todo!()
+        void::void(&self.parts.resolver, order).await
     }
 
     /// The account's history, newest first: orders of this home of unknown end, then at most
@@ -299,8 +485,7 @@ impl Node {
         limit: usize,
         after: Option<u64>,
     ) -> Result<Vec<HistoryItem>, RequestError> {
-        let _ = (limit, after);
-        todo!()
+        history::history(&self.parts.directory, limit, after).await
     }
 
     /// A verified receipt, from the journal if it is there, else from the directory.
@@ -311,8 +496,58 @@ impl Node {
     /// # Cancel safety
     /// Safe.
     pub async fn receipt(&self, which: ReceiptId) -> Result<(Receipt, Proven), RequestError> {
-        let _ = which;
-        todo!()
+        let receipt = match which {
+            ReceiptId::Entry(entry) => self.receipt_of_entry(entry).await?,
+            ReceiptId::Order(order) => self.receipt_of_order(order).await?,
+        };
+        // A home that has logged in once can do this without the directory.
+        let proven = self
+            .parts
+            .trust
+            .prove(&receipt)
+            .map_err(|error| RequestError::Protocol(error.to_string()))?;
+        Ok((receipt, proven))
+    }
+
+    async fn receipt_of_entry(&self, entry: u64) -> Result<Receipt, RequestError> {
+        if let Some(receipt) = self.parts.home.journal().receipt(entry).await? {
+            return Ok(receipt);
+        }
+        match self.parts.directory.ask(Prove { entry }).await? {
+            Message::Proof(proof) if proof.receipt.index == entry => Ok(proof.receipt),
+            Message::Proof(_) => Err(RequestError::Protocol(
+                "the proof of another entry".to_owned(),
+            )),
+            answer => Err(unexpected(&answer)),
+        }
+    }
+
+    async fn receipt_of_order(&self, id: OrderId) -> Result<Receipt, RequestError> {
+        let journal = self.parts.home.journal();
+        let sent = match journal.order(id).await?.map(|row| row.state) {
+            Some(OrderState::Settled { entry }) => Some(entry),
+            Some(OrderState::Refused { entry, .. }) => entry,
+            Some(OrderState::Open) | None => None,
+        };
+        let paid = journal
+            .notes(id)
+            .await?
+            .into_iter()
+            .find_map(|note| match note.state {
+                NoteState::Paid { entry } => Some(entry),
+                NoteState::Accepted | NoteState::Refused { .. } => None,
+            });
+        if let Some(entry) = sent.or(paid) {
+            return self.receipt_of_entry(entry).await;
+        }
+        let ask = AskFate {
+            payer: self.parts.home.key(),
+            id,
+        };
+        match self.parts.directory.ask(ask).await? {
+            Message::Fate(fate) => fate.receipt.ok_or(RequestError::Refused(Reason::NOT_FOUND)),
+            answer => Err(unexpected(&answer)),
+        }
     }
 
     /// Issues a reference that one payment to this home can carry, so that the payment can be told
@@ -321,22 +556,26 @@ impl Node {
     /// # Errors
     /// [`JournalError`]: no reference was issued.
     pub fn new_reference(&self) -> Result<Reference, JournalError> {
-        todo!()
+        let mut reference = Reference([0; 16]);
+        getrandom::fill(&mut reference.0)
+            .map_err(|error| JournalError::Failed(error.to_string()))?;
+        self.parts.home.journal().issue_reference(reference)?;
+        Ok(reference)
     }
 
     /// This node's events from now on.
     #[must_use]
     pub fn events(&self) -> Events {
-        todo!()
+        self.parts.hub.events()
     }
 
     /// Asks about every order that the journal holds open and nobody else follows; tells what is
-    /// known of each after a few seconds at most.
+    /// known of each after 5 s at most.
     ///
     /// # Cancel safety
     /// Safe: asking goes on by itself.
     pub async fn resolve(&self) -> Vec<Resolved> {
-        todo!()
+        self.parts.resolver.resolve().await
     }
 
     /// Ends all tasks, tells peers and directory, and waits until that is said (a second at most).
@@ -344,9 +583,88 @@ impl Node {
     /// # Panics
     /// If one of the node's tasks did.
     pub async fn close(self) {
-        todo!()
+        self.parts
+            .socket
+            .endpoint()
+            .close(close_code(CloseCode::BYE), b"");
+        self.parts.tasks.close().await;
+        self.parts.socket.close(CLOSE_WAIT).await;
     }
 }
+
+impl Parts {
+    /// Starts the node's tasks. None of them holds the parts, so that the last handle can end them.
+    fn run(&self, options: Options) {
+        let tasks = &self.tasks;
+        tasks.spawn(Arc::clone(&self.directory).supervise());
+        let collector = options.listen.then(|| {
+            Arc::new(Collector::new(
+                self.books.clone(),
+                Arc::clone(&self.directory),
+                Arc::clone(&self.clock),
+                Arc::clone(tasks),
+                options,
+            ))
+        });
+        if let Some(collector) = &collector {
+            let serve = peer::serve(
+                self.socket.clone(),
+                Arc::clone(collector),
+                Arc::clone(tasks),
+            );
+            tasks.spawn(serve);
+            tasks.spawn(inbox::follow(
+                Arc::clone(&self.directory),
+                self.books.clone(),
+            ));
+        }
+        let (directory, resolver) = (Arc::clone(&self.directory), Arc::clone(&self.resolver));
+        tasks.spawn(take_up_leftovers(directory, resolver, collector));
+    }
+}
+
+/// Takes up what earlier runs left over: after each login, and now and then.
+async fn take_up_leftovers(
+    directory: Arc<Directory>,
+    resolver: Arc<Resolver>,
+    collector: Option<Arc<Collector>>,
+) {
+    while directory.any_link().await.is_some() {
+        if let Some(collector) = &collector {
+            collector.resume().await;
+        }
+        resolver.take_up().await;
+        let mut state = directory.state.subscribe();
+        state.mark_unchanged();
+        tokio::select! {
+            _ = state.changed() => {}
+            () = sleep(LEFTOVERS_EVERY) => {}
+        }
+    }
+}
+
+/// The address to bind: one that can reach the directory, unless the caller chose.
+fn bind_address(home: &Home, options: &Options) -> SocketAddr {
+    let chosen = options.bind;
+    let v6 = home
+        .directory()
+        .host()
+        .parse::<IpAddr>()
+        .is_ok_and(|ip| ip.is_ipv6());
+    if v6 && chosen == SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)) {
+        return SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+    }
+    chosen
+}
+
+/// How often leftovers are looked for while a session lasts.
+const LEFTOVERS_EVERY: Duration = Duration::from_secs(5);
+
+/// How long the goodbye may take.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+/// Most pages of people that are asked for.
+const WHO_PAGES_MAX: usize = 10_000;
 
 /// Why a node did not start. Nothing was sent.
 #[derive(Debug, Error)]

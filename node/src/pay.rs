@@ -1,17 +1,50 @@
-//! Paying.
+//! The payer: finds the payee, signs, writes down, and only then sends.
+//!
+//! An order goes one way. Once a byte of it may have left for the payee, this node never submits it
+//! itself; it asks about it, and voids it if need be. An order of which nothing has left goes to
+//! the directory. Which way is durable before the first byte leaves.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quid_common::amount::Amount;
 use quid_common::id::{OrderId, Reference};
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
-use quid_common::order::Memo;
+use quid_common::order::{LIFE_DEFAULT, Memo, Order, STATEMENT_VERSION, SignedOrder};
 use quid_common::receipt::Receipt;
 use quid_common::refusal::Reason;
+use quid_common::signed::Signed;
+use quid_common::wire::{AskBalance, Find, Message};
 use thiserror::Error;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::directory::RequestError;
+use crate::backoff::Backoff;
+use crate::books::Books;
+use crate::clock::LedgerClock;
+use crate::directory::{
+    Directory, Link, REQUEST_WAIT, RequestError, Submission, found_key, unexpected,
+};
+use crate::fate::{Judgement, Subject};
+use crate::journal::{Inserted, JournalError, NewOrder};
+use crate::peer::{PayeeAnswer, PayeeLink, Payees};
+use crate::quic::is_callable;
+use crate::resolve::{Follow, Resolver};
+use crate::tasks::Tasks;
+
+/// Longest time that a payment is waited for unless its [`Payment::wait`] says otherwise.
+pub const WAIT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// How long a payee may take to answer; then the directory is asked instead.
+const PAYEE_WAIT: Duration = Duration::from_secs(5);
+
+/// Shortest time that the directory is waited for, however impatient the payer is.
+const LINK_WAIT_MIN: Duration = Duration::from_secs(1);
+
+/// Payments being made at once; more wait their turn.
+const PAYING_MAX: usize = 1024;
 
 /// A wish to pay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,9 +75,6 @@ impl Payment {
     }
 }
 
-/// Longest time that a payment is waited for unless its [`Payment::wait`] says otherwise.
-pub const WAIT_DEFAULT: Duration = Duration::from_secs(10);
-
 /// Which way an order went to the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
@@ -52,6 +82,17 @@ pub enum Route {
     Direct,
     /// By the payer itself, because the payee could not be reached.
     Directory,
+}
+
+impl Route {
+    /// The name that output and logs use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Directory => "directory",
+        }
+    }
 }
 
 /// How a payment stands.
@@ -114,4 +155,386 @@ pub enum PayError {
     /// The directory did not answer, or the journal could not be written.
     #[error(transparent)]
     Request(#[from] RequestError),
+}
+
+impl From<JournalError> for PayError {
+    fn from(error: JournalError) -> Self {
+        Self::Request(error.into())
+    }
+}
+
+/// Makes a node's payments.
+#[derive(Debug)]
+pub(crate) struct Payer {
+    books: Books,
+    directory: Arc<Directory>,
+    clock: Arc<LedgerClock>,
+    tasks: Arc<Tasks>,
+    payees: Payees,
+    resolver: Arc<Resolver>,
+    room: Arc<Semaphore>,
+    /// What the account could spend when last asked, less what was tried since.
+    spendable: AtomicU64,
+}
+
+/// How a payee can be reached, before anything of an order has left.
+#[derive(Debug)]
+enum Way {
+    /// On a connection that is open.
+    Open(PayeeLink),
+    /// Perhaps at this address.
+    Address(std::net::SocketAddr),
+    /// Not at all.
+    Offline,
+}
+
+/// A payment on its way.
+struct Task {
+    order: SignedOrder,
+    payee: Name,
+    way: Way,
+}
+
+/// What the waiting caller hears from the payment's task.
+#[derive(Debug)]
+struct Waited {
+    /// The journal holds the order; or it does not, and nothing was sent.
+    written: oneshot::Receiver<Result<(), PayError>>,
+    /// The way that it goes.
+    routed: oneshot::Receiver<Route>,
+    ended: oneshot::Receiver<State>,
+}
+
+struct Telling {
+    written: Option<oneshot::Sender<Result<(), PayError>>>,
+    routed: Option<oneshot::Sender<Route>>,
+    ended: oneshot::Sender<State>,
+}
+
+impl Payer {
+    pub(crate) fn new(
+        books: Books,
+        directory: Arc<Directory>,
+        clock: Arc<LedgerClock>,
+        tasks: Arc<Tasks>,
+        payees: Payees,
+        resolver: Arc<Resolver>,
+    ) -> Self {
+        let room = Arc::new(Semaphore::new(PAYING_MAX));
+        let spendable = AtomicU64::new(0);
+        Self {
+            books,
+            directory,
+            clock,
+            tasks,
+            payees,
+            resolver,
+            room,
+            spendable,
+        }
+    }
+
+    /// See [`crate::Node::pay`].
+    pub(crate) async fn pay(self: &Arc<Self>, payment: Payment) -> Result<Outcome, PayError> {
+        let begun = Instant::now();
+        let deadline = begun + payment.wait;
+        if payment.amount.is_zero() {
+            return Err(PayError::Local(Reason::ZERO_AMOUNT));
+        }
+        if self.books.home.name().as_ref() == Some(&payment.payee) {
+            return Err(PayError::Local(Reason::SELF_PAYMENT));
+        }
+        let link = self
+            .directory
+            .link(begun + payment.wait.clamp(LINK_WAIT_MIN, REQUEST_WAIT))
+            .await?;
+        let place = Arc::clone(&self.room)
+            .acquire_owned()
+            .await
+            .map_err(|_| closed())?;
+        let (key, way) = self.find(&payment.payee).await?;
+        if key == self.books.home.key() {
+            return Err(PayError::Local(Reason::SELF_PAYMENT));
+        }
+        self.check_funds(&link, payment.amount).await?;
+        let order = self.sign(&link, key, &payment)?;
+        let id = order.statement().id;
+
+        let (telling, mut waited) = telling();
+        let task = Task {
+            order,
+            payee: payment.payee.clone(),
+            way,
+        };
+        let this = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let _place = place;
+            this.run(task, telling).await;
+        });
+        (&mut waited.written).await.map_err(|_| closed())??;
+        let state = match timeout_at(deadline, &mut waited.ended).await {
+            Ok(Ok(state)) => state,
+            Ok(Err(_)) | Err(_) => State::Unknown,
+        };
+        // Not decided yet means that the payee is still being looked for.
+        let route = waited.routed.try_recv().unwrap_or(Route::Direct);
+        Ok(Outcome {
+            order: id,
+            amount: payment.amount,
+            payee: payment.payee,
+            route,
+            state,
+        })
+    }
+
+    /// The payee's key, which must be the one paid before, and the way to it.
+    async fn find(&self, payee: &Name) -> Result<(PublicKey, Way), PayError> {
+        let pinned = self.books.home.journal().contact(payee).await?;
+        if let Some(key) = pinned
+            && let Some(open) = self.payees.open(&key).await
+        {
+            return Ok((key, Way::Open(open)));
+        }
+        let found = self
+            .directory
+            .ask(Find {
+                name: payee.clone(),
+            })
+            .await
+            .and_then(found_key);
+        let (key, address) = match found {
+            Ok(found) => found,
+            Err(RequestError::Refused(Reason::UNKNOWN_ACCOUNT | Reason::NOT_FOUND)) => {
+                return Err(PayError::Local(Reason::UNKNOWN_ACCOUNT));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match pinned {
+            Some(pinned) if pinned != key => {
+                tracing::error!(
+                    name = %payee, %pinned, offered = %key,
+                    "a payee's key has changed: nothing was sent"
+                );
+                Err(PayError::KeyChanged {
+                    name: payee.clone(),
+                    pinned,
+                    offered: key,
+                })
+            }
+            _ => {
+                let address = address
+                    .and_then(|address| address.parse().ok())
+                    .filter(is_callable);
+                Ok((key, address.map_or(Way::Offline, Way::Address)))
+            }
+        }
+    }
+
+    /// Refuses what the account surely cannot pay, so that no id is burnt for it.
+    async fn check_funds(&self, link: &Link, amount: Amount) -> Result<(), PayError> {
+        if self.spend(amount) {
+            return Ok(());
+        }
+        // The last figure is too small, but money may have come since.
+        let available = match self.directory.ask(AskBalance {}).await? {
+            Message::Balance(balance) => {
+                self.clock.observe(balance.time, std::time::Instant::now());
+                balance.available
+            }
+            answer => return Err(unexpected(&answer).into()),
+        };
+        tracing::trace!(link = ?link.welcome.number, "asked for the balance");
+        self.spendable.store(available.units(), Ordering::Release);
+        if self.spend(amount) {
+            Ok(())
+        } else {
+            Err(PayError::Local(Reason::INSUFFICIENT_FUNDS))
+        }
+    }
+
+    fn spend(&self, amount: Amount) -> bool {
+        let less = |spendable: u64| spendable.checked_sub(amount.units());
+        self.spendable
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
+            .is_ok()
+    }
+
+    fn sign(
+        &self,
+        link: &Link,
+        payee: PublicKey,
+        payment: &Payment,
+    ) -> Result<SignedOrder, PayError> {
+        let mut random = [0; 10];
+        getrandom::fill(&mut random).map_err(|error| RequestError::Local(error.to_string()))?;
+        let now = self.clock.now().unwrap_or(link.welcome.time);
+        let order = Order {
+            version: STATEMENT_VERSION,
+            ledger: link.welcome.ledger,
+            id: OrderId::new(now.plus(LIFE_DEFAULT), random),
+            payer: self.books.home.key(),
+            payee,
+            amount: payment.amount,
+            memo: payment.memo.clone(),
+            reference: payment.reference,
+        };
+        Ok(Signed::new(order, self.books.home.secret()))
+    }
+
+    /// Writes the order down and follows it to its end.
+    async fn run(&self, task: Task, mut telling: Telling) {
+        let id = task.order.statement().id;
+        let Some(following) = self.resolver.follow(id, Follow::Payment) else {
+            return;
+        };
+        let new = NewOrder {
+            order: task.order.clone(),
+            payee: task.payee.clone(),
+            route: match task.way {
+                Way::Open(_) => Some(Route::Direct),
+                Way::Address(_) => None,
+                Way::Offline => Some(Route::Directory),
+            },
+            owner: self.resolver.instance,
+        };
+        let written = match self.books.home.journal().insert_order(new).await {
+            Ok(Inserted::Written) => Ok(()),
+            Ok(Inserted::KeyChanged(pinned)) => Err(PayError::KeyChanged {
+                name: task.payee.clone(),
+                pinned,
+                offered: task.order.statement().payee,
+            }),
+            Err(error) => Err(error.into()),
+        };
+        let failed = written.is_err();
+        if let Some(tell) = telling.written.take() {
+            let _ = tell.send(written);
+        }
+        if failed {
+            return;
+        }
+        let state = self.send(task, &mut telling).await;
+        drop(following);
+        // The payer may have stopped waiting; the journal knows the end.
+        let _ = telling.ended.send(state);
+    }
+
+    /// Chooses the way, and sends.
+    async fn send(&self, task: Task, telling: &mut Telling) -> State {
+        let Task { order, payee, way } = task;
+        let stated = order.statement();
+        let mut routed = |route| telling.routed.take().map(|tell| tell.send(route));
+        let (open, decided) = match way {
+            Way::Open(open) => (Some(open), true),
+            Way::Address(address) => (self.payees.reach(stated.payee, address).await, false),
+            Way::Offline => (None, true),
+        };
+        let route = if open.is_some() {
+            Route::Direct
+        } else {
+            Route::Directory
+        };
+        if !decided
+            && let Err(error) = self
+                .books
+                .home
+                .journal()
+                .route_order(stated.id, route)
+                .await
+        {
+            tracing::error!(order = %stated.id, %error, "cannot write which way an order goes");
+            return self.resolver.end(&order, &payee, None, None).await;
+        }
+        let _ = routed(route);
+        match open {
+            Some(open) => self.offer(&open, &order, &payee).await,
+            None => self.submit(&order, &payee).await,
+        }
+    }
+
+    /// Hands the order to the payee. Whatever it says short of a receipt is only a hint.
+    async fn offer(&self, open: &PayeeLink, order: &SignedOrder, payee: &Name) -> State {
+        let route = Some(Route::Direct);
+        let hint = match timeout(PAYEE_WAIT, open.offer(order)).await {
+            Ok(Ok(PayeeAnswer::Paid(receipt))) => {
+                match Subject::of(order).proved(receipt, &self.books.trust) {
+                    Judgement::Settled { receipt, size } => {
+                        return self.books.settled(order, payee, route, receipt, size).await;
+                    }
+                    _ => {
+                        tracing::warn!(
+                            order = %order.statement().id, payee = %payee,
+                            "the payee's receipt does not prove this payment"
+                        );
+                        None
+                    }
+                }
+            }
+            // Only this the payee decides by itself; all else it could only pass on.
+            Ok(Ok(PayeeAnswer::Declined(Reason::PAYEE_DECLINED))) => Some(Reason::PAYEE_DECLINED),
+            Ok(Ok(PayeeAnswer::Declined(reason))) => {
+                tracing::debug!(order = %order.statement().id, ?reason, "the payee said no");
+                None
+            }
+            Ok(Err(_)) | Err(_) => {
+                self.payees.forget(&order.statement().payee).await;
+                None
+            }
+        };
+        self.resolver.end(order, payee, route, hint).await
+    }
+
+    /// Submits the same bytes until the directory's answer is final.
+    async fn submit(&self, order: &SignedOrder, payee: &Name) -> State {
+        let (subject, route) = (Subject::of(order), Some(Route::Directory));
+        let mut backoff = Backoff::default();
+        loop {
+            let Some(link) = self.directory.any_link().await else {
+                return State::Unknown;
+            };
+            let submission = Submission::Order(order.bytes().to_vec(), None);
+            let Ok(answer) = link.submit(submission).await else {
+                backoff.wait().await;
+                continue;
+            };
+            match subject.submitted(answer, &self.books.trust) {
+                Judgement::Settled { receipt, size } => {
+                    return self.books.settled(order, payee, route, receipt, size).await;
+                }
+                Judgement::Refused { reason, entry } => {
+                    return self.books.refused(order, payee, route, reason, entry).await;
+                }
+                Judgement::Open(Some(
+                    hint @ (Reason::UNKNOWN_ACCOUNT | Reason::EXPIRY_TOO_FAR),
+                )) => {
+                    // Not final, but the same bytes will not fare better before they expire.
+                    return self.resolver.end(order, payee, route, Some(hint)).await;
+                }
+                Judgement::NotMet | Judgement::Open(_) => backoff.wait().await,
+            }
+        }
+    }
+}
+
+fn telling() -> (Telling, Waited) {
+    let (tell_written, written) = oneshot::channel();
+    let (tell_routed, routed) = oneshot::channel();
+    let (tell_ended, ended) = oneshot::channel();
+    let telling = Telling {
+        written: Some(tell_written),
+        routed: Some(tell_routed),
+        ended: tell_ended,
+    };
+    (
+        telling,
+        Waited {
+            written,
+            routed,
+            ended,
+        },
+    )
+}
+
+fn closed() -> PayError {
+    JournalError::Closed.into()
 }

@@ -558,6 +558,7 @@ fn a_time_before_the_last_entrys_counts_as_that() {
          account bob     0
          settle o1 alice bob 1 now 50 expires 99 -> settled
          settle o2 alice bob 1 now 10 expires 40 -> expired
+         void o2 alice now 10 expires 40         -> expired
          settle o3 alice bob 1 now 10 expires 51 -> settled",
     );
 }

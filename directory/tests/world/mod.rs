@@ -202,7 +202,7 @@ impl Client {
 
     pub(crate) async fn open(&self) -> Stream {
         let (send, receive) = self.connection.open_bi().await.expect("connected");
-        Stream { send, receive, frames: FrameReader::new(BODY_LEN_MAX) }
+        Stream::new(send, receive)
     }
 }
 
@@ -328,6 +328,10 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    pub(crate) fn new(send: SendStream, receive: RecvStream) -> Self {
+        Self { send, receive, frames: FrameReader::new(BODY_LEN_MAX) }
+    }
+
     pub(crate) async fn send(&mut self, message: &Message) {
         let mut bytes = Vec::new();
         message.to_frame().write(&mut bytes);

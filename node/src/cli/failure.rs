@@ -168,7 +168,7 @@ pub(crate) fn report(error: RequestError) -> Report {
 /// `refused: ` and why, and what to do if anything can be done.
 pub(crate) fn refused(reason: Reason) -> String {
     let advice = match reason {
-        Reason::NOT_REGISTERED => "; take a name with `quid register NAME`",
+        Reason::NOT_REGISTERED => ": `quid register NAME`",
         Reason::NAME_TAKEN | Reason::NAME_LOOKS_TAKEN | Reason::NAME_RESERVED => {
             "; choose another name"
         }

@@ -118,23 +118,24 @@ fn line(f: Out<'_, '_>, item: &Line) -> fmt::Result {
         Direction::In => "from",
         Direction::Out => "to  ",
     };
-    write!(
-        f,
-        "  {}  {amount:>20}  {way} {:<16}",
+    let mut what = match item.kind.as_str() {
+        "payment" => String::new(),
+        "issue" => "  issued".to_owned(),
+        "burn" => "  burnt".to_owned(),
+        other => format!("  {}", Printable(other)),
+    };
+    if let (State::Unknown, Some(order)) = (item.state, &item.order) {
+        what = format!("{what}  not known yet, order {order}");
+    }
+    if !item.memo.is_empty() {
+        what = format!("{what}  \"{}\"", Printable(&item.memo));
+    }
+    let row = format!(
+        "  {}  {amount:>20}  {way} {:<16}{what}",
         clock(&item.time),
         item.counterparty
-    )?;
-    match item.kind.as_str() {
-        "payment" => {}
-        "issue" => f.write_str("  issued")?,
-        "burn" => f.write_str("  burnt")?,
-        other => write!(f, "  {}", Printable(other))?,
-    }
-    quoted(f, "  ", &item.memo)?;
-    match (item.state, &item.order) {
-        (State::Settled, _) | (_, None) => Ok(()),
-        (_, Some(order)) => write!(f, "  not known yet, order {order}"),
-    }
+    );
+    f.write_str(row.trim_end())
 }
 
 fn receipt(f: Out<'_, '_>, item: &Receipt) -> fmt::Result {

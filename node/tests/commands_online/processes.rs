@@ -255,6 +255,13 @@ impl Running {
         self.until(name, |value| value["event"] == name)
     }
 
+    /// The next payment that came from `name`, past what came before this command began.
+    pub(crate) fn received(&self, name: &str) -> Value {
+        self.until("a payment", |line| {
+            line["event"] == "received" && line["counterparty"] == name
+        })
+    }
+
     pub(crate) fn type_line(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().expect("it is piped");
         writeln!(stdin, "{line}").expect("quid reads");

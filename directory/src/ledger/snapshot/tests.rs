@@ -110,25 +110,25 @@ fn what_no_fold_holds_is_refused() {
         |it| it.ids.set_forgotten_through(it.entries + 1),
         SnapshotError::Field,
     );
-    let stray = |account, entry| {
-        move |ledger: &mut Ledger| {
-            let used = Used {
-                entry,
-                order: None,
-                long: false,
-            };
-            ledger.ids.insert(order_id("stray", 5), account, used);
-        }
-    };
     let (accounts, entries) = (3, world.ledger.entries());
     assert_eq!(world.ledger.accounts().len(), 3);
     for (account, entry) in [(TREASURY, 1), (accounts, 1), (1, 0), (1, entries)] {
+        let (order, long) = (None, false);
         let mut ledger = world.ledger.clone();
-        stray(account, entry)(&mut ledger);
-        assert_eq!(
-            Ledger::restore(&ledger.snapshot()),
-            Err(SnapshotError::Field)
-        );
+        let used = Used { entry, order, long };
+        ledger.ids.insert(order_id("stray", 5), account, used);
+        let id = Ledger::restore(&ledger.snapshot());
+        assert_eq!(id, Err(SnapshotError::Field));
+        let mut ledger = world.ledger.clone();
+        let effect = Effect::Froze(true);
+        let operation = Operation {
+            entry,
+            account,
+            effect,
+        };
+        ledger.operations.insert(OperationId([9; 16]), operation);
+        let operation = Ledger::restore(&ledger.snapshot());
+        assert_eq!(operation, Err(SnapshotError::Field));
     }
 }
 

@@ -1,0 +1,63 @@
+//! How long to wait before the next try.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+/// Waits that double from [`FIRST`] to [`LAST`], each shortened at random by up to half, so that
+/// many nodes that lost one directory do not all come back at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff {
+    next: Duration,
+}
+
+/// The first wait.
+pub(crate) const FIRST: Duration = Duration::from_millis(100);
+
+/// The longest wait: short enough to be back within 10 s of a directory's return.
+pub(crate) const LAST: Duration = Duration::from_secs(2);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { next: FIRST }
+    }
+}
+
+impl Backoff {
+    /// Waits, longer each time.
+    pub(crate) async fn wait(&mut self) {
+        sleep(self.step(random())).await;
+    }
+
+    /// The next wait, shortened by `random` of 65,536 halves.
+    pub(crate) fn step(&mut self, random: u16) -> Duration {
+        let whole = self.next;
+        self.next = (whole * 2).min(LAST);
+        whole - whole / 2 * u32::from(random) / (u32::from(u16::MAX) + 1)
+    }
+}
+
+fn random() -> u16 {
+    let mut bytes = [0; 2];
+    // Without randomness we only lose the spreading.
+    let _ = getrandom::fill(&mut bytes);
+    u16::from_ne_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_a_bound_and_are_never_below_half() {
+        for random in [0, 1, 32_768, u16::MAX] {
+            let mut backoff = Backoff::default();
+            let mut whole = FIRST;
+            for _ in 0..20 {
+                let wait = backoff.step(random);
+                assert!(wait <= whole && wait >= whole / 2, "{wait:?} of {whole:?}");
+                whole = (whole * 2).min(LAST);
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The account's history: what is in the log, and before that what this home does not know yet.
+
+use quid_common::id::OrderId;
+use quid_common::wire::{AskHistory, HistoryLine, Message, PAGE_LEN_MAX, history_kind};
+
+use crate::directory::{Directory, RequestError, unexpected};
+use crate::journal::OrderRow;
+use crate::node::{HistoryItem, HistoryState, Kind};
+
+/// Most orders of unknown end that are shown.
+const OPEN_MAX: u32 = 1024;
+
+/// See [`crate::Node::history`].
+///
+/// # Cancel safety
+/// Safe.
+pub(crate) async fn history(
+    directory: &Directory,
+    limit: usize,
+    after: Option<u64>,
+) -> Result<Vec<HistoryItem>, RequestError> {
+    let mut items = Vec::new();
+    let mut before = None;
+    while items.len() < limit {
+        let wanted = (limit - items.len()).min(usize::from(PAGE_LEN_MAX));
+        let wanted = u16::try_from(wanted).unwrap_or(PAGE_LEN_MAX);
+        let ask = AskHistory {
+            before,
+            after,
+            limit: wanted,
+        };
+        let page = match directory.ask(ask).await? {
+            Message::HistoryPage(page) => page,
+            answer => return Err(unexpected(&answer)),
+        };
+        let last = page.lines.last().map(|line| line.entry);
+        let descends = page.lines.is_sorted_by(|one, two| one.entry > two.entry)
+            && page
+                .lines
+                .first()
+                .is_none_or(|line| before.is_none_or(|before| line.entry < before));
+        if !descends {
+            return Err(RequestError::Protocol("history out of order".to_owned()));
+        }
+        items.extend(
+            page.lines
+                .into_iter()
+                .map(settled)
+                .take(usize::from(wanted)),
+        );
+        if last.is_none() || !page.more {
+            break;
+        }
+        before = last;
+    }
+    // Read after the log: an order that settled in between is then not shown as unknown and
+    // missed as settled.
+    let open = directory.home.journal().open_orders(OPEN_MAX).await?;
+    let known = |id: &OrderId| items.iter().any(|item| item.order.as_ref() == Some(id));
+    let mut all: Vec<HistoryItem> = open
+        .into_iter()
+        .rev()
+        .filter(|row| !known(&row.order.statement().id))
+        .map(|row| unknown(&row))
+        .collect();
+    all.extend(items);
+    Ok(all)
+}
+
+fn settled(line: HistoryLine) -> HistoryItem {
+    HistoryItem {
+        entry: Some(line.entry),
+        kind: match line.kind {
+            history_kind::PAYMENT => Kind::Payment,
+            history_kind::ISSUE => Kind::Issue,
+            history_kind::BURN => Kind::Burn,
+            other => Kind::Other(other),
+        },
+        incoming: line.incoming,
+        amount: line.amount,
+        counterparty: line.counterparty,
+        memo: line.memo,
+        state: HistoryState::Settled,
+        time: line.time,
+        order: line.order,
+        reference: line.reference,
+    }
+}
+
+fn unknown(row: &OrderRow) -> HistoryItem {
+    let stated = row.order.statement();
+    HistoryItem {
+        entry: None,
+        kind: Kind::Payment,
+        incoming: false,
+        amount: stated.amount,
+        counterparty: row.payee.clone(),
+        memo: stated.memo.clone(),
+        state: HistoryState::Unknown,
+        time: stated.id.expiry(),
+        order: Some(stated.id),
+        reference: stated.reference,
+    }
+}

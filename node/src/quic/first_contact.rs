@@ -1,0 +1,144 @@
+//! The first look at a directory whose key is not known yet.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quid_common::key::PublicKey;
+use quid_common::tls::{self, TlsIdentity};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, PeerIncompatible, SignatureScheme};
+use thiserror::Error;
+
+use super::{Role, Socket, client_config, connect, proven_key};
+use crate::node::StartError;
+
+/// Learns the key that the directory at `host` and `port` proves, for a person to confirm.
+///
+/// Makes one handshake with a throwaway key and sends nothing else.
+///
+/// # Errors
+/// [`ConnectError`] if nobody answers there as a directory.
+///
+/// # Cancel safety
+/// Safe: nothing is kept.
+pub async fn directory_key(host: &str, port: u16) -> Result<PublicKey, ConnectError> {
+    let mut seed = zeroize::Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *seed).map_err(|error| StartError::Quic(error.to_string()))?;
+    let identity = TlsIdentity::new(&seed).map_err(StartError::from)?;
+    let literal_v6 = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6());
+    let any: IpAddr = if literal_v6 {
+        Ipv6Addr::UNSPECIFIED.into()
+    } else {
+        Ipv4Addr::UNSPECIFIED.into()
+    };
+    let socket = Socket::bind(SocketAddr::new(any, 0), identity, false)?;
+    let resolved = socket.resolve(host, port).await;
+    let addresses = resolved.map_err(|source| ConnectError::Resolve {
+        host: host.to_owned(),
+        source,
+    })?;
+    let mut reason = String::new();
+    for address in addresses {
+        match meet(&socket, address).await {
+            Ok(key) => {
+                socket.close(CLOSE_WAIT).await;
+                return Ok(key);
+            }
+            Err(why) => reason = why,
+        }
+    }
+    Err(ConnectError::Unreachable {
+        place: format!("{host}:{port}"),
+        reason,
+    })
+}
+
+/// Why an unpinned directory's key could not be learnt. Nothing but a handshake was sent.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// The host's name has no address.
+    #[error("cannot find {host}: {source}; check the spelling and the network")]
+    Resolve {
+        /// The host.
+        host: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Nobody answered in time, or not as a directory.
+    #[error("no directory answers at {place}: {reason}; check the address and that it is running")]
+    Unreachable {
+        /// Host and port.
+        place: String,
+        /// What was seen.
+        reason: String,
+    },
+    /// No socket, or the QUIC library refused its settings.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+async fn meet(socket: &Socket, address: SocketAddr) -> Result<PublicKey, String> {
+    // Begun as a pinned one, so that every other setting is the same; no key has 32 zero bytes.
+    let mut tls = tls::client_config(&socket.identity, [0; 32], tls::ALPN_DIRECTORY)
+        .map_err(|error| error.to_string())?;
+    let algorithms = tls.crypto_provider().signature_verification_algorithms;
+    tls.dangerous()
+        .set_certificate_verifier(Arc::new(AnyDirectory(algorithms)));
+    let config = client_config(tls, Role::Directory).map_err(|error| error.to_string())?;
+    let connection = connect(&socket.endpoint, address, config, HANDSHAKE_WAIT)
+        .await
+        .map_err(|error| error.to_string())?;
+    proven_key(&connection).ok_or_else(|| "its certificate carries no Ed25519 key".to_owned())
+}
+
+/// Takes any one Ed25519 key, but only from who really holds it: the handshake's signature is
+/// checked as always.
+#[derive(Debug)]
+struct AnyDirectory(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for AnyDirectory {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if !intermediates.is_empty() || tls::key_of(end_entity).is_err() {
+            return Err(rustls::CertificateError::BadEncoding.into());
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(PeerIncompatible::Tls12NotOfferedOrEnabled.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}
+
+/// Longest time for the handshake.
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
+
+/// How long the goodbye may take.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);

@@ -1,0 +1,202 @@
+//! Messages on one QUIC stream: each read and written with a deadline, many in one write.
+
+use std::time::Duration;
+
+use quid_common::frame::{BODY_LEN_MAX, FrameError, FrameReader};
+use quid_common::wire::{Message, MessageError};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
+use thiserror::Error;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// Longest time between a frame's first byte and its last.
+const FRAME_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Longest time that the other side may leave our bytes unread while we have more to write.
+const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Most bytes taken from a stream at once.
+const READ_LEN_MAX: usize = 32 * 1024;
+
+/// Asks one question on a stream of its own and gives the answer.
+///
+/// # Cancel safety
+/// Dropping the future abandons the answer; the question may have been taken.
+pub(crate) async fn ask(
+    connection: &Connection,
+    question: &Message,
+    deadline: Instant,
+) -> Result<Message, StreamError> {
+    let exchange = async {
+        let (send, receive) = connection.open_bi().await?;
+        let mut writer = Writer::new(send);
+        writer.queue(question);
+        writer.flush().await?;
+        writer.finish();
+        let answer = Reader::new(receive).next().await?;
+        answer.ok_or(StreamError::Truncated)
+    };
+    timeout_at(deadline, exchange)
+        .await
+        .map_err(|_| StreamError::Deadline)?
+}
+
+/// The reading half.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    stream: RecvStream,
+    frames: FrameReader,
+    /// When the frame that is being read must be whole.
+    due: Option<Instant>,
+}
+
+impl Reader {
+    pub(crate) const fn new(stream: RecvStream) -> Self {
+        Self {
+            stream,
+            frames: FrameReader::new(BODY_LEN_MAX),
+            due: None,
+        }
+    }
+
+    /// The next message; `None` at the stream's orderly end. A stream may rest between two
+    /// messages for as long as its connection lives, but not within one.
+    ///
+    /// # Cancel safety
+    /// Safe: what was read stays for the next call.
+    pub(crate) async fn next(&mut self) -> Result<Option<Message>, StreamError> {
+        loop {
+            if let Some(message) = self.ready()? {
+                return Ok(Some(message));
+            }
+            let chunk = self.stream.read_chunk(READ_LEN_MAX, true);
+            let chunk = if self.frames.is_empty() {
+                chunk.await
+            } else {
+                // A byte now and then does not move the deadline.
+                let due = *self
+                    .due
+                    .get_or_insert_with(|| Instant::now() + FRAME_DEADLINE);
+                timeout_at(due, chunk)
+                    .await
+                    .map_err(|_| StreamError::Deadline)?
+            };
+            match chunk? {
+                Some(chunk) => self.frames.push(&chunk.bytes),
+                None if self.frames.is_empty() => return Ok(None),
+                None => return Err(StreamError::Truncated),
+            }
+        }
+    }
+
+    /// The next message if all of it is here already.
+    pub(crate) fn ready(&mut self) -> Result<Option<Message>, StreamError> {
+        let Some(frame) = self.frames.next_frame()? else {
+            return Ok(None);
+        };
+        self.due = None;
+        Ok(Some(Message::from_frame(&frame)?))
+    }
+}
+
+/// The writing half.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    stream: SendStream,
+    buffer: Vec<u8>,
+}
+
+impl Writer {
+    pub(crate) const fn new(stream: SendStream) -> Self {
+        Self {
+            stream,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Adds a message to what the next [`Writer::flush`] sends.
+    pub(crate) fn queue(&mut self, message: &Message) {
+        message.to_frame().write(&mut self.buffer);
+    }
+
+    /// Bytes queued.
+    pub(crate) const fn queued_len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Sends what is queued.
+    ///
+    /// # Cancel safety
+    /// Not safe: part may have left. Drop the stream then.
+    pub(crate) async fn flush(&mut self) -> Result<(), StreamError> {
+        timeout(WRITE_DEADLINE, self.stream.write_all(&self.buffer))
+            .await
+            .map_err(|_| StreamError::Deadline)??;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Says that nothing follows.
+    pub(crate) fn finish(&mut self) {
+        // Fails only on a stream that is gone, which the reading half notices.
+        let _ = self.stream.finish();
+    }
+}
+
+/// Why a stream is of no more use.
+#[derive(Debug, Error)]
+pub(crate) enum StreamError {
+    /// The other side's fault: a frame longer than allowed.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The other side's fault: not a message of this version.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// The other side's fault: the stream ended inside a message or instead of one.
+    #[error("the stream ended too early")]
+    Truncated,
+    /// The other side's fault: an answer to nothing that was asked.
+    #[error("an answer came to nothing that was asked")]
+    Unasked,
+    /// No answer, or no room for our bytes, in time.
+    #[error("no answer in time")]
+    Deadline,
+    /// The stream was given up by the other side.
+    #[error("the stream was given up (code {0})")]
+    GivenUp(VarInt),
+    /// The connection is gone.
+    #[error("the connection is gone: {0}")]
+    Gone(#[from] quinn::ConnectionError),
+    /// We ended the stream ourselves.
+    #[error("the stream is closed")]
+    Closed,
+}
+
+impl StreamError {
+    /// Whether the other side broke the protocol, rather than being slow or gone.
+    pub(crate) const fn is_breach(&self) -> bool {
+        matches!(
+            self,
+            Self::Frame(_) | Self::Message(_) | Self::Truncated | Self::Unasked
+        )
+    }
+}
+
+impl From<quinn::ReadError> for StreamError {
+    fn from(error: quinn::ReadError) -> Self {
+        match error {
+            quinn::ReadError::Reset(code) => Self::GivenUp(code),
+            quinn::ReadError::ConnectionLost(error) => Self::Gone(error),
+            _ => Self::Closed,
+        }
+    }
+}
+
+impl From<quinn::WriteError> for StreamError {
+    fn from(error: quinn::WriteError) -> Self {
+        match error {
+            quinn::WriteError::Stopped(code) => Self::GivenUp(code),
+            quinn::WriteError::ConnectionLost(error) => Self::Gone(error),
+            _ => Self::Closed,
+        }
+    }
+}
