@@ -11,7 +11,7 @@ say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
 # Shows a command as a person would type it, then runs it.
 run() {
-  printf '$ %s\n' "$(printf '%q ' "$@" | sed -e "s|$QUID_DIRECTORY|quid-directory|g" -e "s|$QUID|quid|g" -e "s|$WORK/||g" -e 's/ $//')"
+  printf '$ %s\n' "$(printf '%q ' "$@" | sed -e "s|$BIN/||g" -e "s|$WORK/||g" -e 's/ $//')"
   "$@"
 }
 

@@ -100,6 +100,8 @@ reasons! {
     50 UNKNOWN_ACCOUNT "unknown_account" NotFinal;
     /// the directory is stopping; ask again
     51 STOPPING "stopping" NotFinal;
+    /// the decline is not the payee's word about this order; the order's own fate is open
+    52 BAD_DECLINE "bad_decline" NotFinal;
 
     /// log in first
     64 NOT_LOGGED_IN "not_logged_in" Request;

@@ -59,7 +59,11 @@ impl TryFrom<u64> for LedgerTime {
     type Error = OutOfRange;
 
     fn try_from(ms: u64) -> Result<Self, OutOfRange> {
-        if ms > Self::MAX.0 { Err(OutOfRange) } else { Ok(Self(ms)) }
+        if ms > Self::MAX.0 {
+            Err(OutOfRange)
+        } else {
+            Ok(Self(ms))
+        }
     }
 }
 

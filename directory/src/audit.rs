@@ -84,7 +84,9 @@ pub fn audit(
     saved: Option<&Checkpoint>,
 ) -> Result<Report, AuditError> {
     // What is behind this checkpoint belongs to batches committed since.
-    let Some((size, newest)) = log.latest_checkpoint()? else { return Err(AuditError::Empty) };
+    let Some((size, newest)) = log.latest_checkpoint()? else {
+        return Err(AuditError::Empty);
+    };
     let mut auditor = Auditor::new(*key, saved, size)?;
     let mut from = 0;
     while from < size {
@@ -143,11 +145,7 @@ struct Auditor {
 }
 
 impl Auditor {
-    fn new(
-        key: PublicKey,
-        saved: Option<&Checkpoint>,
-        size: u64,
-    ) -> Result<Self, AuditError> {
+    fn new(key: PublicKey, saved: Option<&Checkpoint>, size: u64) -> Result<Self, AuditError> {
         let saved = saved.map(|saved| head_of(saved, &key)).transpose()?;
         if let Some(saved) = saved.filter(|saved| saved.size > size) {
             return Err(AuditError::Against(format!(
@@ -170,15 +168,22 @@ impl Auditor {
     }
 
     fn entry(&mut self, index: u64, written: &LogEntry) -> Result<(), AuditError> {
-        let wrong = |reason: String| AuditError::Entry { entry: index, reason };
+        let wrong = |reason: String| AuditError::Entry {
+            entry: index,
+            reason,
+        };
         let entry = Entry::decode(&written.bytes).map_err(|error| wrong(error.to_string()))?;
         if let Some(claim) = entry.fact.signature() {
             self.claims.push(claim);
             self.owners.push(index);
         }
-        self.ledger.apply(&entry).map_err(|fault| wrong(fault.to_string()))?;
+        self.ledger
+            .apply(&entry)
+            .map_err(|fault| wrong(fault.to_string()))?;
         if index == 0 && self.ledger.directory() != self.key {
-            return Err(wrong("the ledger was begun by another directory's key".into()));
+            return Err(wrong(
+                "the ledger was begun by another directory's key".into(),
+            ));
         }
         self.frontier.append(written.leaf);
         if self.claims.len() >= CLAIMS_LEN {
@@ -195,10 +200,18 @@ impl Auditor {
     fn compare(&mut self, index: u64) -> Result<(), AuditError> {
         let size = index + 1;
         while let Some((_, checkpoint)) = self.checkpoints.pop_front_if(|(at, _)| *at == size) {
-            let head = checkpoint.verify(self.ledger.ledger_id(), &self.key).map_err(|error| {
-                AuditError::Entry { entry: index, reason: format!("after it, {error}") }
-            })?;
-            if head != (Head { size, root: self.frontier.root() }) {
+            let head = checkpoint
+                .verify(self.ledger.ledger_id(), &self.key)
+                .map_err(|error| AuditError::Entry {
+                    entry: index,
+                    reason: format!("after it, {error}"),
+                })?;
+            if head
+                != (Head {
+                    size,
+                    root: self.frontier.root(),
+                })
+            {
                 return Err(AuditError::Entry {
                     entry: index,
                     reason: "at or before it, the log is not what its checkpoint says".into(),
@@ -218,10 +231,16 @@ impl Auditor {
 
     fn judge(&mut self) -> Result<(), AuditError> {
         let verdicts = verify::verify(&self.claims, &mut rand::rng());
-        let bad = verdicts.into_iter().zip(&self.owners).find(|(genuine, _)| !genuine);
+        let bad = verdicts
+            .into_iter()
+            .zip(&self.owners)
+            .find(|(genuine, _)| !genuine);
         if let Some((_, owner)) = bad {
             let reason = "its signature is not the signer's".into();
-            return Err(AuditError::Entry { entry: *owner, reason });
+            return Err(AuditError::Entry {
+                entry: *owner,
+                reason,
+            });
         }
         self.claims.clear();
         self.owners.clear();
@@ -230,7 +249,9 @@ impl Auditor {
 
     fn finish(mut self, checkpoint: Checkpoint) -> Result<Report, AuditError> {
         self.judge()?;
-        self.ledger.check().map_err(|fault| AuditError::Balance(fault.to_string()))?;
+        self.ledger
+            .check()
+            .map_err(|fault| AuditError::Balance(fault.to_string()))?;
         if self.saved.is_some() && !self.saved_seen {
             return Err(AuditError::Against("its size was never reached".into()));
         }
@@ -250,7 +271,9 @@ fn head_of(saved: &Checkpoint, key: &PublicKey) -> Result<Head, AuditError> {
     let ledger = saved
         .ledger()
         .ok_or_else(|| AuditError::Against("it is not a checkpoint of a Quid ledger".into()))?;
-    saved.verify(ledger, key).map_err(|error| AuditError::Against(error.to_string()))
+    saved
+        .verify(ledger, key)
+        .map_err(|error| AuditError::Against(error.to_string()))
 }
 
 /// Tells a person at a terminal how far a long audit is.
@@ -262,7 +285,11 @@ struct Progress {
 
 impl Progress {
     fn new(size: u64) -> Self {
-        Self { size, next: Instant::now() + Duration::from_secs(1), shown: false }
+        Self {
+            size,
+            next: Instant::now() + Duration::from_secs(1),
+            shown: false,
+        }
     }
 
     fn at(&mut self, index: u64) {

@@ -87,7 +87,9 @@ impl Books {
             log: LogReader::open(folder)?,
             through: index.watch(),
         };
-        store.checkpoint_in_background().map_err(OpenError::Thread)?;
+        store
+            .checkpoint_in_background()
+            .map_err(OpenError::Thread)?;
         let snapshot_at = ledger.entries();
         Ok(Self {
             key,
@@ -144,7 +146,10 @@ impl Books {
             for entry in batch {
                 self.tree.append(entry.leaf);
             }
-            let head = Head { size: self.tree.size(), root: self.tree.root() };
+            let head = Head {
+                size: self.tree.size(),
+                root: self.tree.root(),
+            };
             Some(Checkpoint::sign(self.ledger.ledger_id(), head, &self.key))
         };
         self.store.append(first, batch, checkpoint.as_ref(), mark)?;
@@ -165,7 +170,12 @@ impl Books {
     pub fn receipt(&self, index: u64, entry: Vec<u8>) -> Result<Receipt, TreeError> {
         let path = self.tree.path(index, self.tree.size())?;
         let checkpoint = self.checkpoint.clone();
-        Ok(Receipt { entry: entry.into(), index, path: ByteBuf::from(path), checkpoint })
+        Ok(Receipt {
+            entry: entry.into(),
+            index,
+            path: ByteBuf::from(path),
+            checkpoint,
+        })
     }
 
     /// Entry `index` and its receipt, read from the log.
@@ -196,7 +206,11 @@ impl Books {
     /// [`OpenError`] if the files cannot be opened once more.
     pub fn history(&self) -> Result<History, OpenError> {
         let index = IndexReader::open(&self.folder)?;
-        Ok(History::new(index, LogReader::open(&self.folder)?, self.key.public()))
+        Ok(History::new(
+            index,
+            LogReader::open(&self.folder)?,
+            self.key.public(),
+        ))
     }
 
     /// Leaves everything as a quick next start wants it.
@@ -215,7 +229,11 @@ impl Books {
     fn take_snapshot(&mut self) {
         let entries = self.ledger.entries();
         let state = self.ledger.snapshot();
-        let snapshot = Snapshot { entries, root: self.tree.root(), state };
+        let snapshot = Snapshot {
+            entries,
+            root: self.tree.root(),
+            state,
+        };
         if let Err(error) = snapshot.write(&self.folder, &self.lock) {
             warn!(%error, "no snapshot; the next start takes longer");
         }
@@ -248,7 +266,9 @@ impl OldIds {
     }
 
     fn look(&self, payer: &PublicKey, id: OrderId) -> Result<Past, ProveError> {
-        let Some(index) = self.index.find(payer, id)? else { return Ok(Past::Never) };
+        let Some(index) = self.index.find(payer, id)? else {
+            return Ok(Past::Never);
+        };
         let bytes = self.log.entry(index)?.bytes;
         let entry = Entry::decode(&bytes).map_err(|error| ProveError::Entry(error.to_string()))?;
         let order = match &entry.fact {
@@ -273,9 +293,18 @@ pub fn currency(path: &Path) -> Result<Option<Currency>, OpenError> {
         return Ok(None);
     }
     let entry = Entry::decode(&log.entry(0)?.bytes);
-    match entry.map_err(|error| OpenError::Entry { index: 0, reason: error.to_string() })?.fact {
+    match entry
+        .map_err(|error| OpenError::Entry {
+            index: 0,
+            reason: error.to_string(),
+        })?
+        .fact
+    {
         Fact::Genesis(genesis) => Ok(Some(genesis.statement().currency.clone())),
-        _ => Err(OpenError::Entry { index: 0, reason: "it does not begin a ledger".into() }),
+        _ => Err(OpenError::Entry {
+            index: 0,
+            reason: "it does not begin a ledger".into(),
+        }),
     }
 }
 
@@ -356,16 +385,27 @@ fn begin(
 ) -> Result<(), OpenError> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(|error| OpenError::Randomness(error.to_string()))?;
-    let genesis = Genesis { directory: key.public(), currency: currency.clone(), nonce };
+    let genesis = Genesis {
+        directory: key.public(),
+        currency: currency.clone(),
+        nonce,
+    };
     let time = clock.now();
-    let entry = Entry { time, fact: Fact::Genesis(Signed::new(genesis, key)) };
+    let entry = Entry {
+        time,
+        fact: Fact::Genesis(Signed::new(genesis, key)),
+    };
     let mut ledger = Ledger::new();
-    ledger
-        .apply(&entry)
-        .map_err(|fault| OpenError::Entry { index: 0, reason: fault.to_string() })?;
+    ledger.apply(&entry).map_err(|fault| OpenError::Entry {
+        index: 0,
+        reason: fault.to_string(),
+    })?;
     let written = LogEntry::new(entry.encode());
     // The tree of one leaf has the leaf as its root (RFC 6962, section 2.1).
-    let head = Head { size: 1, root: written.leaf };
+    let head = Head {
+        size: 1,
+        root: written.leaf,
+    };
     let checkpoint = Checkpoint::sign(ledger.ledger_id(), head, key);
     let mark = clock.mark_needed(time);
     store.append(0, &[written], Some(&checkpoint), mark)?;
@@ -384,7 +424,9 @@ fn restore(folder: &Folder, log: &LogReader, tree: &Tree) -> Result<Ledger, Open
     log.scan(from, to, |index, written| {
         let wrong = |reason: String| OpenError::Entry { index, reason };
         let entry = Entry::decode(&written.bytes).map_err(|error| wrong(error.to_string()))?;
-        ledger.apply(&entry).map_err(|fault| wrong(fault.to_string()))?;
+        ledger
+            .apply(&entry)
+            .map_err(|fault| wrong(fault.to_string()))?;
         Ok::<(), OpenError>(())
     })?;
     ledger.check().map_err(|fault| OpenError::Entry {
@@ -396,11 +438,18 @@ fn restore(folder: &Folder, log: &LogReader, tree: &Tree) -> Result<Ledger, Open
 }
 
 fn from_snapshot(folder: &Folder, tree: &Tree) -> Result<Option<Ledger>, OpenError> {
-    let Some(snapshot) = Snapshot::read(folder)? else { return Ok(None) };
+    let Some(snapshot) = Snapshot::read(folder)? else {
+        return Ok(None);
+    };
     let fits = snapshot.entries <= tree.size()
-        && tree.root_at(snapshot.entries).is_ok_and(|root| root == snapshot.root);
+        && tree
+            .root_at(snapshot.entries)
+            .is_ok_and(|root| root == snapshot.root);
     if !fits {
-        warn!(entries = snapshot.entries, "the snapshot is of another log and was ignored");
+        warn!(
+            entries = snapshot.entries,
+            "the snapshot is of another log and was ignored"
+        );
         return Ok(None);
     }
     match Ledger::restore(&snapshot.state) {
@@ -420,11 +469,18 @@ fn verified_checkpoint(
     key: &SecretKey,
 ) -> Result<Checkpoint, OpenError> {
     let wrong = |reason: &str| OpenError::Checkpoint(reason.to_owned());
-    let (_, checkpoint) = log.latest_checkpoint()?.ok_or_else(|| wrong("there is none"))?;
+    let (_, checkpoint) = log
+        .latest_checkpoint()?
+        .ok_or_else(|| wrong("there is none"))?;
     let head = checkpoint
         .verify(ledger.ledger_id(), &key.public())
         .map_err(|error| wrong(&error.to_string()))?;
-    if head != (Head { size: tree.size(), root: tree.root() }) {
+    if head
+        != (Head {
+            size: tree.size(),
+            root: tree.root(),
+        })
+    {
         return Err(wrong("size or root differ"));
     }
     Ok(checkpoint)

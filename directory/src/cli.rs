@@ -22,7 +22,13 @@ pub struct Cli {
     #[arg(long, global = true)]
     pub json: bool,
     /// How log lines on stderr look.
-    #[arg(long, global = true, value_enum, default_value = "human", value_name = "FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "human",
+        value_name = "FORMAT"
+    )]
     pub log_format: LogFormat,
 }
 
@@ -138,7 +144,11 @@ pub struct Failure {
 impl Failure {
     /// A failure that ends with `exit`, is called `error` and explained by `message`.
     pub fn new(exit: Exit, error: &'static str, message: impl ToString) -> Self {
-        Self { exit, error, message: message.to_string() }
+        Self {
+            exit,
+            error,
+            message: message.to_string(),
+        }
     }
 
     /// An argument that cannot be used.

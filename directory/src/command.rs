@@ -30,7 +30,12 @@ use crate::store::LogReader;
 pub fn main(start_logging: impl FnOnce(LogFormat, &str)) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            ) =>
+        {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
@@ -39,7 +44,11 @@ pub fn main(start_logging: impl FnOnce(LogFormat, &str)) -> ExitCode {
             return fail(json, &Failure::usage(usage_line(&error)));
         }
     };
-    let level = if matches!(cli.command, Command::Serve(_)) { "info" } else { "warn" };
+    let level = if matches!(cli.command, Command::Serve(_)) {
+        "info"
+    } else {
+        "warn"
+    };
     start_logging(cli.log_format, level);
     let json = cli.json;
     match run(cli) {
@@ -52,7 +61,12 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let json = cli.json;
     match cli.command {
         Command::Serve(arguments) => serve::run(&arguments),
-        Command::Issue { name, amount, data, id } => {
+        Command::Issue {
+            name,
+            amount,
+            data,
+            id,
+        } => {
             check_amount_grammar(&amount).map_err(Failure::usage)?;
             let folder = Folder::open(&data).map_err(Failure::files)?;
             let currency = currency(&folder)?;
@@ -92,7 +106,11 @@ fn operate(
         None => OperationId(random().map_err(Failure::files)?),
     };
     eprintln!("operation {id} (repeat with --id {id})");
-    let operation = Operation { id, name: name.clone(), act };
+    let operation = Operation {
+        id,
+        name: name.clone(),
+        act,
+    };
     let ended = match operator::send(&folder.operator_socket(), &operation) {
         Ok(ended) => ended,
         Err(SendError::Absent) => operate_directly(folder, operation)?,
@@ -131,8 +149,14 @@ fn operate_directly(folder: &Folder, operation: Operation) -> Result<Ended, Fail
     let operator = books.key.public();
     let mut committer = Committer::new(books, Arc::default());
     let (sender, mut answers) = mpsc::channel(1);
-    let room = sender.try_reserve_owned().map_err(|_| Failure::files("no room for an answer"))?;
-    let job = Job { from: operator, ask: operation.ask(), reply: Reply::new(0, room) };
+    let room = sender
+        .try_reserve_owned()
+        .map_err(|_| Failure::files("no room for an answer"))?;
+    let job = Job {
+        from: operator,
+        ask: operation.ask(),
+        reply: Reply::new(0, room),
+    };
     committer.commit(settlement::check(vec![job]));
     committer.into_books().close();
     let (_, answer) = answers.try_recv().map_err(Failure::files)?;
@@ -239,14 +263,21 @@ fn fail(json: bool, failure: &Failure) -> ExitCode {
         let line = json!({ "error": failure.error, "message": failure.message });
         let _ = print(&line.to_string());
     }
-    let prefix = if std::io::stderr().is_terminal() { "" } else { "quid-directory: " };
+    let prefix = if std::io::stderr().is_terminal() {
+        ""
+    } else {
+        "quid-directory: "
+    };
     eprintln!("{prefix}{}", failure.message);
     ExitCode::from(failure.exit as u8)
 }
 
 /// Units of a sum that may be larger than one amount, in the currency's decimals.
 fn amount(currency: &Currency, units: u128) -> String {
-    let units = u64::try_from(units).ok().and_then(Amount::new).unwrap_or(Amount::MAX);
+    let units = u64::try_from(units)
+        .ok()
+        .and_then(Amount::new)
+        .unwrap_or(Amount::MAX);
     currency.format(units)
 }
 
@@ -265,6 +296,7 @@ fn usage_line(error: &clap::Error) -> String {
 /// Fresh random bytes from the system.
 pub(crate) fn random<const LEN: usize>() -> Result<[u8; LEN], String> {
     let mut bytes = [0; LEN];
-    getrandom::fill(&mut bytes).map_err(|error| format!("the system gives no randomness: {error}"))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| format!("the system gives no randomness: {error}"))?;
     Ok(bytes)
 }

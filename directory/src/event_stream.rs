@@ -94,10 +94,17 @@ async fn catch_up(
         let Some(page) = directory.history.after(member.key, after, end).await else {
             return Ok(false);
         };
-        let Some(&last) = page.last() else { return Ok(true) };
+        let Some(&last) = page.last() else {
+            return Ok(true);
+        };
         for index in page {
-            let answer = directory.settlements.ask(member.key, Ask::Moved(index)).await;
-            let Answer::Moved(moved) = answer else { return Ok(false) };
+            let answer = directory
+                .settlements
+                .ask(member.key, Ask::Moved(index))
+                .await;
+            let Answer::Moved(moved) = answer else {
+                return Ok(false);
+            };
             writer.queue(&movement(moved));
         }
         writer.flush().await?;
@@ -106,7 +113,11 @@ async fn catch_up(
 }
 
 fn movement(moved: Moved) -> Message {
-    wire::Moved { receipt: moved.receipt, counterparty: moved.counterparty }.into()
+    wire::Moved {
+        receipt: moved.receipt,
+        counterparty: moved.counterparty,
+    }
+    .into()
 }
 
 fn presence(change: Change) -> Message {

@@ -36,7 +36,11 @@ impl Hub {
     pub fn subscribe(self: &Arc<Self>, account: PublicKey) -> Subscription {
         let (sender, moved) = mpsc::channel(EVENTS_LEN_MAX);
         self.lock().entry(account).or_default().push(sender);
-        Subscription { account, hub: Arc::downgrade(self), moved }
+        Subscription {
+            account,
+            hub: Arc::downgrade(self),
+            moved,
+        }
     }
 
     /// Whether anybody listens for `account`, so that no receipt is made in vain.
@@ -58,7 +62,9 @@ impl Hub {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PublicKey, Vec<mpsc::Sender<Moved>>>> {
         // The map is whole between any two statements above, also after a panic elsewhere.
-        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.subscribers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,16 +111,34 @@ mod tests {
 
     fn moved(index: u64) -> Moved {
         let key = SecretKey::from_seed(&[1; 32]);
-        let checkpoint = Checkpoint::sign(LedgerId([0; 32]), Head { size: 1, root: [0; 32] }, &key);
-        let receipt =
-            Receipt { entry: Vec::new().into(), index, path: Vec::new().into(), checkpoint };
-        Moved { index, receipt, counterparty: Name::treasury() }
+        let checkpoint = Checkpoint::sign(
+            LedgerId([0; 32]),
+            Head {
+                size: 1,
+                root: [0; 32],
+            },
+            &key,
+        );
+        let receipt = Receipt {
+            entry: Vec::new().into(),
+            index,
+            path: Vec::new().into(),
+            checkpoint,
+        };
+        Moved {
+            index,
+            receipt,
+            counterparty: Name::treasury(),
+        }
     }
 
     #[tokio::test]
     async fn a_session_hears_its_own_account_until_it_leaves() {
         let hub = Arc::new(Hub::default());
-        let (mine, other) = (PublicKey::from_bytes([1; 32]), PublicKey::from_bytes([2; 32]));
+        let (mine, other) = (
+            PublicKey::from_bytes([1; 32]),
+            PublicKey::from_bytes([2; 32]),
+        );
         let mut subscription = hub.subscribe(mine);
         assert!(hub.wants(&mine) && !hub.wants(&other));
         hub.moved(&other, &moved(1));
@@ -134,7 +158,10 @@ mod tests {
         }
         assert!(!hub.wants(&mine));
         for index in 0..EVENTS_LEN_MAX as u64 {
-            assert_eq!(subscription.next().await.map(|moved| moved.index), Some(index));
+            assert_eq!(
+                subscription.next().await.map(|moved| moved.index),
+                Some(index)
+            );
         }
         assert!(subscription.next().await.is_none());
     }

@@ -32,7 +32,10 @@ impl History {
     /// Reads from `index` and `log`, which it keeps to itself; `treasury` is the directory's key.
     #[must_use]
     pub fn new(index: IndexReader, log: LogReader, treasury: PublicKey) -> Self {
-        Self { files: Arc::new(Mutex::new(Files { index, log })), treasury }
+        Self {
+            files: Arc::new(Mutex::new(Files { index, log })),
+            treasury,
+        }
     }
 
     /// The page of `account`'s history that `ask` wants, of the first `end` entries; `None` if the
@@ -49,7 +52,9 @@ impl History {
         let after = ask.after;
         let mut entries = self
             .blocking(move |files| {
-                let numbers = files.index.history(&account, before, after, limit + 1, end)?;
+                let numbers = files
+                    .index
+                    .history(&account, before, after, limit + 1, end)?;
                 numbers
                     .into_iter()
                     .map(|number| Ok((number, files.log.entry(number)?.bytes)))
@@ -74,7 +79,8 @@ impl History {
     /// order, at most one page of them; `None` if the files cannot be read now.
     pub async fn after(&self, account: PublicKey, after: u64, end: u64) -> Option<Vec<u64>> {
         let limit = usize::from(PAGE_LEN_MAX);
-        self.blocking(move |files| files.index.history_ascending(&account, after, limit, end)).await
+        self.blocking(move |files| files.index.history_ascending(&account, after, limit, end))
+            .await
     }
 
     async fn names(
@@ -89,10 +95,16 @@ impl History {
             .collect();
         keys.sort_unstable();
         keys.dedup();
-        match settlements.ask(self.treasury, Ask::Names(keys.clone())).await {
-            Answer::Names(names) => {
-                Some(keys.into_iter().zip(names).filter_map(|(k, n)| Some((k, n?))).collect())
-            }
+        match settlements
+            .ask(self.treasury, Ask::Names(keys.clone()))
+            .await
+        {
+            Answer::Names(names) => Some(
+                keys.into_iter()
+                    .zip(names)
+                    .filter_map(|(k, n)| Some((k, n?)))
+                    .collect(),
+            ),
             _ => None,
         }
     }
@@ -114,7 +126,11 @@ impl History {
                 Some(HistoryLine {
                     entry: number,
                     time,
-                    kind: if burn { history_kind::BURN } else { history_kind::PAYMENT },
+                    kind: if burn {
+                        history_kind::BURN
+                    } else {
+                        history_kind::PAYMENT
+                    },
                     incoming,
                     amount: order.amount,
                     counterparty: name(if incoming { &order.payer } else { &order.payee }),

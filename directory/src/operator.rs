@@ -77,7 +77,9 @@ pub enum Ended {
 impl From<Answer> for Ended {
     fn from(answer: Answer) -> Self {
         match answer {
-            Answer::Done(receipt) => Self::Done { entry: receipt.index },
+            Answer::Done(receipt) => Self::Done {
+                entry: receipt.index,
+            },
             Answer::Refused(reason, _) => Self::Refused(reason),
             _ => Self::Refused(Reason::BUSY),
         }
@@ -118,14 +120,22 @@ async fn serve_one(
 ) -> std::io::Result<()> {
     let (read, mut write) = stream.split();
     let mut line = String::new();
-    tokio::io::BufReader::new(read.take(LINE_LEN_MAX)).read_line(&mut line).await?;
-    let reply = match serde_json::from_str::<Line>(&line).ok().and_then(Line::operation) {
+    tokio::io::BufReader::new(read.take(LINE_LEN_MAX))
+        .read_line(&mut line)
+        .await?;
+    let reply = match serde_json::from_str::<Line>(&line)
+        .ok()
+        .and_then(Line::operation)
+    {
         Some(operation) => {
             info!(target: "quid_directory::audit", ?operation, "operator");
             let ended = Ended::from(settlements.ask(operator, operation.ask()).await);
             ReplyLine::from(ended)
         }
-        None => ReplyLine { entry: None, refused: Some(Reason::ENCODING.0) },
+        None => ReplyLine {
+            entry: None,
+            refused: Some(Reason::ENCODING.0),
+        },
     };
     let mut text = serde_json::to_string(&reply)?;
     text.push('\n');
@@ -141,13 +151,17 @@ pub fn send(socket: &Path, operation: &Operation) -> Result<Ended, SendError> {
     let mut stream = UnixStream::connect(socket).map_err(|_| SendError::Absent)?;
     let unknown = |error: std::io::Error| SendError::Unknown(error.to_string());
     // A little longer than the directory takes at most.
-    stream.set_read_timeout(Some(DEADLINE + Duration::from_secs(2))).map_err(unknown)?;
+    stream
+        .set_read_timeout(Some(DEADLINE + Duration::from_secs(2)))
+        .map_err(unknown)?;
     let mut line = serde_json::to_string(&Line::from(operation))
         .map_err(|error| SendError::Unknown(error.to_string()))?;
     line.push('\n');
     stream.write_all(line.as_bytes()).map_err(unknown)?;
     let mut reply = String::new();
-    BufReader::new(stream.take(LINE_LEN_MAX)).read_line(&mut reply).map_err(unknown)?;
+    BufReader::new(stream.take(LINE_LEN_MAX))
+        .read_line(&mut reply)
+        .map_err(unknown)?;
     let reply: ReplyLine = serde_json::from_str(&reply)
         .map_err(|_| SendError::Unknown("the directory stopped before it answered".into()))?;
     Ok(match (reply.entry, reply.refused) {
@@ -184,7 +198,11 @@ impl Line {
             ("thaw", None) => Act::Thaw,
             _ => return None,
         };
-        Some(Operation { id: self.id.parse().ok()?, name: self.name, act })
+        Some(Operation {
+            id: self.id.parse().ok()?,
+            name: self.name,
+            act,
+        })
     }
 }
 
@@ -196,7 +214,12 @@ impl From<&Operation> for Line {
             Act::Thaw => ("thaw", None),
         };
         let id = operation.id.to_string();
-        Self { act: act.into(), id, name: operation.name.clone(), amount }
+        Self {
+            act: act.into(),
+            id,
+            name: operation.name.clone(),
+            amount,
+        }
     }
 }
 
@@ -209,8 +232,14 @@ struct ReplyLine {
 impl From<Ended> for ReplyLine {
     fn from(ended: Ended) -> Self {
         match ended {
-            Ended::Done { entry } => Self { entry: Some(entry), refused: None },
-            Ended::Refused(reason) => Self { entry: None, refused: Some(reason.0) },
+            Ended::Done { entry } => Self {
+                entry: Some(entry),
+                refused: None,
+            },
+            Ended::Refused(reason) => Self {
+                entry: None,
+                refused: Some(reason.0),
+            },
         }
     }
 }

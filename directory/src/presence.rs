@@ -58,7 +58,10 @@ struct Session {
 
 impl Default for Presence {
     fn default() -> Self {
-        Self { online: Mutex::default(), changes: broadcast::Sender::new(CHANGES_LEN_MAX) }
+        Self {
+            online: Mutex::default(),
+            changes: broadcast::Sender::new(CHANGES_LEN_MAX),
+        }
     }
 }
 
@@ -78,18 +81,36 @@ impl Presence {
         let account = online
             .accounts
             .entry(name.clone())
-            .or_insert_with(|| Account { key, sessions: Vec::new() });
-        account.sessions.push(Session { number, instance, address });
+            .or_insert_with(|| Account {
+                key,
+                sessions: Vec::new(),
+            });
+        account.sessions.push(Session {
+            number,
+            instance,
+            address,
+        });
         // Sent under the lock, so that watchers see changes in the order in which they happened.
-        let _ = self.changes.send(Change::Online(person(&name, key, address)));
+        let _ = self
+            .changes
+            .send(Change::Online(person(&name, key, address)));
         drop(online);
-        Guard { presence: Arc::clone(self), name, number }
+        Guard {
+            presence: Arc::clone(self),
+            name,
+            number,
+        }
     }
 
     /// Where payers are sent for `name`: its newest session.
     #[must_use]
     pub fn find(&self, name: &Name) -> Option<SocketAddr> {
-        self.lock().accounts.get(name)?.sessions.last().map(|session| session.address)
+        self.lock()
+            .accounts
+            .get(name)?
+            .sessions
+            .last()
+            .map(|session| session.address)
     }
 
     /// At most `limit` people after `after`, by name, and whether there are more.
@@ -130,19 +151,22 @@ impl Presence {
 
     fn leave(&self, name: &Name, number: u64) {
         let mut online = self.lock();
-        let Some(account) = online.accounts.get_mut(name) else { return };
+        let Some(account) = online.accounts.get_mut(name) else {
+            return;
+        };
         let key = account.key;
         let newest = account.sessions.last().map(|session| session.number);
         account.sessions.retain(|session| session.number != number);
         let change = match account.sessions.last() {
             // The next newest takes over only if it was the newest that went.
-            Some(next) if newest == Some(number) => {
-                Change::Online(person(name, key, next.address))
-            }
+            Some(next) if newest == Some(number) => Change::Online(person(name, key, next.address)),
             Some(_) => return,
             None => {
                 online.accounts.remove(name);
-                Change::Offline { name: name.clone(), key }
+                Change::Offline {
+                    name: name.clone(),
+                    key,
+                }
             }
         };
         let _ = self.changes.send(change);
@@ -168,7 +192,10 @@ impl Guard {
     pub fn instance(&self) -> Option<InstanceId> {
         let online = self.presence.lock();
         let account = online.accounts.get(&self.name)?;
-        let session = account.sessions.iter().find(|session| session.number == self.number)?;
+        let session = account
+            .sessions
+            .iter()
+            .find(|session| session.number == self.number)?;
         Some(session.instance)
     }
 }
@@ -180,7 +207,11 @@ impl Drop for Guard {
 }
 
 fn person(name: &Name, key: PublicKey, address: SocketAddr) -> Person {
-    Person { name: name.clone(), key, address: address.to_string() }
+    Person {
+        name: name.clone(),
+        key,
+        address: address.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -220,7 +251,10 @@ mod tests {
         for expected in [alice(1), alice(2), alice(3), alice(1)] {
             assert_eq!(changes.try_recv(), Ok(expected));
         }
-        let gone = Change::Offline { name: name("alice"), key: key(1) };
+        let gone = Change::Offline {
+            name: name("alice"),
+            key: key(1),
+        };
         assert_eq!(changes.try_recv(), Ok(gone));
     }
 

@@ -23,19 +23,33 @@ pub async fn answer(
         Message::AskBalance(_) => balance(directory, member).await,
         Message::AskHistory(ask) => history(directory, member, &ask).await,
         Message::AskFate(ask) => {
-            match directory.settlements.ask(member.key, Ask::Fate(ask.payer, ask.id)).await {
+            match directory
+                .settlements
+                .ask(member.key, Ask::Fate(ask.payer, ask.id))
+                .await
+            {
                 Answer::Fate(receipt, time) => Fate { receipt, time }.into(),
                 answer => refused(&answer).into(),
             }
         }
         Message::Prove(prove) => {
-            match directory.settlements.ask(member.key, Ask::Prove(prove.entry)).await {
+            match directory
+                .settlements
+                .ask(member.key, Ask::Prove(prove.entry))
+                .await
+            {
                 Answer::Done(receipt) => Proof { receipt }.into(),
                 answer => refused(&answer).into(),
             }
         }
-        Message::Register(_) | Message::Login(_) => Refused { reason: Reason::OUT_OF_TURN }.into(),
-        _ => Refused { reason: Reason::UNKNOWN_KIND }.into(),
+        Message::Register(_) | Message::Login(_) => Refused {
+            reason: Reason::OUT_OF_TURN,
+        }
+        .into(),
+        _ => Refused {
+            reason: Reason::UNKNOWN_KIND,
+        }
+        .into(),
     };
     match writer.finish_with(&answer).await {
         Ok(()) | Err(crate::stream::WriteError::Gone(_)) => None,
@@ -50,8 +64,15 @@ fn page_of_who(directory: &Directory, who: &Who) -> Message {
 }
 
 async fn found(directory: &Directory, member: &Member, find: Find) -> Message {
-    let address = directory.presence.find(&find.name).map(|address| address.to_string());
-    match directory.settlements.ask(member.key, Ask::Find(find.name)).await {
+    let address = directory
+        .presence
+        .find(&find.name)
+        .map(|address| address.to_string());
+    match directory
+        .settlements
+        .ask(member.key, Ask::Find(find.name))
+        .await
+    {
         Answer::Key(key) => Found { key, address }.into(),
         answer => refused(&answer).into(),
     }
@@ -71,8 +92,15 @@ async fn balance(directory: &Directory, member: &Member) -> Message {
 
 async fn history(directory: &Directory, member: &Member, ask: &AskHistory) -> Message {
     let end = directory.settlements.durable();
-    match directory.history.page(&directory.settlements, member.key, ask, end).await {
+    match directory
+        .history
+        .page(&directory.settlements, member.key, ask, end)
+        .await
+    {
         Some(page) => page.into(),
-        None => Refused { reason: Reason::BUSY }.into(),
+        None => Refused {
+            reason: Reason::BUSY,
+        }
+        .into(),
     }
 }

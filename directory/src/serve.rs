@@ -56,14 +56,21 @@ async fn serve(
     let stop = stop_on_signals()?;
     let key = books.key.clone();
     let endpoint = server::bind(arguments.listen, &key).map_err(Failure::usage)?;
-    let bound = endpoint.local_addr().map_err(|error| Failure::new(Exit::Other, "system", error))?;
+    let bound = endpoint
+        .local_addr()
+        .map_err(|error| Failure::new(Exit::Other, "system", error))?;
     let (host, port) = advertised(arguments, bound.port())?;
     let address = DirectoryAddress::new(key.public(), &host, port).map_err(Failure::usage)?;
-    folder.write_address(&books.lock, &address.to_string()).map_err(Failure::files)?;
+    folder
+        .write_address(&books.lock, &address.to_string())
+        .map_err(Failure::files)?;
     let _ = std::fs::remove_file(folder.operator_socket());
     let listener = UnixListener::bind(folder.operator_socket()).map_err(|error| {
         let path = folder.operator_socket();
-        Failure::files(format!("cannot make {}: {error}", Printable(&path.to_string_lossy())))
+        Failure::files(format!(
+            "cannot make {}: {error}",
+            Printable(&path.to_string_lossy())
+        ))
     })?;
 
     let hub = Arc::new(Hub::default());
@@ -72,19 +79,30 @@ async fn serve(
     let (settlements, threads) = settlement::start(books, Arc::clone(&hub))
         .map_err(|error| Failure::new(Exit::Other, "system", error))?;
     let presence = Arc::new(Presence::default());
-    let directory =
-        Directory { key: key.public(), settlements: settlements.clone(), presence, hub, history };
+    let directory = Directory {
+        key: key.public(),
+        settlements: settlements.clone(),
+        presence,
+        hub,
+        history,
+    };
     info!(
         listen = %bound, %ledger, entries, currency = currency.code(),
         decimals = currency.decimals(), "serving"
     );
-    let operator =
-        tokio::spawn(operator::serve(listener, key.public(), settlements, stop.clone()));
+    let operator = tokio::spawn(operator::serve(
+        listener,
+        key.public(),
+        settlements,
+        stop.clone(),
+    ));
     print_address(false, &address.to_string())?;
 
     server::serve(&endpoint, directory, stop.clone()).await;
     stop.cancel();
-    operator.await.map_err(|error| Failure::new(Exit::Other, "system", error))?;
+    operator
+        .await
+        .map_err(|error| Failure::new(Exit::Other, "system", error))?;
     let _ = std::fs::remove_file(folder.operator_socket());
     // Everybody who could ask has gone: what is queued is settled, then the threads end.
     let committer = tokio::task::spawn_blocking(move || threads.join())
@@ -98,7 +116,10 @@ async fn serve(
 /// The host and port that nodes are told.
 fn advertised(arguments: &Serve, port: u16) -> Result<(String, u16), Failure> {
     match &arguments.advertise {
-        Some(advertise) => Ok((advertise.host().to_owned(), advertise.port().unwrap_or(port))),
+        Some(advertise) => Ok((
+            advertise.host().to_owned(),
+            advertise.port().unwrap_or(port),
+        )),
         None if arguments.listen.ip().is_unspecified() => Err(Failure::usage(format!(
             "{} is every address of this machine; say with --advertise HOST which one nodes shall \
              use",
@@ -115,7 +136,8 @@ fn host_of(address: SocketAddr) -> String {
 fn stop_on_signals() -> Result<CancellationToken, Failure> {
     let stop = CancellationToken::new();
     for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
-        let mut signal = signal(kind).map_err(|error| Failure::new(Exit::Other, "system", error))?;
+        let mut signal =
+            signal(kind).map_err(|error| Failure::new(Exit::Other, "system", error))?;
         let stop = stop.clone();
         tokio::spawn(async move {
             signal.recv().await;

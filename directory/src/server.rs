@@ -57,8 +57,13 @@ pub const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 pub fn bind(listen: SocketAddr, key: &SecretKey) -> Result<Endpoint, BindError> {
     let socket = socket(listen).map_err(|source| BindError::Socket { listen, source })?;
     let runtime = Arc::new(TokioRuntime);
-    Endpoint::new(EndpointConfig::default(), Some(server_config(key)?), socket, runtime)
-        .map_err(|source| BindError::Socket { listen, source })
+    Endpoint::new(
+        EndpointConfig::default(),
+        Some(server_config(key)?),
+        socket,
+        runtime,
+    )
+    .map_err(|source| BindError::Socket { listen, source })
 }
 
 /// Serves connections until `stop`, then closes them all.
@@ -135,7 +140,11 @@ async fn greet(directory: Directory, incoming: Incoming) {
 }
 
 fn socket(listen: SocketAddr) -> std::io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(listen), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(
+        Domain::for_address(listen),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
     if listen.is_ipv6() {
         socket.set_only_v6(false)?;
     }

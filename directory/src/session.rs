@@ -99,7 +99,9 @@ async fn stranger(
     key: PublicKey,
 ) -> Result<Option<(Member, Option<Guard>)>, StrangerError> {
     for left in (0..STRANGER_REQUESTS_MAX).rev() {
-        let Ok((send, receive)) = connection.accept_bi().await else { return Ok(None) };
+        let Ok((send, receive)) = connection.accept_bi().await else {
+            return Ok(None);
+        };
         let mut reader = Reader::new(receive, BODY_LEN_MAX_STRANGER);
         let writer = Writer::new(send);
         let message = match reader.next().await {
@@ -122,7 +124,10 @@ async fn stranger(
                 }
                 Err(refused) => refused.into(),
             },
-            _ => Refused { reason: Reason::NOT_LOGGED_IN }.into(),
+            _ => Refused {
+                reason: Reason::NOT_LOGGED_IN,
+            }
+            .into(),
         };
         if left == 0 {
             writer.farewell(&answer).await;
@@ -135,10 +140,17 @@ async fn stranger(
 
 async fn register(directory: &Directory, key: PublicKey, message: Register) -> Message {
     let Ok(registration) = Signed::<Registration>::from_bytes(&message.registration) else {
-        return Refused { reason: Reason::ENCODING }.into();
+        return Refused {
+            reason: Reason::ENCODING,
+        }
+        .into();
     };
     let name = registration.statement().name.clone();
-    match directory.settlements.ask(key, Ask::Register(registration)).await {
+    match directory
+        .settlements
+        .ask(key, Ask::Register(registration))
+        .await
+    {
         Answer::Done(receipt) => {
             info!(%name, entry = receipt.index, "registered");
             Registered { receipt }.into()
@@ -157,11 +169,20 @@ async fn log_in(
         Answer::Account(standing) => standing,
         answer => return Err(refused(&answer)),
     };
-    let Standing { account, currency, ledger, time, checkpoint } = *standing;
+    let Standing {
+        account,
+        currency,
+        ledger,
+        time,
+        checkpoint,
+    } = *standing;
     let address = canonical(connection.remote_address());
     let listening = login.listening && !login.hidden;
-    let guard = listening
-        .then(|| directory.presence.enter(account.name.clone(), key, login.instance, address));
+    let guard = listening.then(|| {
+        directory
+            .presence
+            .enter(account.name.clone(), key, login.instance, address)
+    });
     info!(name = %account.name, listening, "logged in");
     let welcome = Welcome {
         name: account.name.clone(),
@@ -175,7 +196,14 @@ async fn log_in(
         checkpoint,
         in_flight: IN_FLIGHT_MAX,
     };
-    Ok((welcome, Member { key, name: account.name }, guard))
+    Ok((
+        welcome,
+        Member {
+            key,
+            name: account.name,
+        },
+        guard,
+    ))
 }
 
 /// Serves a member's streams until the connection ends. A panic in one of them ends the session.
@@ -257,8 +285,12 @@ fn make_room(connection: &Connection) {
 
 fn peer_key(connection: &Connection) -> Option<PublicKey> {
     let identity = connection.peer_identity()?;
-    let certificates = identity.downcast::<Vec<rustls::pki_types::CertificateDer<'_>>>().ok()?;
-    tls::key_of(certificates.first()?).ok().map(PublicKey::from_bytes)
+    let certificates = identity
+        .downcast::<Vec<rustls::pki_types::CertificateDer<'_>>>()
+        .ok()?;
+    tls::key_of(certificates.first()?)
+        .ok()
+        .map(PublicKey::from_bytes)
 }
 
 /// An IPv4 address as such, however the socket reports it.

@@ -3,9 +3,7 @@
 use quid_common::key::PublicKey;
 use quid_common::order::{SignedDecline, SignedOrder, SignedVoid};
 use quid_common::refusal::Reason;
-use quid_common::wire::{
-    CloseCode, Message, Settled, Submit, SubmitRefused, SubmitVoid, Voided,
-};
+use quid_common::wire::{CloseCode, Message, Settled, Submit, SubmitRefused, SubmitVoid, Voided};
 use tokio::sync::mpsc;
 
 use crate::settlement::{Answer, Ask, Job, Reply, Settlements};
@@ -26,7 +24,9 @@ pub async fn serve(
     let (room, mut answers) = mpsc::channel::<(u64, Answer)>(usize::from(IN_FLIGHT_MAX));
     let read = async {
         loop {
-            let Ok(place) = room.clone().reserve_owned().await else { return None };
+            let Ok(place) = room.clone().reserve_owned().await else {
+                return None;
+            };
             match reader.next().await {
                 Ok(Some(message)) => match job(from, message, place) {
                     Ok(job) => settlements.submit(job),
@@ -41,7 +41,11 @@ pub async fn serve(
     };
     let write = async {
         let mut batch = Vec::new();
-        while answers.recv_many(&mut batch, usize::from(IN_FLIGHT_MAX)).await > 0 {
+        while answers
+            .recv_many(&mut batch, usize::from(IN_FLIGHT_MAX))
+            .await
+            > 0
+        {
             for (number, answer) in batch.drain(..) {
                 writer.queue(&reply(number, answer));
             }
@@ -76,28 +80,46 @@ fn job(
         _ => return Err(CloseCode::PROTOCOL),
     };
     let reply = Reply::new(number, place);
-    Ok(Job { from, ask: ask.unwrap_or(Ask::Malformed), reply })
+    Ok(Job {
+        from,
+        ask: ask.unwrap_or_else(Ask::Malformed),
+        reply,
+    })
 }
 
-fn order(submit: &Submit) -> Option<Ask> {
-    let order = SignedOrder::from_bytes(&submit.order).ok()?;
-    let decline = match &submit.decline {
-        Some(bytes) => Some(SignedDecline::from_bytes(bytes).ok()?),
-        None => None,
-    };
-    Some(Ask::Order(order, decline))
+fn order(submit: &Submit) -> Result<Ask, Reason> {
+    let order = SignedOrder::from_bytes(&submit.order).map_err(|_| Reason::ENCODING)?;
+    let decline = submit
+        .decline
+        .as_deref()
+        .map(|bytes| SignedDecline::from_bytes(bytes));
+    // A decline that cannot be read says nothing about the order.
+    let decline = decline.transpose().map_err(|_| Reason::BAD_DECLINE)?;
+    Ok(Ask::Order(order, decline))
 }
 
-fn void(submit: &SubmitVoid) -> Option<Ask> {
-    SignedVoid::from_bytes(&submit.void).ok().map(Ask::Void)
+fn void(submit: &SubmitVoid) -> Result<Ask, Reason> {
+    SignedVoid::from_bytes(&submit.void)
+        .map(Ask::Void)
+        .map_err(|_| Reason::ENCODING)
 }
 
 fn reply(number: u64, answer: Answer) -> Message {
     match answer {
         Answer::Settled(receipt) => Settled { number, receipt }.into(),
         Answer::Voided(receipt) => Voided { number, receipt }.into(),
-        Answer::Refused(reason, receipt) => SubmitRefused { number, reason, receipt }.into(),
+        Answer::Refused(reason, receipt) => SubmitRefused {
+            number,
+            reason,
+            receipt,
+        }
+        .into(),
         // Nothing else answers an order or a void.
-        _ => SubmitRefused { number, reason: Reason::BUSY, receipt: None }.into(),
+        _ => SubmitRefused {
+            number,
+            reason: Reason::BUSY,
+            receipt: None,
+        }
+        .into(),
     }
 }

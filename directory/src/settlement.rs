@@ -57,14 +57,17 @@ pub struct Job {
 
 /// What can be wanted of the ledger.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are orders, the largest")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are orders, the largest"
+)]
 pub enum Ask {
     /// Settle an order, or have its decline by the payee logged.
     Order(SignedOrder, Option<SignedDecline>),
     /// Void an order.
     Void(SignedVoid),
-    /// An order or void that could not be read; answered in its turn like any other.
-    Malformed,
+    /// An order or void that could not be read; answered with this in its turn like any other.
+    Malformed(Reason),
     /// Tie a key to a name.
     Register(Signed<Registration>),
     /// The operator's: issue money to a name.
@@ -93,7 +96,7 @@ impl Ask {
             self,
             Self::Order(..)
                 | Self::Void(_)
-                | Self::Malformed
+                | Self::Malformed(_)
                 | Self::Register(_)
                 | Self::Issue(..)
                 | Self::Freeze(..)
@@ -186,8 +189,15 @@ impl Settlements {
     /// Dropping the future drops the answer, not the job: it may still take effect.
     pub async fn ask(&self, from: PublicKey, ask: Ask) -> Answer {
         let (sender, mut receiver) = mpsc::channel(1);
-        let room = sender.reserve_owned().await.expect("the receiver is held here");
-        self.submit(Job { from, ask, reply: Reply::new(0, room) });
+        let room = sender
+            .reserve_owned()
+            .await
+            .expect("the receiver is held here");
+        self.submit(Job {
+            from,
+            ask,
+            reply: Reply::new(0, room),
+        });
         match receiver.recv().await {
             Some((_, answer)) => answer,
             None => Answer::Refused(Reason::STOPPING, None),
@@ -215,8 +225,12 @@ impl Threads {
     /// If one of the threads panicked: the ledger's state in memory is then not to be trusted.
     #[must_use]
     pub fn join(self) -> Committer {
-        self.verify.join().expect("the verifying thread does not panic");
-        self.commit.join().expect("the committing thread does not panic")
+        self.verify
+            .join()
+            .expect("the verifying thread does not panic");
+        self.commit
+            .join()
+            .expect("the committing thread does not panic")
     }
 }
 
@@ -233,12 +247,14 @@ pub fn start(books: Books, hub: Arc<Hub>) -> std::io::Result<(Settlements, Threa
     let verify = std::thread::Builder::new()
         .name("verify".into())
         .spawn(move || run_verifier(jobs, &verified))?;
-    let commit = std::thread::Builder::new().name("commit".into()).spawn(move || {
-        while let Ok(batch) = batches.recv() {
-            committer.commit(batch);
-        }
-        committer
-    })?;
+    let commit = std::thread::Builder::new()
+        .name("commit".into())
+        .spawn(move || {
+            while let Ok(batch) = batches.recv() {
+                committer.commit(batch);
+            }
+            committer
+        })?;
     Ok((Settlements { queue, durable }, Threads { verify, commit }))
 }
 
@@ -260,33 +276,50 @@ fn run_verifier(mut jobs: mpsc::Receiver<Job>, verified: &SyncSender<Vec<Checked
 #[derive(Debug)]
 pub struct Checked {
     job: Job,
-    genuine: bool,
+    /// What the signatures refuse, if anything.
+    forged: Option<Reason>,
 }
 
 /// Judges the signatures of a batch.
 #[must_use]
 pub fn check(batch: Vec<Job>) -> Vec<Checked> {
     let mut claims: Vec<Claim> = Vec::with_capacity(batch.len());
+    // For each claim whose it is, and what its failing means.
     let mut owners = Vec::with_capacity(batch.len());
     for (at, job) in batch.iter().enumerate() {
-        let before = claims.len();
         match &job.ask {
             Ask::Order(order, decline) => {
                 claims.push(claim(order));
-                claims.extend(decline.as_ref().map(claim));
+                owners.push((at, Reason::BAD_SIGNATURE));
+                if let Some(decline) = decline {
+                    claims.push(claim(decline));
+                    owners.push((at, Reason::BAD_DECLINE));
+                }
             }
-            Ask::Void(void) => claims.push(claim(void)),
-            Ask::Register(registration) => claims.push(claim(registration)),
+            Ask::Void(void) => {
+                claims.push(claim(void));
+                owners.push((at, Reason::BAD_SIGNATURE));
+            }
+            Ask::Register(registration) => {
+                claims.push(claim(registration));
+                owners.push((at, Reason::BAD_SIGNATURE));
+            }
             // The operator's socket and plain questions carry no signature.
-            Ask::Issue(..) | Ask::Freeze(..) | Ask::Malformed => {}
+            Ask::Issue(..) | Ask::Freeze(..) | Ask::Malformed(_) => {}
             ask => debug_assert!(ask.is_question()),
         }
-        owners.extend(std::iter::repeat_n(at, claims.len() - before));
     }
-    let mut checked: Vec<Checked> =
-        batch.into_iter().map(|job| Checked { job, genuine: true }).collect();
-    for (owner, genuine) in owners.into_iter().zip(verify::verify(&claims, &mut rand::rng())) {
-        checked[owner].genuine &= genuine;
+    let mut checked: Vec<Checked> = batch
+        .into_iter()
+        .map(|job| Checked { job, forged: None })
+        .collect();
+    for ((owner, reason), genuine) in owners
+        .into_iter()
+        .zip(verify::verify(&claims, &mut rand::rng()))
+    {
+        if let Some(job) = checked.get_mut(owner).filter(|_| !genuine) {
+            job.forged.get_or_insert(reason);
+        }
     }
     checked
 }
@@ -340,7 +373,12 @@ impl Committer {
     #[must_use]
     pub fn new(books: Books, hub: Arc<Hub>) -> Self {
         let durable = Arc::new(AtomicU64::new(books.ledger.entries()));
-        Self { books, hub, quota: Quota::default(), durable }
+        Self {
+            books,
+            hub,
+            quota: Quota::default(),
+            durable,
+        }
     }
 
     /// The books, once nothing is to be settled any more.
@@ -354,18 +392,18 @@ impl Committer {
         let now = self.books.now();
         let mut open = Vec::new();
         let mut outcomes = Vec::with_capacity(batch.len());
-        for Checked { job, genuine } in batch {
-            let outcome = if genuine {
-                self.decide(&job, now, &mut open)
-            } else {
-                Outcome::Refused(self.forged(&job.ask))
+        for Checked { job, forged } in batch {
+            let outcome = match forged {
+                None => self.decide(&job, now, &mut open),
+                Some(reason) => Outcome::Refused(self.screen(&job.ask).unwrap_or(reason)),
             };
             outcomes.push((job, outcome));
         }
         if let Err(error) = self.books.append(&open, now) {
             store::give_up(&error);
         }
-        self.durable.store(self.books.ledger.entries(), Ordering::Release);
+        self.durable
+            .store(self.books.ledger.entries(), Ordering::Release);
         let first = self.books.ledger.entries() - open.len() as u64;
         for (job, outcome) in outcomes {
             let answer = self.answer(&job, outcome, first, &open);
@@ -388,7 +426,7 @@ impl Committer {
             Ask::Register(registration) => ledger.decide_registration(registration, &job.from),
             Ask::Issue(operation, name, amount) => self.decide_issue(*operation, name, *amount),
             Ask::Freeze(operation, name, frozen) => self.decide_freeze(*operation, name, *frozen),
-            Ask::Malformed => Verdict::Refuse(Reason::ENCODING),
+            Ask::Malformed(reason) => Verdict::Refuse(*reason),
             Ask::Login
             | Ask::Balance
             | Ask::Find(_)
@@ -419,16 +457,13 @@ impl Committer {
         }
     }
 
-    /// Why a job with a false signature is refused: what is wrong before the signature goes first.
-    fn forged(&self, ask: &Ask) -> Reason {
-        let screened = match ask {
-            Ask::Order(order, decline) => {
-                self.books.ledger.screen_order(order, decline.as_ref())
-            }
-            Ask::Void(void) => self.books.ledger.screen_void(void),
-            _ => Ok(()),
-        };
-        screened.err().unwrap_or(Reason::BAD_SIGNATURE)
+    /// What is wrong with a job before its signature counts.
+    fn screen(&self, ask: &Ask) -> Option<Reason> {
+        match ask {
+            Ask::Order(order, _) => self.books.ledger.screen_order(order, None).err(),
+            Ask::Void(void) => self.books.ledger.screen_void(void).err(),
+            _ => None,
+        }
     }
 
     fn apply(&mut self, fact: Fact, now: LedgerTime, open: &mut Vec<LogEntry>) -> u64 {
@@ -445,7 +480,10 @@ impl Committer {
 
     /// What a newcomer receives, on directories that give an opening balance.
     fn opening_grant(&self, newcomer: PublicKey) -> Option<Fact> {
-        let amount = self.books.opening_balance.filter(|amount| !amount.is_zero())?;
+        let amount = self
+            .books
+            .opening_balance
+            .filter(|amount| !amount.is_zero())?;
         // One grant for one key: its first bytes are the operation's id.
         let (operation, _) = newcomer.as_bytes().split_first_chunk()?;
         let issue = self.issue(OperationId(*operation), newcomer, amount);
@@ -459,13 +497,24 @@ impl Committer {
         let Some(account) = self.books.ledger.by_name(name) else {
             return Verdict::Refuse(Reason::UNKNOWN_ACCOUNT);
         };
-        self.books.ledger.decide_issue(&self.issue(operation, account.key, amount))
+        self.books
+            .ledger
+            .decide_issue(&self.issue(operation, account.key, amount))
     }
 
     fn issue(&self, operation: OperationId, account: PublicKey, amount: Amount) -> Signed<Issue> {
         let directory = self.books.key.public();
         let ledger = self.books.ledger.ledger_id();
-        Signed::new(Issue { directory, ledger, operation, account, amount }, &self.books.key)
+        Signed::new(
+            Issue {
+                directory,
+                ledger,
+                operation,
+                account,
+                amount,
+            },
+            &self.books.key,
+        )
     }
 
     fn decide_freeze(&self, operation: OperationId, name: &Name, frozen: bool) -> Verdict {
@@ -475,8 +524,16 @@ impl Committer {
         let directory = self.books.key.public();
         let ledger = self.books.ledger.ledger_id();
         let account = account.key;
-        let freeze = Freeze { directory, ledger, operation, account, frozen };
-        self.books.ledger.decide_freeze(&Signed::new(freeze, &self.books.key))
+        let freeze = Freeze {
+            directory,
+            ledger,
+            operation,
+            account,
+            frozen,
+        };
+        self.books
+            .ledger
+            .decide_freeze(&Signed::new(freeze, &self.books.key))
     }
 
     /// The answer to a job, now that its batch (entries from `first` on) is durable.
@@ -485,8 +542,12 @@ impl Committer {
             Outcome::Refused(reason) => Answer::Refused(reason, None),
             Outcome::Question => self.answer_question(&job.from, &job.ask),
             Outcome::New(index, effect) => {
-                let bytes = index.checked_sub(first).and_then(|at| open.get(at as usize));
-                let Some(entry) = bytes else { return Answer::Refused(Reason::BUSY, None) };
+                let bytes = index
+                    .checked_sub(first)
+                    .and_then(|at| open.get(at as usize));
+                let Some(entry) = bytes else {
+                    return Answer::Refused(Reason::BUSY, None);
+                };
                 match self.books.receipt(index, entry.bytes.clone()) {
                     Ok(receipt) => answer_for(&job.ask, effect, receipt),
                     Err(error) => unprovable(index, &error),
@@ -510,7 +571,9 @@ impl Committer {
             Ask::Prove(index) => self.prove(from, *index),
             Ask::Moved(index) => self.moved(from, *index),
             Ask::Names(keys) => Answer::Names(
-                keys.iter().map(|key| ledger.account(key).map(|a| a.name.clone())).collect(),
+                keys.iter()
+                    .map(|key| ledger.account(key).map(|a| a.name.clone()))
+                    .collect(),
             ),
             Ask::Login | Ask::Balance => match ledger.account(from) {
                 Some(account) => Answer::Account(Box::new(Standing {
@@ -541,13 +604,17 @@ impl Committer {
             },
             None => None,
         };
-        let Some(entry) = entry else { return Answer::Fate(None, now) };
+        let Some(entry) = entry else {
+            return Answer::Fate(None, now);
+        };
         match self.books.entry_receipt(entry) {
-            Ok((Entry { fact: Fact::Payment(order), .. }, _))
-                if from != payer && *from != order.statement().payee =>
-            {
-                Answer::Fate(None, now)
-            }
+            Ok((
+                Entry {
+                    fact: Fact::Payment(order),
+                    ..
+                },
+                _,
+            )) if from != payer && *from != order.statement().payee => Answer::Fate(None, now),
             Ok((_, receipt)) => Answer::Fate(Some(receipt), now),
             Err(error) => unprovable(entry, &error),
         }
@@ -571,10 +638,17 @@ impl Committer {
         match self.prove(from, index) {
             Answer::Done(receipt) => {
                 let other = Entry::decode(&receipt.entry).ok().and_then(|entry| {
-                    parties(&entry.fact).into_iter().flatten().find(|party| party != from)
+                    parties(&entry.fact)
+                        .into_iter()
+                        .flatten()
+                        .find(|party| party != from)
                 });
                 let counterparty = other.map_or_else(Name::treasury, |key| self.name(&key));
-                Answer::Moved(Moved { index, receipt, counterparty })
+                Answer::Moved(Moved {
+                    index,
+                    receipt,
+                    counterparty,
+                })
             }
             other => other,
         }
@@ -583,7 +657,9 @@ impl Committer {
     /// Tells the sessions concerned, and the log, what a durable batch moved.
     fn tell(&self, first: u64, open: &[LogEntry]) {
         for (index, written) in (first..).zip(open) {
-            let Ok(entry) = Entry::decode(&written.bytes) else { continue };
+            let Ok(entry) = Entry::decode(&written.bytes) else {
+                continue;
+            };
             let moved = match &entry.fact {
                 Fact::Payment(order) => {
                     let order = order.statement();
@@ -616,7 +692,14 @@ impl Committer {
                 if self.hub.wants(&account) {
                     match self.books.receipt(index, written.bytes.clone()) {
                         Ok(receipt) => {
-                            self.hub.moved(&account, &Moved { index, receipt, counterparty });
+                            self.hub.moved(
+                                &account,
+                                &Moved {
+                                    index,
+                                    receipt,
+                                    counterparty,
+                                },
+                            );
                         }
                         Err(error) => warn!(entry = index, %error, "cannot tell of a movement"),
                     }
@@ -626,7 +709,10 @@ impl Committer {
     }
 
     fn name(&self, key: &PublicKey) -> Name {
-        self.books.ledger.account(key).map_or_else(Name::treasury, |account| account.name.clone())
+        self.books
+            .ledger
+            .account(key)
+            .map_or_else(Name::treasury, |account| account.name.clone())
     }
 }
 

@@ -31,7 +31,11 @@ impl Reader {
     /// Reads messages whose bodies have at most `body_len_max` bytes.
     #[must_use]
     pub const fn new(stream: RecvStream, body_len_max: usize) -> Self {
-        Self { stream, frames: FrameReader::new(body_len_max), due: None }
+        Self {
+            stream,
+            frames: FrameReader::new(body_len_max),
+            due: None,
+        }
     }
 
     /// The next message; `None` at the stream's orderly end. A stream may rest between two
@@ -53,8 +57,12 @@ impl Reader {
                 chunk.await
             } else {
                 // One byte a second does not move the deadline.
-                let due = *self.due.get_or_insert_with(|| Instant::now() + READ_DEADLINE);
-                timeout_at(due, chunk).await.map_err(|_| ReadError::Deadline)?
+                let due = *self
+                    .due
+                    .get_or_insert_with(|| Instant::now() + READ_DEADLINE);
+                timeout_at(due, chunk)
+                    .await
+                    .map_err(|_| ReadError::Deadline)?
             };
             match chunk? {
                 Some(chunk) => self.frames.push(&chunk.bytes),
@@ -76,7 +84,10 @@ impl Writer {
     /// Writes messages to `stream`.
     #[must_use]
     pub const fn new(stream: SendStream) -> Self {
-        Self { stream, buffer: Vec::new() }
+        Self {
+            stream,
+            buffer: Vec::new(),
+        }
     }
 
     /// Adds a message to what the next [`Writer::flush`] sends.

@@ -23,7 +23,10 @@ pub fn verify(claims: &[Claim], random: &mut impl CryptoRng) -> Vec<bool> {
             return vec![true; claims.len()];
         }
     }
-    claims.iter().map(|(key, message, signature)| key.verify(message, signature)).collect()
+    claims
+        .iter()
+        .map(|(key, message, signature)| key.verify(message, signature))
+        .collect()
 }
 
 /// Below this many, a batch costs more than its parts.
@@ -49,7 +52,10 @@ mod tests {
     fn one_bad_signature_is_found_and_its_neighbours_stand() {
         for len in [0, 1, 3, 4, 33] {
             let good: Vec<Claim> = (0..len).map(claim).collect();
-            assert_eq!(verify(&good, &mut rand::rng()), vec![true; usize::from(len)]);
+            assert_eq!(
+                verify(&good, &mut rand::rng()),
+                vec![true; usize::from(len)]
+            );
             for bad in 0..usize::from(len) {
                 let mut claims = good.clone();
                 claims[bad].2[5] ^= 1;

@@ -213,7 +213,10 @@ fn code_of(file: &Path) -> Vec<String> {
     if file.ends_with("tests.rs") || text.starts_with("#![cfg(test)]") || is_test_module(file) {
         return Vec::new();
     }
-    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let text = text
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or_default();
     text.lines()
         .map(|line| line.split("//").next().unwrap_or_default().to_owned())
         .collect()

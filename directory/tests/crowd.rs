@@ -53,26 +53,44 @@ async fn join(directory: &Directory, endpoint: &Endpoint, number: u32) -> Connec
     let identity = TlsIdentity::new(&seed).expect("a sound seed");
     let pin = *directory.address.key().as_bytes();
     let config = tls::client_config(&identity, pin, tls::ALPN_DIRECTORY).expect("sound");
-    let mut config =
-        ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).expect("TLS 1.3")));
+    let mut config = ClientConfig::new(Arc::new(
+        QuicClientConfig::try_from(config).expect("TLS 1.3"),
+    ));
     let mut transport = quinn::TransportConfig::default();
     transport.keep_alive_interval(Some(std::time::Duration::from_secs(5)));
     config.transport_config(Arc::new(transport));
     let address = &directory.address;
     let server = SocketAddr::new(address.host().parse().expect("an address"), address.port());
-    let connecting = endpoint.connect_with(config, server, tls::SERVER_NAME).expect("sound");
+    let connecting = endpoint
+        .connect_with(config, server, tls::SERVER_NAME)
+        .expect("sound");
     let connection = connecting.await.expect("the directory is up");
     let registration = Registration {
         directory: address.key(),
-        name: format!("crowd-{number:05}-x").parse().expect("a valid name"),
+        name: format!("crowd-{number:05}-x")
+            .parse()
+            .expect("a valid name"),
         key: key.public(),
         recovery: None,
     };
     let registration = Signed::new(registration, &key).into_bytes().into();
-    let answer = ask(&connection, &Register { registration, invite: None }.into()).await;
+    let answer = ask(
+        &connection,
+        &Register {
+            registration,
+            invite: None,
+        }
+        .into(),
+    )
+    .await;
     assert!(matches!(answer, Message::Registered(_)), "{answer:?}");
     let instance = InstanceId([0; 16]);
-    let login = Login { instance, listening: true, hidden: false, checkpoint: None };
+    let login = Login {
+        instance,
+        listening: true,
+        hidden: false,
+        checkpoint: None,
+    };
     let answer = ask(&connection, &login.into()).await;
     assert!(matches!(answer, Message::Welcome(_)), "{answer:?}");
     connection

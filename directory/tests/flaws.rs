@@ -24,7 +24,10 @@ async fn anothers_money_cannot_be_moved() {
     let mut order = alice.unsigned(mallory.key(), 50 * QUID, 1);
     let own = mallory.order(alice.key(), 1, 2);
     let forged = forge(&order, &own);
-    assert_eq!(settle.submit_bytes(&forged).await, Err(Reason::BAD_SIGNATURE));
+    assert_eq!(
+        settle.submit_bytes(&forged).await,
+        Err(Reason::BAD_SIGNATURE)
+    );
 
     // A genuine order of Alice's to somebody else.
     let carol = directory.member(3, "carol").await;
@@ -42,10 +45,7 @@ async fn anothers_money_cannot_be_moved() {
 }
 
 /// Puts `order` into the envelope of `own`, keeping the signature of the latter.
-fn forge(
-    order: &quid_common::order::Order,
-    own: &quid_common::order::SignedOrder,
-) -> Vec<u8> {
+fn forge(order: &quid_common::order::Order, own: &quid_common::order::SignedOrder) -> Vec<u8> {
     let signed = Signed::new(order.clone(), &SecretKey::from_seed(&[1; 32]));
     let mut bytes = signed.into_bytes();
     let at = bytes.len() - 64;
@@ -70,7 +70,11 @@ async fn zero_and_excessive_amounts_are_refused_and_negative_ones_do_not_exist()
     // On the wire an amount is unsigned; a negative or larger number is no amount at all. The
     // amount 65 is the two bytes 18 41; a negative one would be 38 40.
     let order = alice.order(bob.key(), 65, 4);
-    let at = order.bytes().windows(2).position(|pair| pair == [0x18, 0x41]).expect("the amount");
+    let at = order
+        .bytes()
+        .windows(2)
+        .position(|pair| pair == [0x18, 0x41])
+        .expect("the amount");
     let mut negative = order.bytes().to_vec();
     negative[at] = 0x38;
     assert_eq!(settle.submit_bytes(&negative).await, Err(Reason::ENCODING));
@@ -103,14 +107,36 @@ async fn nobody_logs_in_as_someone_else() {
     // Another key has no account, and cannot take the name or one that looks like it.
     let mallory = directory.client(2).await;
     assert_eq!(mallory.register("alice").await, Err(Reason::NAME_TAKEN));
-    assert_eq!(mallory.register("a1ice").await, Err(Reason::NAME_LOOKS_TAKEN));
-    assert_eq!(mallory.register("treasury").await, Err(Reason::NAME_RESERVED));
-    assert_eq!(mallory.log_in(true).await.map(|_| ()), Err(Reason::NOT_REGISTERED));
+    assert_eq!(
+        mallory.register("a1ice").await,
+        Err(Reason::NAME_LOOKS_TAKEN)
+    );
+    assert_eq!(
+        mallory.register("treasury").await,
+        Err(Reason::NAME_RESERVED)
+    );
+    assert_eq!(
+        mallory.log_in(true).await.map(|_| ()),
+        Err(Reason::NOT_REGISTERED)
+    );
     // Nothing but registering and logging in is answered before.
     let stranger = directory.client(3).await;
-    for message in [AskBalance {}.into(), Who { after: None, limit: 1 }.into()] {
+    for message in [
+        AskBalance {}.into(),
+        Who {
+            after: None,
+            limit: 1,
+        }
+        .into(),
+    ] {
         let answer = stranger.request(&message).await;
-        assert_eq!(answer, Refused { reason: Reason::NOT_LOGGED_IN }.into());
+        assert_eq!(
+            answer,
+            Refused {
+                reason: Reason::NOT_LOGGED_IN
+            }
+            .into()
+        );
     }
     assert_eq!(alice.balance().await, 100 * QUID);
 }
@@ -118,7 +144,10 @@ async fn nobody_logs_in_as_someone_else() {
 #[test]
 fn an_unplugged_node_goes_offline_and_one_that_leaves_goes_at_once() {
     let runtime = || {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
     };
     let directory = Directory::start("100");
     let (here, elsewhere) = (runtime(), runtime());
@@ -132,9 +161,15 @@ fn an_unplugged_node_goes_offline_and_one_that_leaves_goes_at_once() {
         carol.client.connection.close(0_u32.into(), b"");
         carol.client.endpoint.wait_idle().await;
         assert_eq!(alice.who().await.len(), 2);
-        assert!(begun.elapsed() < Duration::from_secs(2), "carol stayed after her goodbye");
+        assert!(
+            begun.elapsed() < Duration::from_secs(2),
+            "carol stayed after her goodbye"
+        );
         while alice.who().await.len() > 1 {
-            assert!(begun.elapsed() < Duration::from_secs(25), "bob stayed after his end");
+            assert!(
+                begun.elapsed() < Duration::from_secs(25),
+                "bob stayed after his end"
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });
@@ -150,16 +185,33 @@ async fn a_restart_forgets_nothing() {
         let alice = directory.member(1, "alice").await;
         let bob = directory.member(2, "bob").await;
         order = alice.order(bob.key(), QUID, 1);
-        entry = alice.settle().await.submit(&order).await.expect("it settles");
+        entry = alice
+            .settle()
+            .await
+            .submit(&order)
+            .await
+            .expect("it settles");
     }
     for clean in [false, true, false] {
-        directory =
-            if clean { directory.stop_and_restart() } else { directory.kill_and_restart() };
-        let alice = directory.client(1).await.log_in(true).await.expect("still registered");
+        directory = if clean {
+            directory.stop_and_restart()
+        } else {
+            directory.kill_and_restart()
+        };
+        let alice = directory
+            .client(1)
+            .await
+            .log_in(true)
+            .await
+            .expect("still registered");
         assert_eq!(alice.welcome.available.units(), 99 * QUID);
         let mut settle = alice.settle().await;
         assert_eq!(settle.submit(&order).await, Ok(entry), "the same receipt");
-        assert_eq!(settle.void(&alice, order.statement().id).await, Ok(entry), "settled first");
+        assert_eq!(
+            settle.void(&alice, order.statement().id).await,
+            Ok(entry),
+            "settled first"
+        );
         directory.audit();
     }
 }
@@ -187,7 +239,15 @@ async fn a_list_longer_than_a_message_comes_in_pages() {
         }
     }
     assert_eq!(seen.len(), 40);
-    let unknown = Find { name: "nobody-here".parse().expect("a valid name") };
+    let unknown = Find {
+        name: "nobody-here".parse().expect("a valid name"),
+    };
     let answer = reader.client.request(&unknown.into()).await;
-    assert_eq!(answer, Refused { reason: Reason::UNKNOWN_ACCOUNT }.into());
+    assert_eq!(
+        answer,
+        Refused {
+            reason: Reason::UNKNOWN_ACCOUNT
+        }
+        .into()
+    );
 }

@@ -24,7 +24,10 @@ async fn money_is_issued_once_however_often_the_command_is_repeated() {
     let issue = ["issue", "alice", "12.5", "--json", "--id", id];
     let first = directory.run(&issue);
     assert_eq!(first.status.code(), Some(0), "{}", stderr(&first));
-    assert!(stderr(&first).contains(id), "the id is told before the operation is sent");
+    assert!(
+        stderr(&first).contains(id),
+        "the id is told before the operation is sent"
+    );
     assert_eq!(json(&first)["amount"], "12.500000");
     let again = directory.run(&issue);
     assert_eq!(json(&again), json(&first));
@@ -51,7 +54,12 @@ async fn a_frozen_account_receives_and_does_not_pay_until_it_is_thawed() {
     assert!(directory.run(&["thaw", "alice"]).status.success());
     // What was refused stays refused; a new order is judged anew.
     assert_eq!(from_alice.submit(&refused).await, Err(Reason::FROZEN));
-    assert!(from_alice.submit(&alice.order(bob.key(), 1, 2)).await.is_ok());
+    assert!(
+        from_alice
+            .submit(&alice.order(bob.key(), 1, 2))
+            .await
+            .is_ok()
+    );
     directory.audit();
 }
 
@@ -75,7 +83,11 @@ async fn a_second_serve_is_told_who_holds_the_folder() {
     let directory = Directory::start("0");
     let second = directory.run(&["serve", "--listen", "127.0.0.1:0"]);
     assert_eq!(second.status.code(), Some(7));
-    assert!(stderr(&second).contains("held by process"), "{}", stderr(&second));
+    assert!(
+        stderr(&second).contains("held by process"),
+        "{}",
+        stderr(&second)
+    );
     assert!(second.stdout.is_empty());
 }
 
@@ -125,7 +137,10 @@ async fn a_log_cut_short_is_found_out_by_a_saved_checkpoint() {
     let newer = json(&run_on(&data, &["audit", "--json"]));
     let saved = place.path().join("checkpoint");
     std::fs::write(&saved, newer["checkpoint"].as_str().expect("text")).expect("writable");
-    let audit = run_on(&older, &["audit", "--json", "--against", &saved.to_string_lossy()]);
+    let audit = run_on(
+        &older,
+        &["audit", "--json", "--against", &saved.to_string_lossy()],
+    );
     assert_eq!(audit.status.code(), Some(5));
     assert!(stderr(&audit).contains("missing"), "{}", stderr(&audit));
 }
@@ -138,10 +153,34 @@ fn bad_arguments_get_one_line_and_change_nothing() {
         (&["serve", "--listen", "nowhere"], 2),
         (&["serve", "--listen", "0.0.0.0:0"], 2),
         (&["serve", "--listen", "127.0.0.1:0", "--decimals", "10"], 2),
-        (&["serve", "--listen", "127.0.0.1:0", "--currency", "quid"], 2),
-        (&["serve", "--listen", "127.0.0.1:0", "--opening-balance", "1e3"], 2),
-        (&["serve", "--listen", "127.0.0.1:0", "--opening-balance", "-1"], 2),
-        (&["serve", "--listen", "127.0.0.1:0", "--advertise", "a b"], 2),
+        (
+            &["serve", "--listen", "127.0.0.1:0", "--currency", "quid"],
+            2,
+        ),
+        (
+            &[
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--opening-balance",
+                "1e3",
+            ],
+            2,
+        ),
+        (
+            &[
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--opening-balance",
+                "-1",
+            ],
+            2,
+        ),
+        (
+            &["serve", "--listen", "127.0.0.1:0", "--advertise", "a b"],
+            2,
+        ),
         (&["serve", "--listen", "127.0.0.1:0", "--frobnicate"], 2),
         (&["issue", "alice", "1"], 7),
         (&["issue", "ALICE", "1"], 2),
@@ -158,12 +197,22 @@ fn bad_arguments_get_one_line_and_change_nothing() {
     for (arguments, code) in table {
         let output = run_on(&data, arguments);
         let message = stderr(&output);
-        assert_eq!(output.status.code(), Some(*code), "{arguments:?}: {message}");
+        assert_eq!(
+            output.status.code(),
+            Some(*code),
+            "{arguments:?}: {message}"
+        );
         assert_eq!(message.lines().count(), 1, "{arguments:?}: {message}");
-        assert!(!message.trim_end().chars().any(char::is_control), "{message:?}");
+        assert!(
+            !message.trim_end().chars().any(char::is_control),
+            "{message:?}"
+        );
         assert!(output.stdout.is_empty(), "{arguments:?}");
         assert!(!data.exists(), "{arguments:?} left something behind");
     }
-    let help = std::process::Command::new(PROGRAM).arg("--help").output().expect("it runs");
+    let help = std::process::Command::new(PROGRAM)
+        .arg("--help")
+        .output()
+        .expect("it runs");
     assert!(help.status.success());
 }

@@ -20,7 +20,11 @@ async fn one_order_submitted_at_once_by_many_has_one_effect_and_one_entry() {
     let order = alice.order(bob.key(), 7, 1);
     let mut streams = Vec::new();
     for at in 0..16 {
-        let mut settle = if at % 2 == 0 { alice.settle().await } else { bob.settle().await };
+        let mut settle = if at % 2 == 0 {
+            alice.settle().await
+        } else {
+            bob.settle().await
+        };
         for number in 1000..1016 {
             settle.stream.send(&submit(number, &order)).await;
         }
@@ -77,24 +81,48 @@ async fn a_void_and_a_decline_stop_an_order_for_good() {
     let (mut payer, mut payee) = (alice.settle().await, bob.settle().await);
 
     let voided = alice.order(bob.key(), 1, 1);
-    let tombstone = payer.void(&alice, voided.statement().id).await.expect("voided");
+    let tombstone = payer
+        .void(&alice, voided.statement().id)
+        .await
+        .expect("voided");
     assert_eq!(payee.submit(&voided).await, Err(Reason::VOIDED));
-    assert_eq!(payer.void(&alice, voided.statement().id).await, Ok(tombstone));
+    assert_eq!(
+        payer.void(&alice, voided.statement().id).await,
+        Ok(tombstone)
+    );
 
     let declined = alice.order(bob.key(), 1, 2);
-    let decline = Decline::sign(&declined, &bob.client.key).into_bytes().into();
+    let decline = Decline::sign(&declined, &bob.client.key)
+        .into_bytes()
+        .into();
     let order = declined.bytes().to_vec().into();
-    payee.stream.send(&Submit { number: 1, order, decline: Some(decline) }.into()).await;
+    payee
+        .stream
+        .send(
+            &Submit {
+                number: 1,
+                order,
+                decline: Some(decline),
+            }
+            .into(),
+        )
+        .await;
     match payee.stream.next().await {
         Some(Message::SubmitRefused(refusal)) => assert_eq!(refusal.reason, Reason::PAYEE_DECLINED),
         other => panic!("not a refusal: {other:?}"),
     }
     assert_eq!(payer.submit(&declined).await, Err(Reason::PAYEE_DECLINED));
-    assert_eq!(payer.void(&alice, declined.statement().id).await, Err(Reason::PAYEE_DECLINED));
+    assert_eq!(
+        payer.void(&alice, declined.statement().id).await,
+        Err(Reason::PAYEE_DECLINED)
+    );
 
     // Nobody voids another's order.
     let of_bob = bob.order(alice.key(), 1, 3);
-    let forged = payer.void(&alice, of_bob.statement().id).await.expect("alice's own id space");
+    let forged = payer
+        .void(&alice, of_bob.statement().id)
+        .await
+        .expect("alice's own id space");
     assert!(forged > tombstone);
     assert!(payer.submit(&of_bob).await.is_ok());
     assert_eq!(Reason::PAYEE_DECLINED.class(), Class::Logged);
@@ -116,7 +144,12 @@ async fn fates_receipts_and_history_are_told_to_those_concerned_only() {
             other => panic!("not a fate: {other:?}"),
         }
     }
-    let entry = alice.settle().await.submit(&order).await.expect("it settles");
+    let entry = alice
+        .settle()
+        .await
+        .submit(&order)
+        .await
+        .expect("it settles");
     for asker in [&alice, &bob] {
         match asker.client.request(&ask(alice.key())).await {
             Message::Fate(fate) => verify(asker, &fate.receipt.expect("it settled")),
@@ -126,7 +159,11 @@ async fn fates_receipts_and_history_are_told_to_those_concerned_only() {
             Message::Proof(proof) => verify(asker, &proof.receipt),
             other => panic!("not a proof: {other:?}"),
         }
-        let history = AskHistory { before: None, after: None, limit: 10 };
+        let history = AskHistory {
+            before: None,
+            after: None,
+            limit: 10,
+        };
         match asker.client.request(&history.into()).await {
             Message::HistoryPage(page) => {
                 assert_eq!(page.lines.len(), 2, "the opening balance and the payment");
@@ -159,7 +196,15 @@ async fn a_subscription_tells_the_past_once_and_then_what_happens() {
     }
     let mut events = bob.client.open().await;
     let after = Some(expected[1]);
-    events.send(&Subscribe { after, presence: true }.into()).await;
+    events
+        .send(
+            &Subscribe {
+                after,
+                presence: true,
+            }
+            .into(),
+        )
+        .await;
     let (mut told, mut online, mut caught_up) = (Vec::new(), Vec::new(), false);
     while !caught_up {
         match events.next().await.expect("events") {
@@ -175,7 +220,10 @@ async fn a_subscription_tells_the_past_once_and_then_what_happens() {
     }
     assert_eq!(told, expected[2..]);
     assert_eq!(online, ["alice", "bob"]);
-    let now = settle.submit(&alice.order(bob.key(), 1, 9)).await.expect("it settles");
+    let now = settle
+        .submit(&alice.order(bob.key(), 1, 9))
+        .await
+        .expect("it settles");
     match events.next().await {
         Some(Message::Moved(moved)) => assert_eq!(moved.receipt.index, now),
         other => panic!("not the payment: {other:?}"),
@@ -197,7 +245,12 @@ async fn what_was_acknowledged_survives_a_kill_under_load_and_nothing_happens_tw
     directory.member(1, "alice").await;
     let bob = directory.member(2, "bob").await.key();
     for round in 0..5_u64 {
-        let alice = directory.client(1).await.log_in(false).await.expect("registered");
+        let alice = directory
+            .client(1)
+            .await
+            .log_in(false)
+            .await
+            .expect("registered");
         let mut settle = alice.settle().await;
         // What had no answer before the last kill is asked for again, with the same bytes.
         for order in std::mem::take(&mut open) {
@@ -205,10 +258,15 @@ async fn what_was_acknowledged_survives_a_kill_under_load_and_nothing_happens_tw
             acknowledged.push((order, entry));
         }
         for (order, entry) in &acknowledged {
-            assert_eq!(settle.submit(order).await, Ok(*entry), "acknowledged before the kill");
+            assert_eq!(
+                settle.submit(order).await,
+                Ok(*entry),
+                "acknowledged before the kill"
+            );
         }
-        let sent: Vec<SignedOrder> =
-            (0..200).map(|number| alice.order(bob, 1, round * 1000 + number)).collect();
+        let sent: Vec<SignedOrder> = (0..200)
+            .map(|number| alice.order(bob, 1, round * 1000 + number))
+            .collect();
         for (number, order) in sent.iter().enumerate() {
             settle.stream.send(&submit(number as u64, order)).await;
         }
@@ -225,12 +283,19 @@ async fn what_was_acknowledged_survives_a_kill_under_load_and_nothing_happens_tw
             }
         }
         directory = directory.kill_and_restart();
-        open.extend((0..200).filter(|number| !answered.contains(number)).map(|number| {
-            sent[number as usize].clone()
-        }));
+        open.extend(
+            (0..200)
+                .filter(|number| !answered.contains(number))
+                .map(|number| sent[number as usize].clone()),
+        );
         directory.audit();
     }
-    let alice = directory.client(1).await.log_in(false).await.expect("registered");
+    let alice = directory
+        .client(1)
+        .await
+        .log_in(false)
+        .await
+        .expect("registered");
     let mut settle = alice.settle().await;
     for order in &open {
         settle.submit(order).await.expect("enough money");
@@ -251,13 +316,21 @@ async fn a_client_that_stops_reading_is_held_to_its_window() {
     // Nobody reads the answers: sooner or later the directory stops reading orders.
     let flood = async { while deaf.stream.send.write_all(&bytes).await.is_ok() {} };
     let blocked = tokio::time::timeout(Duration::from_secs(3), flood).await;
-    assert!(blocked.is_err(), "the directory took more than it could answer");
+    assert!(
+        blocked.is_err(),
+        "the directory took more than it could answer"
+    );
     let mut honest: Settle = bob.settle().await;
     assert!(honest.submit(&bob.order(alice.key(), 1, 1)).await.is_ok());
 }
 
 fn submit(number: u64, order: &SignedOrder) -> Message {
-    Submit { number, order: order.bytes().to_vec().into(), decline: None }.into()
+    Submit {
+        number,
+        order: order.bytes().to_vec().into(),
+        decline: None,
+    }
+    .into()
 }
 
 fn verify(member: &Member, receipt: &Receipt) {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quid_common::amount::Currency;
-use quid_node::{Home, ListenerLock, Node};
+use quid_node::{Home, HomeError, ListenerLock, Node};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -109,7 +109,7 @@ impl ControlSocket {
     }
 
     /// Answers requests with whatever node is current, until dropped.
-    pub(crate) async fn serve(self, current: watch::Receiver<Current>) {
+    pub(crate) async fn serve(self, current: watch::Receiver<Option<Current>>) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -142,7 +142,7 @@ impl Drop for ControlSocket {
     }
 }
 
-async fn connection(stream: UnixStream, current: watch::Receiver<Current>) {
+async fn connection(stream: UnixStream, mut current: watch::Receiver<Option<Current>>) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let hello = Hello {
@@ -173,7 +173,14 @@ async fn connection(stream: UnixStream, current: watch::Receiver<Current>) {
             return;
         }
     };
-    let Current { node, listening } = current.borrow().clone();
+    // One node may just be taking another's place.
+    let current = match timeout(NODE_WAIT, current.wait_for(Option::is_some)).await {
+        Ok(Ok(current)) => current.clone(),
+        Ok(Err(_)) | Err(_) => None,
+    };
+    let Some(Current { node, listening }) = current else {
+        return;
+    };
     let (sink, outputs) = Sink::channel();
     let work = async move { run(&node, listening, request, &sink).await };
     // A command that was stopped closes its end; what only shows something ends with it, while a
@@ -268,10 +275,15 @@ impl Listener {
                 "whatever answers at {} is not quid: stop it",
                 path.display()
             ))),
-            Err(_) => Err(Failure::files(format!(
-                "the process that listens for this home does not answer at {}: stop it",
-                path.display()
-            ))),
+            Err(_) => {
+                let holder = match home.lock_listener() {
+                    Err(HomeError::Held { pid, .. }) => format!("process {pid}"),
+                    Ok(_) | Err(_) => "a process".to_owned(),
+                };
+                Err(Failure::files(format!(
+                    "{holder} listens for this home and does not answer: stop it, or let it go on"
+                )))
+            }
         }
     }
 
@@ -387,6 +399,9 @@ const CONNECTIONS_MAX: usize = 32;
 
 /// How long a command may take to send its request.
 const REQUEST_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a request waits while one node takes another's place.
+const NODE_WAIT: Duration = Duration::from_secs(5);
 
 /// How long a listener may take to say hello.
 const HELLO_WAIT: Duration = Duration::from_secs(5);

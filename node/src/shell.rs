@@ -114,7 +114,7 @@ impl Shell<'_> {
             sink.note(MENU).await?;
         }
         let progress = sink.progress("logging in".to_owned());
-        let node = self.station.current().node;
+        let Current { node, .. } = self.station.current()?;
         let login = tokio::select! {
             login = node.login() => login,
             () = self.signals.stop() => {
@@ -219,7 +219,7 @@ impl Shell<'_> {
             Asked::Show(text) => Ok(sink.note(text).await?),
             Asked::Wrong(report) => Err(Failure::Told(report)),
             Asked::Toggle => {
-                let listen = !self.station.current().listening;
+                let listen = !self.station.is_listening();
                 self.toggle(listen, sink).await
             }
             Asked::Command { command, .. } => self.command(command, sink).await,
@@ -235,7 +235,7 @@ impl Shell<'_> {
         let asker = Asker {
             path: self.path,
             stop: &stop,
-            node: Some(self.station.current()),
+            node: Some(self.station.current()?),
         };
         let work = asker.execute(command, sink);
         tokio::pin!(work);
@@ -250,14 +250,14 @@ impl Shell<'_> {
             }
         }
         if registers {
-            self.station.current().node.login().await?;
+            self.station.current()?.node.login().await?;
         }
         Ok(())
     }
 
     /// Goes online to receive, or stops receiving.
     async fn toggle(&self, listen: bool, sink: &Sink) -> Result<(), Failure> {
-        if self.station.current().listening == listen {
+        if listen && self.station.is_listening() {
             return Ok(sink.note("listening already").await?);
         }
         let _progress = sink.progress("logging in".to_owned());
@@ -268,17 +268,17 @@ impl Shell<'_> {
             sink.note("not listening: others see you offline; `l` listens again")
                 .await?;
         }
-        self.station.current().node.login().await?;
+        self.station.current()?.node.login().await?;
         Ok(())
     }
 
     fn prompt(&self) -> String {
-        let Current { node, listening } = self.station.current();
-        let name = match node.home().name() {
-            Some(name) => name.to_string(),
-            None => "quid".to_owned(),
+        let name = match self.station.current() {
+            Ok(Current { node, .. }) => node.home().name(),
+            Err(_) => None,
         };
-        if listening {
+        let name = name.map_or_else(|| "quid".to_owned(), |name| name.to_string());
+        if self.station.is_listening() {
             format!("{name}> ")
         } else {
             format!("{name} (off)> ")
@@ -334,31 +334,30 @@ fn ask(line: &str) -> Result<Asked, NoCommand> {
 }
 
 /// Tells the events of whatever node is current.
-async fn events(mut current: watch::Receiver<Current>, sink: Sink) {
+async fn events(mut current: watch::Receiver<Option<Current>>, sink: Sink) {
     loop {
-        let node = current.borrow_and_update().node.clone();
-        let mut events = node.events();
-        tokio::select! {
-            told = tell(&mut events, &node, &sink) => {
-                if told.is_err() || current.changed().await.is_err() {
-                    return;
-                }
-            }
-            changed = current.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-            }
+        let now = current.borrow_and_update().clone();
+        let told = async {
+            let Some(Current { node, .. }) = now else {
+                return Ok(());
+            };
+            tell(&mut node.events(), &node, &sink).await
+        };
+        let go_on = async { told.await.is_ok() && current.changed().await.is_ok() };
+        if !go_on.await {
+            return;
         }
     }
 }
 
 /// Keeps the names for completion, asking again whenever the directory was lost.
-async fn watch_people(mut current: watch::Receiver<Current>, people: People) {
+async fn watch_people(mut current: watch::Receiver<Option<Current>>, people: People) {
     loop {
-        let node = current.borrow_and_update().node.clone();
+        let now = current.borrow_and_update().clone();
         let follow = async {
-            if let Ok(mut presence) = node.watch().await {
+            if let Some(Current { node, .. }) = now
+                && let Ok(mut presence) = node.watch().await
+            {
                 while let Some(change) = presence.next().await {
                     match change {
                         Presence::Online(person) => people.add(person.name.as_str()),
@@ -457,15 +456,15 @@ impl Signals {
 }
 
 const MENU: &str = "\
- r NAME         register
- l              listen: on or off
- w              who is online
- p NAME AMOUNT  pay
- h              history
- s              status
- v ORDER_ID     void
- x              exit
- ?              this menu
+r NAME         register
+l              listen: on or off
+w              who is online
+p NAME AMOUNT  pay
+h              history
+s              status
+v ORDER_ID     void
+x              exit
+?              this menu
 Full commands work too: `help pay`.";
 
 /// The shell's history, in the home.

@@ -44,9 +44,6 @@ pub enum Rule {
     /// An entry's time is not below that of the entry before.
     #[error("its time is before that of the entry before")]
     TimeBackward,
-    /// An entry's time is at most [`LedgerTime::MAX`].
-    #[error("its time is past all that an order id can carry")]
-    TimeRange,
     /// A statement has the version that this program knows.
     #[error("its statement is of an unknown version")]
     Version,
@@ -144,9 +141,6 @@ impl Ledger {
         let time = entry.time;
         if time < self.time {
             return Err(Rule::TimeBackward);
-        }
-        if time > LedgerTime::MAX {
-            return Err(Rule::TimeRange);
         }
         match &entry.fact {
             Fact::Genesis(_) if index > 0 => return Err(Rule::GenesisAgain),

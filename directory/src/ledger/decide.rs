@@ -56,22 +56,30 @@ impl Ledger {
     /// [`Ledger::decide_order`] asks again.
     ///
     /// # Errors
-    /// *Encoding* for another version or a decline of another order; *wrong ledger*.
+    /// *Encoding* for another version; *wrong ledger*; *bad decline* for one that is not this
+    /// payee's or not of this order.
     pub fn screen_order(
         &self,
         order: &SignedOrder,
         decline: Option<&SignedDecline>,
     ) -> Result<(), Reason> {
         let stated = order.statement();
-        let declined = decline.map(Signed::statement);
-        if stated.version != STATEMENT_VERSION
-            || declined.is_some_and(|it| it.version != STATEMENT_VERSION)
-            || declined.is_some_and(|it| it.order != order.digest())
-        {
+        if stated.version != STATEMENT_VERSION {
             return Err(Reason::ENCODING);
         }
-        if !self.is_ours(stated.ledger) || declined.is_some_and(|it| !self.is_ours(it.ledger)) {
+        if !self.is_ours(stated.ledger) {
             return Err(Reason::WRONG_LEDGER);
+        }
+        // The order may be in order without it: nothing is said about the order.
+        let fits = |decline: &SignedDecline| {
+            let declined = decline.statement();
+            declined.version == STATEMENT_VERSION
+                && self.is_ours(declined.ledger)
+                && declined.payee == stated.payee
+                && declined.order == order.digest()
+        };
+        if decline.is_some_and(|decline| !fits(decline)) {
+            return Err(Reason::BAD_DECLINE);
         }
         Ok(())
     }
@@ -93,8 +101,7 @@ impl Ledger {
     /// What `order` deserves at `now`, submitted by the account key `submitter`, if need be with
     /// the payee's `decline`.
     ///
-    /// The caller has verified both signatures. A decline comes from the payer or the payee, and
-    /// only the order's payee can have signed it: *wrong submitter* otherwise. Nobody orders from
+    /// The caller has verified both signatures. Nobody orders from
     /// the treasury: *unknown account*. `past` is asked at most once, and only for an id past its
     /// expiry, of a payer with an account, that is not in memory. A `now` before
     /// [`Ledger::time`] counts as that.
@@ -113,9 +120,6 @@ impl Ledger {
         let stated = order.statement();
         let now = now.max(self.time);
         if *submitter != stated.payer && *submitter != stated.payee {
-            return Verdict::Refuse(Reason::WRONG_SUBMITTER);
-        }
-        if decline.is_some_and(|decline| decline.statement().payee != stated.payee) {
             return Verdict::Refuse(Reason::WRONG_SUBMITTER);
         }
 

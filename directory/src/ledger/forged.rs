@@ -223,7 +223,6 @@ fn forged_orders(world: &World) -> Vec<(&'static str, (Rule, Entry))> {
     let settled = world.log[first as usize].fact.clone();
     rows! {
         "time below the last" => (Rule::TimeBackward, at(NOW - 1, any()));
-        "time out of range" => (Rule::TimeRange, Entry { time: past_the_end(), fact: any() });
         "a later version" => (Rule::Version, order(|it| it.version = 2));
         "version 0" => (Rule::Version, order(|it| it.version = 0));
         "another ledger" => (Rule::Ledger, order(|it| it.ledger = LedgerId([9; 32])));
@@ -416,12 +415,6 @@ fn entry_of(world: &World, id: &str) -> u64 {
         .ledger
         .fate(&key("alice").public(), order_id(id, 60_000))
         .expect("it met the ledger")
-}
-
-/// A time that no constructor makes, as a hostile decoder could.
-fn past_the_end() -> LedgerTime {
-    let bytes = quid_common::cbor::encode(&(LedgerTime::MAX.as_millis() + 1));
-    quid_common::cbor::decode(&bytes).expect("a number")
 }
 
 fn rule<T: fmt::Debug>(result: Result<T, Fault>) -> Rule {

@@ -370,10 +370,13 @@ fn a_decline_is_the_payees_and_for_these_bytes_alone() {
     let carols = Decline::sign(&order, &key("carol"));
     assert_eq!(
         world.settle(&order, Some(&carols), &alice, 1),
-        "wrong_submitter"
+        "bad_decline"
     );
     let others = Decline::sign(&other, &key("bob"));
-    assert_eq!(world.settle(&order, Some(&others), &alice, 1), "encoding");
+    assert_eq!(
+        world.settle(&order, Some(&others), &alice, 1),
+        "bad_decline"
+    );
     let bobs = Decline::sign(&order, &key("bob"));
     let carol = key("carol").public();
     assert_eq!(
@@ -385,12 +388,12 @@ fn a_decline_is_the_payees_and_for_these_bytes_alone() {
     let foreign = Signed::new(foreign, &key("bob"));
     assert_eq!(
         world.settle(&order, Some(&foreign), &alice, 1),
-        "wrong_ledger"
+        "bad_decline"
     );
     let mut later = bobs.statement().clone();
     later.version += 1;
     let later = Signed::new(later, &key("bob"));
-    assert_eq!(world.settle(&order, Some(&later), &alice, 1), "encoding");
+    assert_eq!(world.settle(&order, Some(&later), &alice, 1), "bad_decline");
     // The payer may bring it too, and the other order is untouched.
     assert_eq!(
         world.settle(&order, Some(&bobs), &alice, 1),

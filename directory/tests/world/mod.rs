@@ -45,7 +45,14 @@ impl Directory {
 
     fn start_on(place: TempDir, opening: &str, listen: &str) -> Self {
         let mut child = Command::new(PROGRAM)
-            .args(["serve", "--listen", listen, "--opening-balance", opening, "--data"])
+            .args([
+                "serve",
+                "--listen",
+                listen,
+                "--opening-balance",
+                opening,
+                "--data",
+            ])
             .arg(place.path().join("data"))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -53,7 +60,9 @@ impl Directory {
             .expect("the directory's program runs");
         let stdout = child.stdout.take().expect("piped");
         let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).expect("the address, or the end");
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("the address, or the end");
         let Ok(address) = line.trim_end().parse() else {
             let output = child.wait_with_output().expect("it ended");
             panic!("no address: {}", String::from_utf8_lossy(&output.stderr));
@@ -61,7 +70,11 @@ impl Directory {
         // The log must not fill its pipe.
         let mut stderr = child.stderr.take().expect("piped");
         std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
-        Self { place, address, child }
+        Self {
+            place,
+            address,
+            child,
+        }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -92,7 +105,10 @@ impl Directory {
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
         let begun = std::time::Instant::now();
         let status = self.child.wait().expect("it was ours");
-        assert!(status.success() && begun.elapsed() < Duration::from_secs(5), "{status}");
+        assert!(
+            status.success() && begun.elapsed() < Duration::from_secs(5),
+            "{status}"
+        );
     }
 
     fn restart(mut self) -> Self {
@@ -137,7 +153,11 @@ impl Drop for Directory {
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_quid-directory");
 
 pub(crate) fn run_on(data: &Path, arguments: &[&str]) -> Output {
-    let output = Command::new(PROGRAM).args(arguments).arg("--data").arg(data).output();
+    let output = Command::new(PROGRAM)
+        .args(arguments)
+        .arg("--data")
+        .arg(data)
+        .output();
     output.expect("the directory's program runs")
 }
 
@@ -161,7 +181,12 @@ impl Client {
         let server = SocketAddr::new(address.host().parse().expect("an address"), address.port());
         let connecting = endpoint.connect(server, tls::SERVER_NAME).expect("sound");
         let connection = connecting.await.expect("the directory is up");
-        Self { key, directory: address.key(), connection, endpoint }
+        Self {
+            key,
+            directory: address.key(),
+            connection,
+            endpoint,
+        }
     }
 
     pub(crate) async fn register(&self, name: &str) -> Result<u64, Reason> {
@@ -172,7 +197,16 @@ impl Client {
             recovery: None,
         };
         let registration = Signed::new(registration, &self.key).into_bytes().into();
-        match self.request(&Register { registration, invite: None }.into()).await {
+        match self
+            .request(
+                &Register {
+                    registration,
+                    invite: None,
+                }
+                .into(),
+            )
+            .await
+        {
             Message::Registered(registered) => Ok(registered.receipt.index),
             Message::Refused(Refused { reason }) => Err(reason),
             other => panic!("not an answer to a registration: {other:?}"),
@@ -187,7 +221,10 @@ impl Client {
             checkpoint: None,
         };
         match self.request(&login.into()).await {
-            Message::Welcome(welcome) => Ok(Member { client: self, welcome }),
+            Message::Welcome(welcome) => Ok(Member {
+                client: self,
+                welcome,
+            }),
             Message::Refused(Refused { reason }) => Err(reason),
             other => panic!("not an answer to a login: {other:?}"),
         }
@@ -296,15 +333,29 @@ impl Settle {
     pub(crate) async fn submit_bytes(&mut self, order: &[u8]) -> Result<u64, Reason> {
         self.number += 1;
         let order = order.to_vec().into();
-        let submit = Submit { number: self.number, order, decline: None };
+        let submit = Submit {
+            number: self.number,
+            order,
+            decline: None,
+        };
         self.stream.send(&submit.into()).await;
         self.answer().await
     }
 
     pub(crate) async fn void(&mut self, member: &Member, id: OrderId) -> Result<u64, Reason> {
         self.number += 1;
-        let void = Void::sign(member.ledger(), id, &member.client.key).into_bytes().into();
-        self.stream.send(&SubmitVoid { number: self.number, void }.into()).await;
+        let void = Void::sign(member.ledger(), id, &member.client.key)
+            .into_bytes()
+            .into();
+        self.stream
+            .send(
+                &SubmitVoid {
+                    number: self.number,
+                    void,
+                }
+                .into(),
+            )
+            .await;
         self.answer().await
     }
 
@@ -329,7 +380,11 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn new(send: SendStream, receive: RecvStream) -> Self {
-        Self { send, receive, frames: FrameReader::new(BODY_LEN_MAX) }
+        Self {
+            send,
+            receive,
+            frames: FrameReader::new(BODY_LEN_MAX),
+        }
     }
 
     pub(crate) async fn send(&mut self, message: &Message) {
@@ -341,7 +396,11 @@ impl Stream {
     /// The next message; `None` if the stream or the connection has ended.
     pub(crate) async fn next(&mut self) -> Option<Message> {
         loop {
-            if let Some(frame) = self.frames.next_frame().expect("the directory keeps the cap") {
+            if let Some(frame) = self
+                .frames
+                .next_frame()
+                .expect("the directory keeps the cap")
+            {
                 return Some(Message::from_frame(&frame).expect("the directory's own encoding"));
             }
             let chunk = self.receive.read_chunk(64 * 1024, true).await.ok()??;

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use quid_common::amount::Currency;
-use quid_node::{Event, Events, Home, Node, Options, RequestError};
+use quid_node::{Event, Events, Home, Node, Options, RequestError, StartError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Listen;
@@ -35,7 +35,7 @@ pub(crate) async fn listen(
 }
 
 async fn receive(station: &Station, sink: &Sink) -> Result<(), Failure> {
-    let node = station.current().node;
+    let Current { node, .. } = station.current()?;
     let mut events = node.events();
     // A home without an account would wait for ever; a directory that is away comes back.
     let progress = sink.progress("logging in".to_owned());
@@ -74,7 +74,8 @@ pub(crate) fn options(args: &Listen, listen: bool) -> Options {
 /// A node that stays, and the socket through which it serves its home.
 #[derive(Debug)]
 pub(crate) struct Station {
-    current: watch::Sender<Current>,
+    /// The node that serves; none while one takes another's place, or if none would start.
+    current: watch::Sender<Option<Current>>,
     server: JoinHandle<()>,
 }
 
@@ -85,29 +86,53 @@ impl Station {
         let socket = ControlSocket::bind(&home)?;
         let listening = options.listen;
         let node = Node::start(home, options).await?;
-        let (current, served) = watch::channel(Current { node, listening });
+        let (current, served) = watch::channel(Some(Current { node, listening }));
         let server = tokio::spawn(socket.serve(served));
         Ok(Self { current, server })
     }
 
     /// The node that serves now.
-    pub(crate) fn current(&self) -> Current {
-        self.current.borrow().clone()
+    ///
+    /// # Errors
+    /// If none would start.
+    pub(crate) fn current(&self) -> Result<Current, Failure> {
+        self.current.borrow().clone().ok_or_else(|| {
+            Failure::other(
+                "stopped",
+                "this node is not running: listening starts it again",
+            )
+        })
+    }
+
+    /// Whether the node that serves receives payments.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.current
+            .borrow()
+            .as_ref()
+            .is_some_and(|current| current.listening)
     }
 
     /// Follows which node serves.
-    pub(crate) fn follow(&self) -> watch::Receiver<Current> {
+    pub(crate) fn follow(&self) -> watch::Receiver<Option<Current>> {
         self.current.subscribe()
     }
 
     /// Ends the node that serves and starts another on the same home.
     pub(crate) async fn replace(&self, path: &Path, options: Options) -> Result<(), Failure> {
-        let home = Home::open(path)?;
+        end(self.current.send_replace(None)).await;
+        // A fixed port is free once the last who used the old node has let go of it.
+        let deadline = Instant::now() + RELEASE_WAIT;
+        let node = loop {
+            match Node::start(Home::open(path)?, options.clone()).await {
+                Ok(node) => break node,
+                Err(StartError::Bind { .. }) if Instant::now() < deadline => {
+                    sleep(RELEASE_PAUSE).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
         let listening = options.listen;
-        let old = self.current().node;
-        let _ = timeout(CLOSE_WAIT, old.close()).await;
-        let node = Node::start(home, options).await?;
-        self.current.send_replace(Current { node, listening });
+        self.current.send_replace(Some(Current { node, listening }));
         Ok(())
     }
 
@@ -116,9 +141,14 @@ impl Station {
         self.server.abort();
         // Aborted, so it has no result.
         let _ = self.server.await;
-        let node = self.current.borrow().node.clone();
-        drop(self.current);
-        let _ = timeout(CLOSE_WAIT, node.close()).await;
+        end(self.current.send_replace(None)).await;
+    }
+}
+
+async fn end(current: Option<Current>) {
+    if let Some(current) = current {
+        // What has not been said by then is not waited for.
+        let _ = timeout(CLOSE_WAIT, current.node.close()).await;
     }
 }
 
@@ -217,6 +247,12 @@ fn offline(reason: String) -> Item {
     }
     .into()
 }
+
+/// Longest wait for a fixed port to be free again.
+const RELEASE_WAIT: Duration = Duration::from_secs(2);
+
+/// Pause before it is tried again.
+const RELEASE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Longest wait for the goodbye.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);

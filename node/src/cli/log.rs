@@ -41,13 +41,12 @@ pub(crate) fn start(format: LogFormat, quiet: LevelFilter, verbose: u8) -> LogTa
     target
 }
 
-/// What a command logs without `-v`. Whoever stays online leaves the audit line of each settlement
-/// where a log is kept; a person at a terminal reads the events themselves.
+/// What a command logs without `-v`. A listener leaves the audit line of each settlement where a
+/// log is kept; a person at a terminal reads the events themselves.
 pub(crate) fn quiet_level(command: &Command, format: LogFormat) -> LevelFilter {
     let kept = format == LogFormat::Json || !io::stderr().is_terminal();
     match command {
         Command::Listen(_) if kept => LevelFilter::INFO,
-        Command::Listen(_) | Command::Shell(_) => LevelFilter::WARN,
         _ => LevelFilter::ERROR,
     }
 }

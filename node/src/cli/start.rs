@@ -66,13 +66,14 @@ async fn run(cli: Cli) -> ExitCode {
         // A closed pipe is how `head` says that it has enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => exit.into(),
         Err(error) => {
-            let message = format!("cannot write to stdout: {error}");
-            let failed = complain(false, Report::new(Exit::Other, "stdout", message));
-            if exit == Exit::Done {
-                failed
-            } else {
-                exit.into()
-            }
+            let (failed, message) = match exit {
+                Exit::Done => (
+                    Exit::Other,
+                    format!("done, but stdout cannot be written: {error}"),
+                ),
+                exit => (exit, format!("stdout cannot be written: {error}")),
+            };
+            complain(false, Report::new(failed, "stdout", message))
         }
     }
 }

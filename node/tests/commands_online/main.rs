@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::Read;
 use std::process::Stdio;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;

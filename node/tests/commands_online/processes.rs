@@ -130,31 +130,29 @@ impl Home {
         self.command(arguments).output().expect("quid runs")
     }
 
-    /// The last line of JSON, whatever the exit code.
-    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
-        self.answer(arguments, None)
-    }
-
-    pub(crate) fn answer(&self, arguments: &[&str], code: Option<i32>) -> Value {
+    /// The last line of JSON, and this exit code.
+    fn answer(&self, arguments: &[&str], code: i32) -> Value {
         let mut arguments = arguments.to_vec();
         if !arguments.contains(&"--json") {
             arguments.push("--json");
         }
         let output = self.quid(&arguments);
-        if code.is_some() {
-            assert_eq!(output.status.code(), code, "{arguments:?}: {output:?}");
-        }
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}: {output:?}"
+        );
         let stdout = String::from_utf8(output.stdout).expect("JSON is text");
         let line = stdout.lines().last().unwrap_or_default();
         serde_json::from_str(line).unwrap_or_else(|_| panic!("{arguments:?}: {stdout}"))
     }
 
     pub(crate) fn ok(&self, arguments: &[&str]) -> Value {
-        self.answer(arguments, Some(0))
+        self.answer(arguments, 0)
     }
 
     pub(crate) fn fails(&self, arguments: &[&str], code: i32) -> Value {
-        let value = self.answer(arguments, Some(code));
+        let value = self.answer(arguments, code);
         assert_fields(&value, &["error", "message"]);
         value
     }
