@@ -55,6 +55,9 @@ QUID_PROFILE=dev ./examples/market.sh
 QUID_PROFILE=dev ./examples/shop.sh
 
 if $all; then
+  step 'ten thousand members online at once'
+  QUID_CROWD=10000 cargo test -p quid-directory --test crowd
+
   step 'dependencies: licences, bans, sources'
   if cargo deny --version >/dev/null 2>&1; then
     cargo deny check bans licenses sources

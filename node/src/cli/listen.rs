@@ -4,7 +4,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use quid_common::amount::Currency;
+use quid_common::amount::{Amount, Currency};
+use quid_common::name::Name;
+use quid_common::time::LedgerTime;
 use quid_node::{Event, Events, Home, Node, Options, RequestError, StartError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -171,39 +173,19 @@ fn event_item(event: Event, currency: &Currency) -> Item {
             answers,
             time,
             receipt: _,
-        } => {
-            let (amount, currency) = item::money(currency, amount);
-            item::Received {
-                event: EventName::Received,
-                entry,
-                order: Some(order.to_string()),
-                amount,
-                currency,
-                counterparty: payer.to_string(),
-                memo: memo.as_str().to_owned(),
-                reference: reference.map(|reference| reference.to_string()),
-                answers,
-                time: item::rfc3339(time),
-            }
-            .into()
+        } => item::Received {
+            order: Some(order.to_string()),
+            memo: memo.as_str().to_owned(),
+            reference: reference.map(|reference| reference.to_string()),
+            answers,
+            ..received(entry, (currency, amount), &payer, time)
         }
+        .into(),
         Event::Issued {
             entry,
             amount,
             time,
-        } => {
-            let (amount, currency) = item::money(currency, amount);
-            item::Received {
-                event: EventName::Received,
-                entry,
-                amount,
-                currency,
-                counterparty: quid_common::name::Name::treasury().to_string(),
-                time: item::rfc3339(time),
-                ..item::Received::default()
-            }
-            .into()
-        }
+        } => received(entry, (currency, amount), &Name::treasury(), time).into(),
         Event::Sent {
             entry,
             order,
@@ -211,20 +193,17 @@ fn event_item(event: Event, currency: &Currency) -> Item {
             payee,
             memo,
             time,
-        } => {
-            let (amount, currency) = item::money(currency, amount);
-            item::Sent {
-                event: EventName::Sent,
-                entry,
-                order: order.to_string(),
-                amount,
-                currency,
-                counterparty: payee.to_string(),
-                memo: memo.as_str().to_owned(),
-                time: item::rfc3339(time),
-            }
-            .into()
+        } => item::Sent {
+            event: EventName::Sent,
+            entry,
+            order: order.to_string(),
+            amount: currency.format(amount),
+            currency: currency.code().to_owned(),
+            counterparty: payee.to_string(),
+            memo: memo.as_str().to_owned(),
+            time: item::rfc3339(time),
         }
+        .into(),
         Event::Refused {
             order,
             reason,
@@ -237,6 +216,24 @@ fn event_item(event: Event, currency: &Currency) -> Item {
             counterparty: counterparty.map(|name| name.to_string()),
         }
         .into(),
+    }
+}
+
+/// Money that came, without what only an order has.
+fn received(
+    entry: u64,
+    (currency, amount): (&Currency, Amount),
+    from: &Name,
+    time: LedgerTime,
+) -> item::Received {
+    item::Received {
+        event: EventName::Received,
+        entry,
+        amount: currency.format(amount),
+        currency: currency.code().to_owned(),
+        counterparty: from.to_string(),
+        time: item::rfc3339(time),
+        ..item::Received::default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! One request, by whoever can carry it out: the process that listens for the home if there is
 //! one, else a node that lives as long as the command.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ pub(crate) async fn once(
             },
             None => alone(home, request, sink, stop, interrupted).await,
         },
-        () = stop.cancelled() => return Err(Failure::other("interrupted", "interrupted; nothing was sent")),
+        () = stop.cancelled() => Err(not_begun()),
     };
     drop(progress);
     result
@@ -60,15 +61,17 @@ async fn alone(
     interrupted: Result<(), Failure>,
 ) -> Result<(), Failure> {
     let node = Node::start(home, Options::default()).await?;
+    let begun = Cell::new(false);
     let work = async {
         if !request.starts_offline() {
             prepare(&node, &request, sink).await?;
         }
+        begun.set(true);
         run(&node, false, request, sink).await
     };
     let result = tokio::select! {
         result = work => result,
-        () = stop.cancelled() => interrupted,
+        () = stop.cancelled() => if begun.get() { interrupted } else { Err(not_begun()) },
     };
     // Says goodbye, so that the directory need not wait for us to time out.
     let _ = timeout(CLOSE_WAIT, node.close()).await;
@@ -98,6 +101,11 @@ fn not_started(request: &Request, currency: Option<&Currency>, error: RequestErr
         Request::Pay(pay) => not_paid(Paid::asked(pay, currency), report(error)).into(),
         _ => error.into(),
     }
+}
+
+/// How a request ends that was interrupted before anything was asked.
+fn not_begun() -> Failure {
+    Failure::other("interrupted", "interrupted; nothing was sent")
 }
 
 /// How a request ends that was interrupted.

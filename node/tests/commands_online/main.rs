@@ -114,7 +114,16 @@ fn a_payment_goes_directly_or_through_the_directory_and_says_which() {
     }
     assert_eq!(received["counterparty"], "alice");
     assert_eq!(received["reference"], "ab".repeat(16));
+    assert_eq!(alice.balance(), "8.749999");
+    assert_eq!(bob.balance(), "11.250001");
+}
 
+#[test]
+fn history_lists_what_happened_newest_first() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let (alice, _bob) = (world.account("alice"), world.account("bob"));
+    alice.ok(&["pay", "bob", "1.25", "--memo", "for \u{1b}[31mtea"]);
+    alice.ok(&["pay", "bob", "0.000001", "--memo", "second"]);
     let history = alice.lines(&["history"]);
     let fields = [
         "entry",
@@ -162,8 +171,6 @@ fn a_payment_goes_directly_or_through_the_directory_and_says_which() {
         !human.stdout.contains(&0x1b),
         "an escape sequence reached the terminal"
     );
-    assert_eq!(alice.balance(), "8.749999");
-    assert_eq!(bob.balance(), "11.250001");
 }
 
 #[test]
