@@ -181,7 +181,7 @@ fn run_audit(json: bool, data: &Path, against: Option<&Path>) -> Result<(), Fail
     let folder = Folder::open(data).map_err(Failure::files)?;
     let saved = against.map(saved_checkpoint).transpose()?;
     let key = folder.key().map_err(Failure::files)?.public();
-    let log = LogReader::open(&folder).map_err(Failure::files)?;
+    let log = LogReader::open_alone(&folder).map_err(Failure::files)?;
     match audit::audit(&log, &key, saved.as_ref()) {
         Ok(report) if json => print(
             &json!({

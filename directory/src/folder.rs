@@ -295,7 +295,10 @@ impl Drop for Lock {
 #[derive(Debug, Error)]
 pub enum FolderError {
     /// Nothing is there.
-    #[error("there is no data folder {at}; `quid-directory serve --data {at}` makes one", at = shown(.0))]
+    #[error(
+        "there is no data folder {at}; `quid-directory serve --data {at}` makes one",
+        at = shown(.0)
+    )]
     Missing(PathBuf),
     /// Something else is there.
     #[error("{} is not a folder; name another with --data", shown(.0))]
@@ -325,10 +328,16 @@ pub enum FolderError {
         holder: String,
     },
     /// The ledger's key has gone.
-    #[error("{} is missing, and this ledger takes no other key; restore it from a backup", shown(.0))]
+    #[error(
+        "{} is missing, and this ledger takes no other key; restore it from a backup",
+        shown(.0)
+    )]
     KeyMissing(PathBuf),
     /// Others may read the key.
-    #[error("{at} can be read by others (mode {mode:03o}); run `chmod 600 {at}`", at = shown(.path))]
+    #[error(
+        "{at} can be read by others (mode {mode:03o}); run `chmod 600 {at}`",
+        at = shown(.path)
+    )]
     KeyOpen {
         /// The key file.
         path: PathBuf,

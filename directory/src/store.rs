@@ -279,7 +279,10 @@ pub enum StoreError {
         fault: EntryFault,
     },
     /// A checkpoint is not what was written.
-    #[error("the checkpoint of {size} entries in {} is damaged; restore it from a backup", shown(.path))]
+    #[error(
+        "the checkpoint of {size} entries in {} is damaged; restore it from a backup",
+        shown(.path)
+    )]
     Checkpoint {
         /// The log.
         path: PathBuf,

@@ -53,11 +53,12 @@ pub(crate) struct Cli {
 pub(crate) struct Global {
     /// The home folder: key, journal, receipts [default: $QUID_HOME, else $HOME/.quid]
     #[arg(long, global = true, value_name = "DIR", value_parser = value::path)]
+    #[arg(display_order = 100, help_heading = EVERYWHERE)]
     pub(crate) home: Option<PathBuf>,
     /// Print one JSON object per line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 101, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
-    /// How the log on stderr is written
+    /// How the log on stderr is written: human or json
     #[arg(
         long,
         global = true,
@@ -65,9 +66,11 @@ pub(crate) struct Global {
         value_enum,
         default_value_t
     )]
+    #[arg(display_order = 102, help_heading = EVERYWHERE, hide_possible_values = true)]
     pub(crate) log_format: LogFormat,
     /// Log more on stderr; twice or three times for still more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(display_order = 103, help_heading = EVERYWHERE)]
     pub(crate) verbose: u8,
 }
 
@@ -189,6 +192,9 @@ pub(crate) enum Receipt {
 fn memo(text: &str) -> Result<Memo, quid_common::order::MemoTooLong> {
     Memo::new(text)
 }
+
+/// Heading of the options that every command takes.
+const EVERYWHERE: &str = "Options of every command";
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 2 an argument is wrong, 3 refused, 4 unknown whether it happened, 5 not

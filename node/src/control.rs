@@ -414,3 +414,33 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Longest path that fits a socket's address everywhere.
 const SOCKET_PATH_LEN_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_listener_that_dies_before_it_answers_is_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = quid_common::key::SecretKey::from_seed(&[1; 32]).public();
+        let address = format!("quid://{key}@127.0.0.1:1");
+        let address = address.parse().expect("an address");
+        let home = Home::init(&folder.path().join("home"), &address).expect("a new home");
+        for accepts in [false, true] {
+            let path = home.control_socket();
+            let listener = UnixListener::bind(&path).expect("the folder is ours");
+            let dies = async move {
+                if accepts {
+                    listener.accept().await.expect("somebody comes").0
+                } else {
+                    // Nothing shows that somebody waits to be accepted; this is more than enough.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    return drop(listener);
+                };
+            };
+            let (found, ()) = tokio::join!(Listener::find(&home), dies);
+            assert!(matches!(found, Ok(None)), "{accepts}: {found:?}");
+            fs::remove_file(&path).expect("it is there");
+        }
+    }
+}

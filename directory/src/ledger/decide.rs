@@ -101,10 +101,9 @@ impl Ledger {
     /// What `order` deserves at `now`, submitted by the account key `submitter`, if need be with
     /// the payee's `decline`.
     ///
-    /// The caller has verified both signatures. Nobody orders from
-    /// the treasury: *unknown account*. `past` is asked at most once, and only for an id past its
-    /// expiry, of a payer with an account, that is not in memory. A `now` before
-    /// [`Ledger::time`] counts as that.
+    /// The caller has verified both signatures. Nobody orders from the treasury: *unknown
+    /// account*. `past` is asked at most once, and only for an id past its expiry, of a payer with
+    /// an account, that is not in memory. A `now` before [`Ledger::time`] counts as that.
     pub fn decide_order(
         &self,
         order: &SignedOrder,

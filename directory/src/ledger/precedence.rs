@@ -12,6 +12,7 @@ use super::*;
 enum Wrong {
     Encoding,
     Ledger,
+    BadDecline,
     Submitter,
     IdReused,
     Expired,
@@ -27,9 +28,10 @@ enum Wrong {
 
 use Wrong::*;
 
-const IN_ORDER: [(Wrong, &str); 13] = [
+const IN_ORDER: [(Wrong, &str); 14] = [
     (Encoding, "encoding"),
     (Ledger, "wrong_ledger"),
+    (BadDecline, "bad_decline"),
     (Submitter, "wrong_submitter"),
     (IdReused, "id_reused"),
     (Expired, "expired"),
@@ -61,7 +63,7 @@ fn every_refusal_comes_before_every_later_one() {
         }
         assert_eq!(outcome(&[first]), name, "{first:?} alone");
     }
-    assert_eq!(pairs, 13 * 12 / 2 - NEVER_BOTH.len());
+    assert_eq!(pairs, 14 * 13 / 2 - NEVER_BOTH.len());
     assert_eq!(outcome(&[]), "settled");
 }
 
@@ -129,12 +131,14 @@ fn outcome(wrong: &[Wrong]) -> String {
         draft.ledger = LedgerId([9; 32]);
     }
     let order = draft.sign();
-    // The payee is whoever the order names, so the decline is always the right one's.
+    // The payee is whoever the order names, so the decline is the right one's unless it is not.
     let payee = [key("bob"), key("alice"), key("erin")]
         .into_iter()
         .find(|it| it.public() == draft.payee)
         .expect("one of these");
-    let decline = has(Declined).then(|| Decline::sign(&order, &payee));
+    let decliner = if has(BadDecline) { key("carol") } else { payee };
+    let declined = has(Declined) || has(BadDecline);
+    let decline = declined.then(|| Decline::sign(&order, &decliner));
     let submitter = if has(Submitter) {
         key("carol")
     } else {
