@@ -15,7 +15,7 @@
 //!
 //! | | reason | touches the id |
 //! |---|---|---|
-//! | 1 | encoding, wrong ledger, bad decline, signature (the caller), wrong submitter | no |
+//! | 1 | encoding, wrong ledger, signature (the caller), bad decline, wrong submitter | no |
 //! | 2 | the id is used: the first answer for the same bytes, else *id reused* | no |
 //! | 3 | expired, expiry too far, unknown account, zero amount, self payment | no |
 //! | 4 | busy: a cap is reached | no |

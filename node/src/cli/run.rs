@@ -83,6 +83,10 @@ pub(crate) fn resolved(outcome: &Resolved, currency: &Currency) -> String {
         End::Settled { entry, .. } => {
             format!("an earlier payment of {amount} to {payee} has settled (entry {entry})")
         }
+        End::Refused {
+            reason: Reason::VOIDED,
+            ..
+        } => format!("an earlier payment of {amount} to {payee} is void and can never settle"),
         End::Refused { reason, .. } => {
             format!("an earlier payment of {amount} to {payee} was refused: {reason}")
         }

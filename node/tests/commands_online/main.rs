@@ -566,6 +566,44 @@ fn a_shell_without_a_terminal_does_what_it_reads() {
 }
 
 #[test]
+fn payments_appear_above_the_line_being_typed() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let (alice, bob) = (world.account("alice"), world.account("bob"));
+    let Some(mut shell) = bob.on_terminal("shell") else {
+        return;
+    };
+    shell.until("bob> ");
+    shell.until("received 10.000000 QUID from treasury");
+    shell.until("bob> ");
+    shell.keys("pay al");
+    shell.until("pay al");
+    alice.ok(&["pay", "bob", "0.5", "--memo", "\u{1b}]0;evil\u{7}"]);
+    // The payment takes the line's place, and the line is drawn again below it.
+    let shown = shell.until("received 0.500000 QUID from alice, ");
+    assert!(!shown.contains("]0;evil"), "{shown:?}");
+    let below = shell.until("bob> pay al");
+    assert!(
+        below.contains(r#""\u{1b}]0;evil\u{7}" (entry "#),
+        "{below:?}"
+    );
+    // Typed on, cleared, taken from the history.
+    shell.keys("ice\u{3}");
+    shell.until("bob> ");
+    shell.keys("s\r");
+    shell.until("balance    10.500000 QUID");
+    shell.until("bob> ");
+    shell.keys("\u{1b}[A");
+    shell.until("bob> s");
+    let process = bob.ok(&["status", "--json"]);
+    assert_eq!(process["listening"], true);
+    shell.keys("\u{15}x\r");
+    assert_eq!(shell.wait(), Some(0));
+    assert_eq!(mode(&bob.0.join("shell_history")), Some(0o600));
+    let kept = fs::read_to_string(bob.0.join("shell_history")).expect("it is text");
+    assert!(kept.lines().any(|line| line == "s"), "{kept}");
+}
+
+#[test]
 fn names_and_amounts_of_another_currency_are_its_own() {
     let world = World::start(&[
         "--opening-balance",

@@ -214,6 +214,46 @@ impl Home {
         listen
     }
 
+    /// Starts a command on a terminal of its own; none where there is no program `script`.
+    pub(crate) fn on_terminal(&self, command: &str) -> Option<OnTerminal> {
+        let program = "/usr/bin/script";
+        if !Path::new(program).exists() {
+            println!("skipped: there is no {program}");
+            return None;
+        }
+        let quid = format!(
+            "stty cols 200; exec '{}' {command}",
+            env!("CARGO_BIN_EXE_quid")
+        );
+        let mut child = Command::new(program)
+            .args(["-qefc", &quid, "/dev/null"])
+            .env("QUID_HOME", &self.0)
+            .env("TERM", "xterm")
+            .env("SHELL", "/bin/sh")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("script runs");
+        let mut stdout = child.stdout.take().expect("it is piped");
+        let (sender, shown) = mpsc::channel();
+        thread::spawn(move || {
+            let mut bytes = [0; 1024];
+            while let Ok(len @ 1..) = stdout.read(&mut bytes) {
+                if sender.send(bytes[..len].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        let stdin = child.stdin.take().expect("it is piped");
+        let unread = Vec::new();
+        Some(OnTerminal {
+            child,
+            stdin,
+            shown,
+            unread,
+        })
+    }
+
     /// Watches who is online.
     pub(crate) fn watch(&self) -> Running {
         self.run(&["who", "--watch"])
@@ -282,6 +322,51 @@ impl Running {
 }
 
 impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A command on a terminal of its own.
+pub(crate) struct OnTerminal {
+    child: Child,
+    stdin: ChildStdin,
+    shown: Receiver<Vec<u8>>,
+    unread: Vec<u8>,
+}
+
+impl OnTerminal {
+    /// Types.
+    pub(crate) fn keys(&mut self, keys: &str) {
+        self.stdin
+            .write_all(keys.as_bytes())
+            .expect("the terminal takes keys");
+    }
+
+    /// What the terminal was sent, up to and with `text`.
+    pub(crate) fn until(&mut self, text: &str) -> String {
+        loop {
+            let seen = String::from_utf8_lossy(&self.unread).into_owned();
+            if let Some(at) = seen.find(text) {
+                let end = at + text.len();
+                self.unread = seen[end..].as_bytes().to_vec();
+                return seen[..end].to_owned();
+            }
+            match self.shown.recv_timeout(Duration::from_secs(20)) {
+                Ok(bytes) => self.unread.extend(bytes),
+                Err(_) => panic!("no {text:?} in {seen:?}"),
+            }
+        }
+    }
+
+    /// The exit code.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        wait(&mut self.child)
+    }
+}
+
+impl Drop for OnTerminal {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
