@@ -427,6 +427,8 @@ fn restore(folder: &Folder, log: &LogReader, tree: &Tree) -> Result<Ledger, Open
         ledger
             .apply(&entry)
             .map_err(|fault| wrong(fault.to_string()))?;
+        // Ids long expired need no room in memory: the index is asked for them, once it is ready.
+        ledger.forget(u64::MAX);
         Ok::<(), OpenError>(())
     })?;
     ledger.check().map_err(|fault| OpenError::Entry {

@@ -18,11 +18,11 @@ use quid_common::receipt::Receipt;
 use quid_common::refusal::Reason;
 use quid_common::signed::Signed;
 use quid_common::wire::{
-    CloseCode, Login, Message, OpenSettle, Register, Submit, SubmitVoid, Welcome,
+    CloseCode, Login, Message, OpenSettle, Prove, Register, Submit, SubmitVoid, Welcome,
 };
 use quinn::Connection;
 use thiserror::Error;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::backoff::Backoff;
@@ -64,7 +64,7 @@ const DENIED_WAIT: Duration = Duration::from_secs(5);
 const STEADY: Duration = Duration::from_secs(5);
 
 /// How often a session is checked for silence.
-const SILENCE_CHECK: Duration = Duration::from_secs(1);
+const SILENCE_CHECK: Duration = Duration::from_millis(500);
 
 /// What the directory said when this node logged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,6 +151,9 @@ pub(crate) struct Directory {
     /// Whether a lost session is sought again.
     pub(crate) reconnect: bool,
     pub(crate) state: watch::Sender<State>,
+    /// Held while a key is registered or logged in: a session that begins in the middle of a
+    /// registration would not know from which entry on to hear of money.
+    pub(crate) turn: Mutex<()>,
     /// Wakes the supervisor from its wait between two tries.
     pub(crate) kick: Notify,
 }
@@ -289,6 +292,7 @@ impl Directory {
     /// # Cancel safety
     /// Dropping the future may leave the name registered.
     pub(crate) async fn register(&self, name: &Name) -> Result<Registered, RequestError> {
+        let _turn = self.turn.lock().await;
         let connection = self.dial().await?;
         let registered = self.register_on(&connection, name).await;
         connection.close(close_code(CloseCode::BYE), b"");
@@ -354,18 +358,37 @@ impl Directory {
                 ));
             }
         }
-        self.home
-            .journal()
-            .advance_watermark(proven.index())
-            .await?;
+        // From here on this home is told of all money that comes.
+        let entry = proven.index();
+        let opening = self.is_opening(connection, entry + 1).await;
+        let told = if opening { entry + 1 } else { entry };
+        self.home.journal().advance_watermark(told).await?;
         Ok(Registered {
             name: name.clone(),
             key,
-            entry: proven.index(),
+            entry,
         })
     }
 
+    /// Whether `entry` is the opening balance that came with the registration before it: not worth
+    /// an event of its own.
+    async fn is_opening(&self, connection: &Connection, entry: u64) -> bool {
+        let Ok(Message::Proof(proof)) = ask_stranger(connection, &Prove { entry }.into()).await
+        else {
+            return false;
+        };
+        self.trust
+            .prove(&proof.receipt)
+            .is_ok_and(|proven| match &proven.entry().fact {
+                Fact::Issue(issue) => {
+                    proven.index() == entry && issue.statement().account == self.home.key()
+                }
+                _ => false,
+            })
+    }
+
     async fn connect(&self) -> Result<Link, RequestError> {
+        let _turn = self.turn.lock().await;
         let connection = self.dial().await?;
         let link = self.open_link(&connection).await;
         if link.is_err() {
@@ -535,8 +558,12 @@ async fn silent(connection: &Connection) {
     loop {
         sleep(SILENCE_CHECK).await;
         let stats = connection.stats();
-        // Frames that the other side has to acknowledge.
-        let asked = stats.frame_tx.ping + stats.frame_tx.stream;
+        // What the other side has to acknowledge at once; but a probe for a larger packet size may
+        // well be lost on the way, and says nothing.
+        let (sent, probes) = (stats.frame_tx, stats.path.sent_plpmtud_probes);
+        let asked = sent.stream
+            + sent.ping.saturating_sub(probes)
+            + sent.immediate_ack.saturating_sub(probes);
         if silence.observe(stats.udp_rx.datagrams, asked, std::time::Instant::now()) {
             return;
         }

@@ -1,11 +1,61 @@
 //! The account's history: what is in the log, and before that what this home does not know yet.
 
-use quid_common::id::OrderId;
+use quid_common::amount::Amount;
+use quid_common::id::{OrderId, Reference};
+use quid_common::name::Name;
+use quid_common::order::Memo;
+use quid_common::time::LedgerTime;
 use quid_common::wire::{AskHistory, HistoryLine, Message, PAGE_LEN_MAX, history_kind};
 
 use crate::directory::{Directory, RequestError, unexpected};
 use crate::journal::OrderRow;
-use crate::node::{HistoryItem, HistoryState, Kind};
+
+/// One line of the account's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryItem {
+    /// The entry in the log; none while the order's end is unknown.
+    pub entry: Option<u64>,
+    /// What happened.
+    pub kind: Kind,
+    /// Whether the account received (true) or paid (false).
+    pub incoming: bool,
+    /// How much.
+    pub amount: Amount,
+    /// Who is on the other side.
+    pub counterparty: Name,
+    /// The payer's words: foreign text.
+    pub memo: Memo,
+    /// Whether it is settled.
+    pub state: HistoryState,
+    /// When, in ledger time; for an order of unknown end, when it expires.
+    pub time: LedgerTime,
+    /// The order, for payments and burns.
+    pub order: Option<OrderId>,
+    /// The order's reference.
+    pub reference: Option<Reference>,
+}
+
+/// What a line of history is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An order from one account to another.
+    Payment,
+    /// Money issued by the operator.
+    Issue,
+    /// An order to the treasury.
+    Burn,
+    /// Something that this version does not know.
+    Other(u8),
+}
+
+/// Whether a line of history is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HistoryState {
+    /// It is in the log.
+    Settled,
+    /// Its end is not known yet.
+    Unknown,
+}
 
 /// Most orders of unknown end that are shown.
 const OPEN_MAX: u32 = 1024;

@@ -42,9 +42,8 @@ async fn subscription(link: &Link, books: &Books, backoff: &mut Backoff) -> Resu
     writer.flush().await?;
     let mut movements = Vec::new();
     loop {
-        let mut message = match reader.next().await? {
-            Some(message) => message,
-            None => return Ok(()),
+        let Some(mut message) = reader.next().await? else {
+            return Ok(());
         };
         // What came together is written down together.
         let told = loop {

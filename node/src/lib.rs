@@ -31,16 +31,15 @@
 
 pub use directory::{RequestError, Session};
 pub use events::{Event, Events};
+pub use history::{HistoryItem, HistoryState, Kind};
 pub use home::{Home, HomeError, ListenerLock};
 pub use journal::JournalError;
-pub use node::{
-    Decision, HistoryItem, HistoryState, Kind, Node, Options, ReceiptId, Registered, StartError,
-    Status, VoidOutcome,
-};
+pub use node::{Accept, Decision, Node, Options, ReceiptId, Registered, StartError, Status};
 pub use pay::{Outcome, PayError, Payment, Resolved, Route, State, WAIT_DEFAULT};
 pub use presence::{Presence, PresenceEvents};
 pub use quic::{ConnectError, directory_key};
 pub use quid_common::wire::Person;
+pub use void::VoidOutcome;
 
 mod backoff;
 mod books;

@@ -9,10 +9,9 @@ use quid_common::amount::{Amount, Currency};
 use quid_common::id::{InstanceId, LedgerId, OrderId, Reference};
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
-use quid_common::order::{Memo, Order};
+use quid_common::order::Order;
 use quid_common::receipt::{Proven, Receipt};
 use quid_common::refusal::Reason;
-use quid_common::time::LedgerTime;
 use quid_common::tls::TlsIdentity;
 use quid_common::wire::{
     AskBalance, AskFate, CloseCode, Message, PAGE_LEN_MAX, Person, Prove, Welcome, Who,
@@ -28,7 +27,9 @@ use crate::directory::{
     Directory, PresenceWish, REQUEST_WAIT, RequestError, Session, State, unexpected,
 };
 use crate::events::{Events, Hub};
+use crate::history::{self, HistoryItem};
 use crate::home::{Home, HomeError, RunningMark};
+use crate::inbox;
 use crate::journal::{JournalError, NoteState, OrderState};
 use crate::pay::{Outcome, PayError, Payer, Payment, Resolved};
 use crate::peer::{self, Payees};
@@ -37,7 +38,7 @@ use crate::quic::{Socket, close_code};
 use crate::resolve::Resolver;
 use crate::tasks::Tasks;
 use crate::trust::Trust;
-use crate::{history, inbox, void};
+use crate::void::{self, VoidOutcome};
 
 /// How a node runs.
 #[derive(Clone)]
@@ -53,9 +54,13 @@ pub struct Options {
     /// Whether only orders are taken that answer a reference of [`Node::new_reference`], each
     /// once.
     pub require_reference: bool,
-    /// Asked about every order that a peer offers, after all checks but before it is noted.
-    pub accept: Option<Arc<dyn Fn(&Order) -> Decision + Send + Sync>>,
+    /// Asked about every order that a peer offers, after all checks but before it is noted; none
+    /// takes them all.
+    pub accept: Option<Accept>,
 }
+
+/// Judges an order that is offered. It must not block.
+pub type Accept = Arc<dyn Fn(&Order) -> Decision + Send + Sync>;
 
 impl Default for Options {
     fn default() -> Self {
@@ -152,74 +157,6 @@ pub struct Status {
     pub pending: u64,
 }
 
-/// How a void ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VoidOutcome {
-    /// The order can never settle.
-    Voided {
-        /// The tombstone's entry.
-        entry: u64,
-    },
-    /// The order had settled first, as this entry.
-    Settled(u64),
-    /// The order had been refused for good already.
-    Refused {
-        /// Why.
-        reason: Reason,
-        /// The entry that says so, if the refusal is logged.
-        entry: Option<u64>,
-    },
-    /// No answer in time. Ask again.
-    Unknown,
-}
-
-/// One line of the account's history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HistoryItem {
-    /// The entry in the log; none while the order's end is unknown.
-    pub entry: Option<u64>,
-    /// What happened.
-    pub kind: Kind,
-    /// Whether the account received (true) or paid (false).
-    pub incoming: bool,
-    /// How much.
-    pub amount: Amount,
-    /// Who is on the other side.
-    pub counterparty: Name,
-    /// The payer's words: foreign text.
-    pub memo: Memo,
-    /// Whether it is settled.
-    pub state: HistoryState,
-    /// When, in ledger time; for an order of unknown end, when it expires.
-    pub time: LedgerTime,
-    /// The order, for payments and burns.
-    pub order: Option<OrderId>,
-    /// The order's reference.
-    pub reference: Option<Reference>,
-}
-
-/// What a line of history is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// An order from one account to another.
-    Payment,
-    /// Money issued by the operator.
-    Issue,
-    /// An order to the treasury.
-    Burn,
-    /// Something that this version does not know.
-    Other(u8),
-}
-
-/// Whether a line of history is settled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HistoryState {
-    /// It is in the log.
-    Settled,
-    /// Its end is not known yet.
-    Unknown,
-}
-
 /// Which receipt is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReceiptId {
@@ -272,6 +209,7 @@ impl Node {
             presence,
             reconnect: options.reconnect,
             state: watch::Sender::new(State::Seeking("not connected yet".to_owned())),
+            turn: tokio::sync::Mutex::new(()),
             kick: Notify::new(),
         });
         let books = Books {

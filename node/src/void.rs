@@ -11,8 +11,28 @@ use crate::backoff::Backoff;
 use crate::directory::{REQUEST_WAIT, RequestError};
 use crate::fate::{Judgement, Subject};
 use crate::journal::{OrderRow, OrderState};
-use crate::node::VoidOutcome;
 use crate::resolve::Resolver;
+
+/// How a void ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VoidOutcome {
+    /// The order can never settle.
+    Voided {
+        /// The tombstone's entry.
+        entry: u64,
+    },
+    /// The order had settled first, as this entry.
+    Settled(u64),
+    /// The order had been refused for good already.
+    Refused {
+        /// Why.
+        reason: Reason,
+        /// The entry that says so, if the refusal is logged.
+        entry: Option<u64>,
+    },
+    /// No answer in time. Ask again.
+    Unknown,
+}
 
 /// Longest time that a void is waited for.
 const VOID_WAIT: Duration = Duration::from_secs(10);

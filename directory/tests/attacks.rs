@@ -1,0 +1,535 @@
+//! Attacks on the directory over real QUIC: whatever one peer does, it gets a named refusal or an
+//! orderly close, and an honest pair goes on paying.
+
+mod world;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use quid_common::checkpoint::{Checkpoint, Head};
+use quid_common::entry::Registration;
+use quid_common::frame::{BODY_LEN_MAX, BODY_LEN_MAX_STRANGER, Frame};
+use quid_common::id::{Digest, InstanceId, LedgerId, OrderId};
+use quid_common::key::SecretKey;
+use quid_common::order::{Decline, Order, SignedOrder, Void};
+use quid_common::receipt::Receipt;
+use quid_common::refusal::Reason;
+use quid_common::signed::Signed;
+use quid_common::tls::{self, TlsIdentity};
+use quid_common::wire::*;
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, TransportConfig};
+use tokio::net::UdpSocket;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+use world::{Client, Directory, Member, PROGRAM, Settle, Stream};
+
+#[tokio::test]
+async fn every_message_in_every_state_is_answered_by_name_or_closes_its_own_connection_only() {
+    let directory = Directory::start("100").await_pair().await;
+    let kinds = messages(&directory);
+    let numbers: Vec<u16> = kinds.iter().map(Message::kind).collect();
+    let all: Vec<u16> = Message::KINDS.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, all, "a sample of every kind");
+    let mallory = directory.member(3, "mallory").await;
+
+    // A stranger is refused by name, as often as a stranger may ask.
+    for kinds in kinds.chunks(15) {
+        let stranger = directory.client(4).await;
+        for message in kinds {
+            let reason = match message {
+                Message::Register(_) => Reason::ENCODING,
+                Message::Login(_) => Reason::NOT_REGISTERED,
+                _ => Reason::NOT_LOGGED_IN,
+            };
+            assert_eq!(refusal(&stranger, message).await, Some(reason), "{message:?}");
+        }
+    }
+
+    // An account's first message decides what the stream is for; nothing harms the session.
+    for message in &kinds {
+        let answer = match message {
+            Message::OpenSettle(_) | Message::Subscribe(_) => continue,
+            Message::Register(_) | Message::Login(_) => Some(Reason::OUT_OF_TURN),
+            Message::Prove(_) => Some(Reason::NOT_FOUND),
+            Message::Find(_) => Some(Reason::UNKNOWN_ACCOUNT),
+            Message::Who(_)
+            | Message::AskBalance(_)
+            | Message::AskHistory(_)
+            | Message::AskFate(_) => None,
+            _ => Some(Reason::UNKNOWN_KIND),
+        };
+        assert_eq!(refusal(&mallory.client, message).await, answer, "{message:?}");
+    }
+    for kind in [0, 6, 15, 999, u16::MAX] {
+        let frame = Frame { kind, body: vec![0x80] };
+        assert_eq!(refusal_of(&mallory.client, &frame).await, Some(Reason::UNKNOWN_KIND), "{kind}");
+    }
+    for (kind, _) in Message::KINDS {
+        for body in [vec![], vec![0xff], vec![0x80, 0x80], vec![0x9f, 0xff]] {
+            let frame = Frame { kind: *kind, body };
+            let answer = refusal_of(&mallory.client, &frame).await;
+            assert_eq!(answer, Some(Reason::ENCODING), "{frame:?}");
+        }
+    }
+    assert_eq!(mallory.balance().await, 100_000_000);
+
+    // On a settle or event stream everything out of place ends the connection, with code 1.
+    for first in [OpenSettle {}.into(), subscribe(None)] {
+        let settles = matches!(first, Message::OpenSettle(_));
+        for message in &kinds {
+            let mallory = directory.client(3).await.log_in(false).await.expect("registered");
+            let mut stream = mallory.client.open().await;
+            stream.send(&first).await;
+            stream.send(message).await;
+            match message {
+                Message::Submit(_) | Message::SubmitVoid(_) if settles => {
+                    let answer = stream.next().await.expect("an answer");
+                    let refused = matches!(
+                        answer,
+                        Message::SubmitRefused(SubmitRefused { number: 7, reason: Reason::ENCODING, .. })
+                    );
+                    assert!(refused, "{answer:?}");
+                }
+                _ => assert_eq!(closed(&mallory.client.connection).await, 1, "{message:?}"),
+            }
+        }
+    }
+    directory.still_pays().await;
+}
+
+#[tokio::test]
+async fn a_length_over_the_cap_is_refused_before_its_bytes_come() {
+    let directory = Directory::start("100").await_pair().await;
+    let mallory = directory.member(3, "mallory").await;
+    for len in [BODY_LEN_MAX as u32 + 1, 1 << 31, u32::MAX] {
+        let mut header = len.to_be_bytes().to_vec();
+        header.extend(3_u16.to_be_bytes());
+        let (mut stream, connection) = {
+            let stranger = directory.client(4).await;
+            (stranger.open().await, stranger.connection.clone())
+        };
+        stream.send.write_all(&header).await.expect("connected");
+        assert_eq!(closed(&connection).await, 1, "a stranger's {len}");
+
+        let mut stream = mallory.client.open().await;
+        stream.send.write_all(&header).await.expect("connected");
+        let answer = stream.next().await;
+        assert_eq!(answer, Some(Refused { reason: Reason::TOO_LONG }.into()));
+        for first in [OpenSettle {}.into(), subscribe(None)] {
+            let member = directory.client(3).await.log_in(false).await.expect("registered");
+            let mut stream = member.client.open().await;
+            stream.send(&first).await;
+            stream.send.write_all(&header).await.expect("connected");
+            assert_eq!(closed(&member.client.connection).await, 1, "an account's {len}");
+        }
+    }
+    // A stranger's cap is lower.
+    let stranger = directory.client(4).await;
+    let frame = Frame { kind: 1, body: vec![0; BODY_LEN_MAX_STRANGER] };
+    assert_eq!(refusal_of(&stranger, &frame).await, None, "read, then closed");
+    assert_eq!(closed(&stranger.connection).await, 1);
+    assert_eq!(mallory.balance().await, 100_000_000);
+    directory.still_pays().await;
+}
+
+#[tokio::test]
+async fn who_does_not_go_on_is_closed_for_its_time_not_for_its_words() {
+    let directory = Directory::start("100").await_pair().await;
+    let half = [0, 0, 0, 9, 0];
+    let mut waits: JoinSet<(&str, u64, u64)> = JoinSet::new();
+    let mut wait = |who, seconds, connection: Connection, kept: Stream| {
+        waits.spawn(async move {
+            let begun = Instant::now();
+            let code = closed(&connection).await;
+            drop(kept);
+            let waited = begun.elapsed().as_millis() as u64;
+            assert!((seconds * 1000 - 500..seconds * 1000 + 2500).contains(&waited), "{who} {waited}");
+            (who, seconds, code)
+        });
+    };
+    let silent = directory.client(4).await;
+    let stream = silent.open().await;
+    wait("a stranger that says nothing", 10, silent.connection.clone(), stream);
+    let asking = directory.client(5).await;
+    asking.register("lingering").await.expect("the name is free");
+    let stream = asking.open().await;
+    wait("a stranger that never logs in", 10, asking.connection.clone(), stream);
+    let stranger = directory.client(6).await;
+    let mut stream = stranger.open().await;
+    stream.send.write_all(&half).await.expect("connected");
+    wait("a stranger's half frame", 5, stranger.connection.clone(), stream);
+    let mut sessions = Vec::new();
+    for (seed, first) in [
+        (7, None),
+        (8, Some(OpenSettle {}.into())),
+        (9, Some(subscribe(None))),
+        (10, Some(subscribe(Some(0)))),
+    ] {
+        let member = directory.member(seed, &format!("member-{seed}")).await;
+        let mut stream = member.client.open().await;
+        if let Some(first) = &first {
+            stream.send(first).await;
+        }
+        stream.send.write_all(&half).await.expect("connected");
+        wait("an account's half frame", 5, member.client.connection.clone(), stream);
+        sessions.push(member);
+    }
+    // A byte a second does not move the deadline.
+    let drip = directory.client(11).await;
+    let mut stream = drip.open().await;
+    let connection = drip.connection.clone();
+    waits.spawn(async move {
+        let begun = Instant::now();
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        let dripping = async {
+            for byte in [0, 0, 0, 99, 0, 3, 0x84, 0x50, 1, 1, 1, 1] {
+                second.tick().await;
+                if stream.send.write_all(&[byte]).await.is_err() {
+                    break;
+                }
+            }
+        };
+        let (code, ()) = tokio::join!(closed(&connection), dripping);
+        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+        ("a byte a second", 5, code)
+    });
+    while let Some(ended) = waits.join_next().await {
+        let (who, _, code) = ended.expect("no deadline is missed");
+        assert_eq!(code, 2, "{who}");
+    }
+    directory.still_pays().await;
+}
+
+#[tokio::test]
+async fn two_hundred_strangers_at_once_do_not_keep_an_honest_pair_from_paying() {
+    let directory = Directory::start("100").await_pair().await;
+    let before = directory.paid();
+    let mut strangers = JoinSet::new();
+    for seed in 50..250 {
+        let address = directory.address.clone();
+        strangers.spawn(async move {
+            let stranger = Client::connect(&address, seed).await;
+            let balance = AskBalance {}.into();
+            assert_eq!(refusal(&stranger, &balance).await, Some(Reason::NOT_LOGGED_IN));
+            stranger
+        });
+    }
+    let strangers = strangers.join_all().await;
+    assert!(directory.paid() > before, "nobody paid while they came");
+    // All of them stay, each in the middle of a frame.
+    let mut open = Vec::new();
+    for stranger in &strangers {
+        let mut stream = stranger.open().await;
+        stream.send.write_all(&[0, 0, 1]).await.expect("connected");
+        open.push(stream);
+    }
+    directory.still_pays().await;
+}
+
+#[tokio::test]
+async fn past_256_unfinished_handshakes_a_newcomer_must_prove_its_address() {
+    let directory = Directory::start("100").await_pair().await;
+    let server = socket_address(&directory);
+    // What the directory answers never reaches those who call through here.
+    let lossy = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+    let through = lossy.local_addr().expect("bound");
+    let counting = tokio::spawn(async move {
+        let mut datagram = [0; 2048];
+        let (mut answered, mut retries) = (0, 0);
+        loop {
+            let (len, from) = lossy.recv_from(&mut datagram).await.expect("open");
+            if from != server {
+                lossy.send_to(&datagram[..len], server).await.expect("open");
+                continue;
+            }
+            answered += 1;
+            // A long header of type 3 (RFC 9000, 17.2.5).
+            retries += u32::from(datagram[0] & 0xf0 == 0xf0);
+            if retries >= 16 {
+                return (answered, retries);
+            }
+        }
+    });
+    let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).expect("a free port");
+    let config = client_config(&directory, 4, TransportConfig::default());
+    let mut calls = JoinSet::new();
+    for _ in 0..320 {
+        let call = endpoint.connect_with(config.clone(), through, tls::SERVER_NAME);
+        calls.spawn(call.expect("sound"));
+    }
+    let counted = timeout(Duration::from_secs(3), counting).await;
+    assert!(counted.is_ok(), "nobody was asked to prove an address");
+    // An honest newcomer proves its address without noticing.
+    directory.member(5, "newcomer").await;
+    directory.still_pays().await;
+    drop(calls);
+}
+
+#[tokio::test]
+async fn a_flood_of_bad_signatures_does_not_keep_an_honest_pair_from_paying() {
+    let directory = Directory::start("100").await_pair().await;
+    let mallory = directory.member(3, "mallory").await;
+    let bob = SecretKey::from_seed(&[2; 32]).public();
+    let before = directory.paid();
+    let mut flood = JoinSet::new();
+    for stream in 0..4_u64 {
+        let Settle { stream: mut settle, .. } = mallory.settle().await;
+        let order = forged(&mallory.order(bob, 1, stream));
+        flood.spawn(async move {
+            let bytes = frames(1024, &order);
+            settle.send.write_all(&bytes).await.expect("connected");
+            for _ in 0..1024 {
+                match settle.next().await {
+                    Some(Message::SubmitRefused(refused)) => {
+                        assert!([Reason::BAD_SIGNATURE, Reason::BUSY].contains(&refused.reason));
+                    }
+                    other => panic!("not a refusal: {other:?}"),
+                }
+            }
+        });
+    }
+    flood.join_all().await;
+    assert!(directory.paid() > before, "nobody paid during the flood");
+    assert_eq!(mallory.balance().await, 100_000_000);
+    directory.still_pays().await;
+}
+
+#[tokio::test]
+async fn ids_and_facts_of_other_accounts_give_nothing_and_burn_nothing() {
+    let directory = Directory::start("100");
+    let alice = directory.member(1, "alice").await;
+    let bob = directory.member(2, "bob").await;
+    let mallory = directory.member(3, "mallory").await;
+    let settled = alice.order(bob.key(), 5, 1);
+    let mut by_alice = alice.settle().await;
+    let entry = by_alice.submit(&settled).await.expect("it settles");
+    let open = alice.order(bob.key(), 6, 2);
+    let mut settle = mallory.settle().await;
+
+    // Facts that others signed, and others' ids under her own signature.
+    assert_eq!(settle.submit(&settled).await, Err(Reason::WRONG_SUBMITTER));
+    assert_eq!(settle.submit(&open).await, Err(Reason::WRONG_SUBMITTER));
+    let mut own = mallory.unsigned(bob.key(), 1, 2);
+    own.id = open.statement().id;
+    assert!(settle.submit(&Signed::new(own, &mallory.client.key)).await.is_ok());
+    let mut stolen = mallory.unsigned(mallory.key(), 1, 2);
+    stolen.payer = alice.key();
+    stolen.id = open.statement().id;
+    let stolen = forged(&Signed::new(stolen, &alice.client.key));
+    assert_eq!(settle.submit_bytes(&stolen).await, Err(Reason::BAD_SIGNATURE));
+    let void = Void::sign(alice.ledger(), open.statement().id, &alice.client.key);
+    settle.stream.send(&SubmitVoid { number: 1, void: void.into_bytes().into() }.into()).await;
+    assert_eq!(reason(&mut settle.stream).await, Reason::WRONG_SUBMITTER);
+    let decline = Decline::sign(&open, &mallory.client.key).into_bytes();
+    for from in [&mut settle, &mut by_alice] {
+        let order = open.bytes().to_vec().into();
+        let decline = Some(decline.clone().into());
+        from.stream.send(&Submit { number: 2, order, decline }.into()).await;
+        assert_eq!(reason(&mut from.stream).await, Reason::WRONG_SUBMITTER);
+    }
+    let registration = Registration {
+        directory: alice.client.directory,
+        name: "somebody".parse().expect("a valid name"),
+        key: SecretKey::from_seed(&[9; 32]).public(),
+        recovery: None,
+    };
+    let registration = Signed::new(registration, &SecretKey::from_seed(&[9; 32]));
+    let registration = registration.into_bytes().into();
+    let register = Register { registration, invite: None }.into();
+    let stranger = directory.client(4).await;
+    assert_eq!(refusal(&stranger, &register).await, Some(Reason::WRONG_SUBMITTER));
+
+    // Questions.
+    for order in [&settled, &open] {
+        let ask = AskFate { payer: alice.key(), id: order.statement().id };
+        match mallory.client.request(&ask.into()).await {
+            Message::Fate(fate) => assert_eq!(fate.receipt, None),
+            other => panic!("not a fate: {other:?}"),
+        }
+    }
+    let mut proved = Vec::new();
+    for entry in (0..20).chain([u64::MAX - 1, u64::MAX]) {
+        match mallory.client.request(&Prove { entry }.into()).await {
+            Message::Proof(proof) => proved.push(proof.receipt.index),
+            Message::Refused(refused) => assert_eq!(refused.reason, Reason::NOT_FOUND),
+            other => panic!("not a proof: {other:?}"),
+        }
+    }
+    assert!(!proved.contains(&entry) && proved.len() == 3, "{proved:?}");
+    for (before, after) in [(None, None), (Some(u64::MAX), Some(0)), (Some(0), Some(u64::MAX))] {
+        match mallory.client.request(&AskHistory { before, after, limit: u16::MAX }.into()).await {
+            Message::HistoryPage(page) => {
+                assert!(page.lines.iter().all(|line| proved.contains(&line.entry)), "{page:?}");
+            }
+            other => panic!("not a page: {other:?}"),
+        }
+    }
+    let mut events = mallory.client.open().await;
+    events.send(&subscribe(Some(0))).await;
+    loop {
+        match events.next().await.expect("events") {
+            Message::Moved(moved) => assert!(proved.contains(&moved.receipt.index)),
+            Message::CaughtUp(_) => break,
+            other => panic!("not an event: {other:?}"),
+        }
+    }
+
+    // After all that the order is as good as it was.
+    assert!(by_alice.submit(&open).await.is_ok());
+    assert_eq!(bob.balance().await, 100_000_012);
+    directory.audit();
+}
+
+#[tokio::test]
+async fn a_deaf_session_with_sixteen_full_settle_streams_is_closed_and_costs_a_bounded_amount() {
+    let directory = Directory::start("100").await_pair().await;
+    directory.member(3, "mallory").await;
+    let bob = SecretKey::from_seed(&[2; 32]).public();
+    // Nothing of what the directory sends beyond a few answers finds room here.
+    let mut transport = TransportConfig::default();
+    transport.stream_receive_window(2048_u32.into());
+    let deaf = connect(&directory, 3, transport).await.log_in(false).await.expect("registered");
+    let order = deaf.order(bob, 1, 1);
+    let mut first = deaf.settle().await;
+    first.submit(&order).await.expect("it settles");
+    let before = directory.memory();
+    let bytes: Arc<[u8]> = frames(1024, order.bytes()).into();
+    let mut floods = JoinSet::new();
+    floods.spawn(flood(first.stream, Arc::clone(&bytes)));
+    for _ in 1..16 {
+        floods.spawn(flood(deaf.settle().await.stream, Arc::clone(&bytes)));
+    }
+    let connection = deaf.client.connection.clone();
+    let mut most = before;
+    let code = loop {
+        tokio::select! {
+            code = closed(&connection) => break code,
+            () = directory.still_pays() => most = most.max(directory.memory()),
+        }
+    };
+    assert_eq!(code, 5, "it reads too slowly");
+    let cost = most.saturating_sub(before) / 1024;
+    eprintln!("a deaf session cost {cost} KiB");
+    assert!(cost < 48 * 1024, "a deaf session cost {cost} KiB");
+    directory.still_pays().await;
+}
+
+#[tokio::test]
+async fn who_gives_up_one_stream_keeps_the_session() {
+    let directory = Directory::start("100");
+    let alice = directory.member(1, "alice").await;
+    let bob = directory.member(2, "bob").await;
+    let Settle { stream: mut given_up, .. } = alice.settle().await;
+    given_up.receive.stop(0_u32.into()).expect("open");
+    given_up.send.write_all(&frames(64, alice.order(bob.key(), 1, 1).bytes())).await.expect("open");
+    let mut settle = alice.settle().await;
+    for number in 2..20 {
+        settle.submit(&alice.order(bob.key(), 1, number)).await.expect("the session lives");
+    }
+    let mut events = alice.client.open().await;
+    events.send(&subscribe(Some(0))).await;
+    events.receive.stop(0_u32.into()).expect("open");
+    settle.submit(&alice.order(bob.key(), 1, 20)).await.expect("the session lives");
+    assert_eq!(alice.balance().await, 100_000_000 - 20);
+    assert_eq!(alice.client.connection.close_reason(), None);
+}
+
+#[tokio::test]
+async fn bombs_in_the_header_of_a_signed_fact_are_refused() {
+    let directory = Directory::start("100").await_pair().await;
+    let mallory = directory.member(3, "mallory").await;
+    let mut settle = mallory.settle().await;
+    let lying = |major: u8| [vec![major << 5 | 27], vec![0x7f; 8]].concat();
+    let headers = [
+        vec![0x81; 900],
+        vec![0xc1; 900],
+        vec![0xa1; 900],
+        vec![0x9f; 900],
+        vec![0xbf; 900],
+        vec![0x5f; 900],
+        [vec![0xa1, 0x04], vec![0x81; 900]].concat(),
+        [vec![0xa1, 0x07], vec![0x83, 0x43, 0xa1, 0x07].repeat(200)].concat(),
+        [vec![0xa1, 0x03], lying(3)].concat(),
+        [vec![0xa1, 0x02], lying(4)].concat(),
+        [vec![0xa1, 0x04], lying(2)].concat(),
+        lying(4),
+        lying(5),
+        vec![],
+    ];
+    for header in headers {
+        let mut bytes = vec![0x84, 0x59];
+        bytes.extend(u16::try_from(header.len()).expect("short").to_be_bytes());
+        if header.len() < 256 {
+            bytes.truncate(1);
+            bytes.extend(if header.len() < 24 {
+                vec![0x40 | header.len() as u8]
+            } else {
+                vec![0x58, header.len() as u8]
+            });
+        }
+        bytes.extend(&header);
+        bytes.extend([0xa0, 0x41, 0x80, 0x58, 0x40]);
+        bytes.extend([1; 64]);
+        assert_eq!(settle.submit_bytes(&bytes).await, Err(Reason::ENCODING), "{header:02x?}");
+    }
+    directory.still_pays().await;
+}
+
+#[tokio::test]
+async fn an_id_that_has_left_memory_stays_used_after_a_kill_and_without_the_derived_files() {
+    let mut directory = Directory::start("100");
+    let (settled, other, voided, refused, never);
+    let (entry, tombstone);
+    {
+        let alice = directory.member(1, "alice").await;
+        let bob = directory.member(2, "bob").await;
+        let short = |number, amount| {
+            let mut order = alice.unsigned(bob.key(), amount, number);
+            let random = *order.id.as_bytes();
+            let random = random[6..].try_into().expect("ten bytes");
+            order.id = OrderId::new(alice.time().plus(Duration::from_secs(2)), random);
+            Signed::new(order, &alice.client.key)
+        };
+        settled = short(1, 1);
+        other = short(1, 2);
+        voided = short(2, 1);
+        refused = short(3, 1_000_000_000);
+        never = short(4, 1);
+        let mut settle = alice.settle().await;
+        entry = settle.submit(&settled).await.expect("it settles");
+        tombstone = settle.void(&alice, voided.statement().id).await.expect("it is void");
+        assert_eq!(settle.submit(&refused).await, Err(Reason::INSUFFICIENT_FUNDS));
+        // Past its expiry, and once the index is durable, an id leaves memory with the next batches.
+        let mut number = 100;
+        while settle.submit(&never).await != Err(Reason::EXPIRED) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            number += 1;
+            let order = alice.order(bob.key(), 1, number);
+            settle.submit(&order).await.expect("it settles");
+            if settle.submit(&short(4, 1)).await.is_ok() {
+                // It settled in time: try the next.
+            }
+            if number > 130 {
+                break;
+            }
+        }
+    }
+    let _ = (other, refused, tombstone, entry);
+    directory = directory.kill_and_restart();
+    directory.audit();
+}
+
+#[tokio::test]
+async fn a_silent_operator_does_not_hold_up_the_stop() {
+    let directory = Directory::start("100");
+    let socket = directory.data().join("operator.sock");
+    let silent = std::os::unix::net::UnixStream::connect(socket).expect("it serves");
+    let alice = directory.member(1, "alice").await;
+    drop(alice);
+    // Asserts that the stop takes less than 5 s.
+    directory.stop();
+    drop(silent);
+}
