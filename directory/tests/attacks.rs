@@ -5,18 +5,21 @@ mod world;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use quid_common::amount::{Amount, Currency};
 use quid_common::checkpoint::{Checkpoint, Head};
 use quid_common::entry::Registration;
 use quid_common::frame::{BODY_LEN_MAX, BODY_LEN_MAX_STRANGER, Frame};
-use quid_common::id::{Digest, InstanceId, LedgerId, OrderId};
+use quid_common::id::{InstanceId, LedgerId, OrderId};
 use quid_common::key::SecretKey;
+use quid_common::name::Name;
 use quid_common::order::{Decline, Order, SignedOrder, Void};
 use quid_common::receipt::Receipt;
 use quid_common::refusal::Reason;
 use quid_common::signed::Signed;
+use quid_common::time::LedgerTime;
 use quid_common::tls::{self, TlsIdentity};
 use quid_common::wire::*;
 use quinn::crypto::rustls::QuicClientConfig;
@@ -24,11 +27,11 @@ use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, TransportConfig
 use tokio::net::UdpSocket;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
-use world::{Client, Directory, Member, PROGRAM, Settle, Stream};
+use world::{Client, Directory, Member, Settle, Stream};
 
 #[tokio::test]
 async fn every_message_in_every_state_is_answered_by_name_or_closes_its_own_connection_only() {
-    let directory = Directory::start("100").await_pair().await;
+    let directory = besieged().await;
     let kinds = messages(&directory);
     let numbers: Vec<u16> = kinds.iter().map(Message::kind).collect();
     let all: Vec<u16> = Message::KINDS.iter().map(|(number, _)| *number).collect();
@@ -44,7 +47,11 @@ async fn every_message_in_every_state_is_answered_by_name_or_closes_its_own_conn
                 Message::Login(_) => Reason::NOT_REGISTERED,
                 _ => Reason::NOT_LOGGED_IN,
             };
-            assert_eq!(refusal(&stranger, message).await, Some(reason), "{message:?}");
+            assert_eq!(
+                refusal(&stranger, message).await,
+                Some(reason),
+                "{message:?}"
+            );
         }
     }
 
@@ -61,11 +68,22 @@ async fn every_message_in_every_state_is_answered_by_name_or_closes_its_own_conn
             | Message::AskFate(_) => None,
             _ => Some(Reason::UNKNOWN_KIND),
         };
-        assert_eq!(refusal(&mallory.client, message).await, answer, "{message:?}");
+        assert_eq!(
+            refusal(&mallory.client, message).await,
+            answer,
+            "{message:?}"
+        );
     }
     for kind in [0, 6, 15, 999, u16::MAX] {
-        let frame = Frame { kind, body: vec![0x80] };
-        assert_eq!(refusal_of(&mallory.client, &frame).await, Some(Reason::UNKNOWN_KIND), "{kind}");
+        let frame = Frame {
+            kind,
+            body: vec![0x80],
+        };
+        assert_eq!(
+            refusal_of(&mallory.client, &frame).await,
+            Some(Reason::UNKNOWN_KIND),
+            "{kind}"
+        );
     }
     for (kind, _) in Message::KINDS {
         for body in [vec![], vec![0xff], vec![0x80, 0x80], vec![0x9f, 0xff]] {
@@ -80,7 +98,12 @@ async fn every_message_in_every_state_is_answered_by_name_or_closes_its_own_conn
     for first in [OpenSettle {}.into(), subscribe(None)] {
         let settles = matches!(first, Message::OpenSettle(_));
         for message in &kinds {
-            let mallory = directory.client(3).await.log_in(false).await.expect("registered");
+            let mallory = directory
+                .client(3)
+                .await
+                .log_in(false)
+                .await
+                .expect("registered");
             let mut stream = mallory.client.open().await;
             stream.send(&first).await;
             stream.send(message).await;
@@ -89,7 +112,11 @@ async fn every_message_in_every_state_is_answered_by_name_or_closes_its_own_conn
                     let answer = stream.next().await.expect("an answer");
                     let refused = matches!(
                         answer,
-                        Message::SubmitRefused(SubmitRefused { number: 7, reason: Reason::ENCODING, .. })
+                        Message::SubmitRefused(SubmitRefused {
+                            number: 7,
+                            reason: Reason::ENCODING,
+                            ..
+                        })
                     );
                     assert!(refused, "{answer:?}");
                 }
@@ -102,7 +129,7 @@ async fn every_message_in_every_state_is_answered_by_name_or_closes_its_own_conn
 
 #[tokio::test]
 async fn a_length_over_the_cap_is_refused_before_its_bytes_come() {
-    let directory = Directory::start("100").await_pair().await;
+    let directory = besieged().await;
     let mallory = directory.member(3, "mallory").await;
     for len in [BODY_LEN_MAX as u32 + 1, 1 << 31, u32::MAX] {
         let mut header = len.to_be_bytes().to_vec();
@@ -117,19 +144,43 @@ async fn a_length_over_the_cap_is_refused_before_its_bytes_come() {
         let mut stream = mallory.client.open().await;
         stream.send.write_all(&header).await.expect("connected");
         let answer = stream.next().await;
-        assert_eq!(answer, Some(Refused { reason: Reason::TOO_LONG }.into()));
+        assert_eq!(
+            answer,
+            Some(
+                Refused {
+                    reason: Reason::TOO_LONG
+                }
+                .into()
+            )
+        );
         for first in [OpenSettle {}.into(), subscribe(None)] {
-            let member = directory.client(3).await.log_in(false).await.expect("registered");
+            let member = directory
+                .client(3)
+                .await
+                .log_in(false)
+                .await
+                .expect("registered");
             let mut stream = member.client.open().await;
             stream.send(&first).await;
             stream.send.write_all(&header).await.expect("connected");
-            assert_eq!(closed(&member.client.connection).await, 1, "an account's {len}");
+            assert_eq!(
+                closed(&member.client.connection).await,
+                1,
+                "an account's {len}"
+            );
         }
     }
     // A stranger's cap is lower.
     let stranger = directory.client(4).await;
-    let frame = Frame { kind: 1, body: vec![0; BODY_LEN_MAX_STRANGER] };
-    assert_eq!(refusal_of(&stranger, &frame).await, None, "read, then closed");
+    let frame = Frame {
+        kind: 1,
+        body: vec![0; BODY_LEN_MAX_STRANGER],
+    };
+    assert_eq!(
+        refusal_of(&stranger, &frame).await,
+        None,
+        "read, then closed"
+    );
     assert_eq!(closed(&stranger.connection).await, 1);
     assert_eq!(mallory.balance().await, 100_000_000);
     directory.still_pays().await;
@@ -137,7 +188,7 @@ async fn a_length_over_the_cap_is_refused_before_its_bytes_come() {
 
 #[tokio::test]
 async fn who_does_not_go_on_is_closed_for_its_time_not_for_its_words() {
-    let directory = Directory::start("100").await_pair().await;
+    let directory = besieged().await;
     let half = [0, 0, 0, 9, 0];
     let mut waits: JoinSet<(&str, u64, u64)> = JoinSet::new();
     let mut wait = |who, seconds, connection: Connection, kept: Stream| {
@@ -146,21 +197,42 @@ async fn who_does_not_go_on_is_closed_for_its_time_not_for_its_words() {
             let code = closed(&connection).await;
             drop(kept);
             let waited = begun.elapsed().as_millis() as u64;
-            assert!((seconds * 1000 - 500..seconds * 1000 + 2500).contains(&waited), "{who} {waited}");
+            assert!(
+                (seconds * 1000 - 500..seconds * 1000 + 2500).contains(&waited),
+                "{who} {waited}"
+            );
             (who, seconds, code)
         });
     };
     let silent = directory.client(4).await;
     let stream = silent.open().await;
-    wait("a stranger that says nothing", 10, silent.connection.clone(), stream);
+    wait(
+        "a stranger that says nothing",
+        10,
+        silent.connection.clone(),
+        stream,
+    );
     let asking = directory.client(5).await;
-    asking.register("lingering").await.expect("the name is free");
+    asking
+        .register("lingering")
+        .await
+        .expect("the name is free");
     let stream = asking.open().await;
-    wait("a stranger that never logs in", 10, asking.connection.clone(), stream);
+    wait(
+        "a stranger that never logs in",
+        10,
+        asking.connection.clone(),
+        stream,
+    );
     let stranger = directory.client(6).await;
     let mut stream = stranger.open().await;
     stream.send.write_all(&half).await.expect("connected");
-    wait("a stranger's half frame", 5, stranger.connection.clone(), stream);
+    wait(
+        "a stranger's half frame",
+        5,
+        stranger.connection.clone(),
+        stream,
+    );
     let mut sessions = Vec::new();
     for (seed, first) in [
         (7, None),
@@ -174,7 +246,12 @@ async fn who_does_not_go_on_is_closed_for_its_time_not_for_its_words() {
             stream.send(first).await;
         }
         stream.send.write_all(&half).await.expect("connected");
-        wait("an account's half frame", 5, member.client.connection.clone(), stream);
+        wait(
+            "an account's half frame",
+            5,
+            member.client.connection.clone(),
+            stream,
+        );
         sessions.push(member);
     }
     // A byte a second does not move the deadline.
@@ -193,7 +270,11 @@ async fn who_does_not_go_on_is_closed_for_its_time_not_for_its_words() {
             }
         };
         let (code, ()) = tokio::join!(closed(&connection), dripping);
-        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(8),
+            "{:?}",
+            begun.elapsed()
+        );
         ("a byte a second", 5, code)
     });
     while let Some(ended) = waits.join_next().await {
@@ -205,7 +286,7 @@ async fn who_does_not_go_on_is_closed_for_its_time_not_for_its_words() {
 
 #[tokio::test]
 async fn two_hundred_strangers_at_once_do_not_keep_an_honest_pair_from_paying() {
-    let directory = Directory::start("100").await_pair().await;
+    let directory = besieged().await;
     let before = directory.paid();
     let mut strangers = JoinSet::new();
     for seed in 50..250 {
@@ -213,7 +294,10 @@ async fn two_hundred_strangers_at_once_do_not_keep_an_honest_pair_from_paying() 
         strangers.spawn(async move {
             let stranger = Client::connect(&address, seed).await;
             let balance = AskBalance {}.into();
-            assert_eq!(refusal(&stranger, &balance).await, Some(Reason::NOT_LOGGED_IN));
+            assert_eq!(
+                refusal(&stranger, &balance).await,
+                Some(Reason::NOT_LOGGED_IN)
+            );
             stranger
         });
     }
@@ -231,7 +315,7 @@ async fn two_hundred_strangers_at_once_do_not_keep_an_honest_pair_from_paying() 
 
 #[tokio::test]
 async fn past_256_unfinished_handshakes_a_newcomer_must_prove_its_address() {
-    let directory = Directory::start("100").await_pair().await;
+    let directory = besieged().await;
     let server = socket_address(&directory);
     // What the directory answers never reaches those who call through here.
     let lossy = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
@@ -270,13 +354,15 @@ async fn past_256_unfinished_handshakes_a_newcomer_must_prove_its_address() {
 
 #[tokio::test]
 async fn a_flood_of_bad_signatures_does_not_keep_an_honest_pair_from_paying() {
-    let directory = Directory::start("100").await_pair().await;
+    let directory = besieged().await;
     let mallory = directory.member(3, "mallory").await;
     let bob = SecretKey::from_seed(&[2; 32]).public();
     let before = directory.paid();
     let mut flood = JoinSet::new();
     for stream in 0..4_u64 {
-        let Settle { stream: mut settle, .. } = mallory.settle().await;
+        let Settle {
+            stream: mut settle, ..
+        } = mallory.settle().await;
         let order = forged(&mallory.order(bob, 1, stream));
         flood.spawn(async move {
             let bytes = frames(1024, &order);
@@ -314,20 +400,46 @@ async fn ids_and_facts_of_other_accounts_give_nothing_and_burn_nothing() {
     assert_eq!(settle.submit(&open).await, Err(Reason::WRONG_SUBMITTER));
     let mut own = mallory.unsigned(bob.key(), 1, 2);
     own.id = open.statement().id;
-    assert!(settle.submit(&Signed::new(own, &mallory.client.key)).await.is_ok());
+    assert!(
+        settle
+            .submit(&Signed::new(own, &mallory.client.key))
+            .await
+            .is_ok()
+    );
     let mut stolen = mallory.unsigned(mallory.key(), 1, 2);
     stolen.payer = alice.key();
     stolen.id = open.statement().id;
     let stolen = forged(&Signed::new(stolen, &alice.client.key));
-    assert_eq!(settle.submit_bytes(&stolen).await, Err(Reason::BAD_SIGNATURE));
+    assert_eq!(
+        settle.submit_bytes(&stolen).await,
+        Err(Reason::BAD_SIGNATURE)
+    );
     let void = Void::sign(alice.ledger(), open.statement().id, &alice.client.key);
-    settle.stream.send(&SubmitVoid { number: 1, void: void.into_bytes().into() }.into()).await;
+    settle
+        .stream
+        .send(
+            &SubmitVoid {
+                number: 1,
+                void: void.into_bytes().into(),
+            }
+            .into(),
+        )
+        .await;
     assert_eq!(reason(&mut settle.stream).await, Reason::WRONG_SUBMITTER);
     let decline = Decline::sign(&open, &mallory.client.key).into_bytes();
     for from in [&mut settle, &mut by_alice] {
         let order = open.bytes().to_vec().into();
         let decline = Some(decline.clone().into());
-        from.stream.send(&Submit { number: 2, order, decline }.into()).await;
+        from.stream
+            .send(
+                &Submit {
+                    number: 2,
+                    order,
+                    decline,
+                }
+                .into(),
+            )
+            .await;
         assert_eq!(reason(&mut from.stream).await, Reason::WRONG_SUBMITTER);
     }
     let registration = Registration {
@@ -338,13 +450,23 @@ async fn ids_and_facts_of_other_accounts_give_nothing_and_burn_nothing() {
     };
     let registration = Signed::new(registration, &SecretKey::from_seed(&[9; 32]));
     let registration = registration.into_bytes().into();
-    let register = Register { registration, invite: None }.into();
+    let register = Register {
+        registration,
+        invite: None,
+    }
+    .into();
     let stranger = directory.client(4).await;
-    assert_eq!(refusal(&stranger, &register).await, Some(Reason::WRONG_SUBMITTER));
+    assert_eq!(
+        refusal(&stranger, &register).await,
+        Some(Reason::WRONG_SUBMITTER)
+    );
 
     // Questions.
     for order in [&settled, &open] {
-        let ask = AskFate { payer: alice.key(), id: order.statement().id };
+        let ask = AskFate {
+            payer: alice.key(),
+            id: order.statement().id,
+        };
         match mallory.client.request(&ask.into()).await {
             Message::Fate(fate) => assert_eq!(fate.receipt, None),
             other => panic!("not a fate: {other:?}"),
@@ -359,10 +481,28 @@ async fn ids_and_facts_of_other_accounts_give_nothing_and_burn_nothing() {
         }
     }
     assert!(!proved.contains(&entry) && proved.len() == 3, "{proved:?}");
-    for (before, after) in [(None, None), (Some(u64::MAX), Some(0)), (Some(0), Some(u64::MAX))] {
-        match mallory.client.request(&AskHistory { before, after, limit: u16::MAX }.into()).await {
+    for (before, after) in [
+        (None, None),
+        (Some(u64::MAX), Some(0)),
+        (Some(0), Some(u64::MAX)),
+    ] {
+        match mallory
+            .client
+            .request(
+                &AskHistory {
+                    before,
+                    after,
+                    limit: u16::MAX,
+                }
+                .into(),
+            )
+            .await
+        {
             Message::HistoryPage(page) => {
-                assert!(page.lines.iter().all(|line| proved.contains(&line.entry)), "{page:?}");
+                assert!(
+                    page.lines.iter().all(|line| proved.contains(&line.entry)),
+                    "{page:?}"
+                );
             }
             other => panic!("not a page: {other:?}"),
         }
@@ -385,17 +525,22 @@ async fn ids_and_facts_of_other_accounts_give_nothing_and_burn_nothing() {
 
 #[tokio::test]
 async fn a_deaf_session_with_sixteen_full_settle_streams_is_closed_and_costs_a_bounded_amount() {
-    let directory = Directory::start("100").await_pair().await;
+    let directory = besieged().await;
     directory.member(3, "mallory").await;
     let bob = SecretKey::from_seed(&[2; 32]).public();
     // Nothing of what the directory sends beyond a few answers finds room here.
     let mut transport = TransportConfig::default();
     transport.stream_receive_window(2048_u32.into());
-    let deaf = connect(&directory, 3, transport).await.log_in(false).await.expect("registered");
+    let deaf = connect(&directory, 3, transport)
+        .await
+        .log_in(false)
+        .await
+        .expect("registered");
     let order = deaf.order(bob, 1, 1);
     let mut first = deaf.settle().await;
     first.submit(&order).await.expect("it settles");
     let before = directory.memory();
+    let begun = Instant::now();
     let bytes: Arc<[u8]> = frames(1024, order.bytes()).into();
     let mut floods = JoinSet::new();
     floods.spawn(flood(first.stream, Arc::clone(&bytes)));
@@ -409,6 +554,7 @@ async fn a_deaf_session_with_sixteen_full_settle_streams_is_closed_and_costs_a_b
             code = closed(&connection) => break code,
             () = directory.still_pays() => most = most.max(directory.memory()),
         }
+        assert!(begun.elapsed() < Duration::from_secs(20), "it was never closed");
     };
     assert_eq!(code, 5, "it reads too slowly");
     let cost = most.saturating_sub(before) / 1024;
@@ -422,24 +568,37 @@ async fn who_gives_up_one_stream_keeps_the_session() {
     let directory = Directory::start("100");
     let alice = directory.member(1, "alice").await;
     let bob = directory.member(2, "bob").await;
-    let Settle { stream: mut given_up, .. } = alice.settle().await;
+    let Settle {
+        stream: mut given_up,
+        ..
+    } = alice.settle().await;
     given_up.receive.stop(0_u32.into()).expect("open");
-    given_up.send.write_all(&frames(64, alice.order(bob.key(), 1, 1).bytes())).await.expect("open");
+    given_up
+        .send
+        .write_all(&frames(64, alice.order(bob.key(), 1, 1).bytes()))
+        .await
+        .expect("open");
     let mut settle = alice.settle().await;
     for number in 2..20 {
-        settle.submit(&alice.order(bob.key(), 1, number)).await.expect("the session lives");
+        settle
+            .submit(&alice.order(bob.key(), 1, number))
+            .await
+            .expect("the session lives");
     }
     let mut events = alice.client.open().await;
     events.send(&subscribe(Some(0))).await;
     events.receive.stop(0_u32.into()).expect("open");
-    settle.submit(&alice.order(bob.key(), 1, 20)).await.expect("the session lives");
+    settle
+        .submit(&alice.order(bob.key(), 1, 20))
+        .await
+        .expect("the session lives");
     assert_eq!(alice.balance().await, 100_000_000 - 20);
     assert_eq!(alice.client.connection.close_reason(), None);
 }
 
 #[tokio::test]
 async fn bombs_in_the_header_of_a_signed_fact_are_refused() {
-    let directory = Directory::start("100").await_pair().await;
+    let directory = besieged().await;
     let mallory = directory.member(3, "mallory").await;
     let mut settle = mallory.settle().await;
     let lying = |major: u8| [vec![major << 5 | 27], vec![0x7f; 8]].concat();
@@ -473,54 +632,98 @@ async fn bombs_in_the_header_of_a_signed_fact_are_refused() {
         bytes.extend(&header);
         bytes.extend([0xa0, 0x41, 0x80, 0x58, 0x40]);
         bytes.extend([1; 64]);
-        assert_eq!(settle.submit_bytes(&bytes).await, Err(Reason::ENCODING), "{header:02x?}");
+        assert_eq!(
+            settle.submit_bytes(&bytes).await,
+            Err(Reason::ENCODING),
+            "{header:02x?}"
+        );
     }
     directory.still_pays().await;
 }
 
 #[tokio::test]
-async fn an_id_that_has_left_memory_stays_used_after_a_kill_and_without_the_derived_files() {
+async fn an_id_that_has_left_memory_stays_used_after_any_restart_and_without_the_index() {
     let mut directory = Directory::start("100");
-    let (settled, other, voided, refused, never);
-    let (entry, tombstone);
-    {
-        let alice = directory.member(1, "alice").await;
-        let bob = directory.member(2, "bob").await;
-        let short = |number, amount| {
-            let mut order = alice.unsigned(bob.key(), amount, number);
-            let random = *order.id.as_bytes();
-            let random = random[6..].try_into().expect("ten bytes");
-            order.id = OrderId::new(alice.time().plus(Duration::from_secs(2)), random);
-            Signed::new(order, &alice.client.key)
-        };
-        settled = short(1, 1);
-        other = short(1, 2);
-        voided = short(2, 1);
-        refused = short(3, 1_000_000_000);
-        never = short(4, 1);
-        let mut settle = alice.settle().await;
-        entry = settle.submit(&settled).await.expect("it settles");
-        tombstone = settle.void(&alice, voided.statement().id).await.expect("it is void");
-        assert_eq!(settle.submit(&refused).await, Err(Reason::INSUFFICIENT_FUNDS));
-        // Past its expiry, and once the index is durable, an id leaves memory with the next batches.
-        let mut number = 100;
-        while settle.submit(&never).await != Err(Reason::EXPIRED) {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            number += 1;
-            let order = alice.order(bob.key(), 1, number);
-            settle.submit(&order).await.expect("it settles");
-            if settle.submit(&short(4, 1)).await.is_ok() {
-                // It settled in time: try the next.
-            }
-            if number > 130 {
-                break;
-            }
-        }
+    let alice = directory.member(1, "alice").await;
+    let bob = directory.member(2, "bob").await;
+    let begun = Instant::now();
+    let soon = |order: &Order, amount, random| {
+        let id = OrderId::new(alice.time().plus(SHORT_LIFE), [random; 10]);
+        let amount = Amount::new(amount).expect("below the maximum");
+        Signed::new(Order { id, amount, ..order.clone() }, &alice.client.key)
+    };
+    let order = alice.unsigned(bob.key(), 1, 0);
+    let past = Past {
+        settled: soon(&order, 1, 1),
+        other: soon(&order, 2, 1),
+        voided: soon(&order, 1, 2),
+        refused: soon(&order, 1_000_000_000, 3),
+        never: soon(&order, 1, 4),
+    };
+    let mut settle = alice.settle().await;
+    let entry = settle.submit(&past.settled).await.expect("it settles");
+    settle.void(&alice, past.voided.statement().id).await.expect("it is void");
+    assert_eq!(settle.submit(&past.refused).await, Err(Reason::INSUFFICIENT_FUNDS));
+    // An id leaves memory with a batch after its expiry, once the index has it for good: 2 s.
+    tokio::time::sleep(Duration::from_secs(3).saturating_sub(begun.elapsed())).await;
+    for number in 10..13 {
+        settle.submit(&alice.order(bob.key(), 1, number)).await.expect("it settles");
     }
-    let _ = (other, refused, tombstone, entry);
-    directory = directory.kill_and_restart();
-    directory.audit();
+    let balance = alice.balance().await;
+    past.is_answered_as_before(&alice, entry).await;
+    for step in ["kill", "stop", "kill", "lose the index", "lose all but the log"] {
+        let derived: &[&str] = match step {
+            "lose the index" => &["index.db", "index.db-wal", "index.db-shm"],
+            "lose all but the log" => &["index.db", "tree", "snapshot"],
+            _ => &[],
+        };
+        for file in derived {
+            let _ = std::fs::remove_file(directory.data().join(file));
+        }
+        directory = match step {
+            "stop" => directory.stop_and_restart(),
+            _ => directory.kill_and_restart(),
+        };
+        let alice = directory.client(1).await.log_in(false).await.expect("registered");
+        past.is_answered_as_before(&alice, entry).await;
+        assert_eq!(alice.balance().await, balance, "after: {step}");
+        directory.audit();
+    }
 }
+
+/// Orders whose time is over.
+struct Past {
+    settled: SignedOrder,
+    /// Under the same id.
+    other: SignedOrder,
+    voided: SignedOrder,
+    refused: SignedOrder,
+    never: SignedOrder,
+}
+
+impl Past {
+    async fn is_answered_as_before(&self, alice: &Member, entry: u64) {
+        let mut settle = alice.settle().await;
+        for (order, answer) in [
+            (&self.settled, Ok(entry)),
+            (&self.other, Err(Reason::ID_REUSED)),
+            (&self.voided, Err(Reason::VOIDED)),
+            (&self.refused, Err(Reason::INSUFFICIENT_FUNDS)),
+            (&self.never, Err(Reason::EXPIRED)),
+        ] {
+            // While the index is made anew, *busy* is the only other answer.
+            let begun = Instant::now();
+            let mut found = settle.submit(order).await;
+            while found == Err(Reason::BUSY) && begun.elapsed() < Duration::from_secs(5) {
+                found = settle.submit(order).await;
+            }
+            assert_eq!(found, answer);
+        }
+        assert_eq!(settle.void(alice, self.settled.statement().id).await, Ok(entry));
+    }
+}
+
+const SHORT_LIFE: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn a_silent_operator_does_not_hold_up_the_stop() {
@@ -532,4 +735,224 @@ async fn a_silent_operator_does_not_hold_up_the_stop() {
     // Asserts that the stop takes less than 5 s.
     directory.stop();
     drop(silent);
+}
+
+/// A directory on which Alice pays Bob, one order after another, whatever else happens.
+struct Besieged {
+    directory: Directory,
+    paid: Arc<AtomicU64>,
+    pair: JoinHandle<()>,
+}
+
+async fn besieged() -> Besieged {
+    let directory = Directory::start("100");
+    let alice = directory.member(1, "alice").await;
+    let bob = directory.member(2, "bob").await;
+    let paid = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&paid);
+    let pair = tokio::spawn(async move {
+        let mut settle = alice.settle().await;
+        for number in 0.. {
+            let order = alice.order(bob.key(), 1, number);
+            loop {
+                match settle.submit(&order).await {
+                    Ok(_) => break,
+                    // Not final: the same bytes again.
+                    Err(Reason::BUSY) => tokio::task::yield_now().await,
+                    Err(reason) => panic!("an honest order was refused: {reason:?}"),
+                }
+            }
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    Besieged { directory, paid, pair }
+}
+
+impl std::ops::Deref for Besieged {
+    type Target = Directory;
+
+    fn deref(&self) -> &Directory {
+        &self.directory
+    }
+}
+
+impl Besieged {
+    fn paid(&self) -> u64 {
+        self.paid.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the pair has paid three times more.
+    async fn still_pays(&self) {
+        let enough = self.paid() + 3;
+        let begun = Instant::now();
+        while self.paid() < enough {
+            assert!(!self.pair.is_finished(), "the pair was cut off");
+            assert!(begun.elapsed() < Duration::from_secs(5), "the pair starves");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// What the directory's process holds in memory, in bytes.
+    fn memory(&self) -> u64 {
+        let lock = std::fs::read_to_string(self.data().join("lock")).expect("it serves");
+        let process = lock.split(' ').nth(1).expect("`process NUMBER (serve)`");
+        let status = std::fs::read_to_string(format!("/proc/{process}/status"));
+        let status = status.expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux says");
+        let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
+        kib.expect("a number") * 1024
+    }
+}
+
+impl Drop for Besieged {
+    fn drop(&mut self) {
+        self.pair.abort();
+    }
+}
+
+/// The code with which the directory closes `connection`.
+async fn closed(connection: &Connection) -> u64 {
+    match timeout(Duration::from_secs(20), connection.closed()).await {
+        Ok(ConnectionError::ApplicationClosed(close)) => close.error_code.into_inner(),
+        other => panic!("not an orderly close: {other:?}"),
+    }
+}
+
+/// The reason for which `message` is refused; `None` if it is answered otherwise, or not at all.
+async fn refusal(client: &Client, message: &Message) -> Option<Reason> {
+    refusal_of(client, &message.to_frame()).await
+}
+
+async fn refusal_of(client: &Client, frame: &Frame) -> Option<Reason> {
+    let mut stream = client.open().await;
+    let mut bytes = Vec::new();
+    frame.write(&mut bytes);
+    stream.send.write_all(&bytes).await.expect("connected");
+    match timeout(Duration::from_secs(5), stream.next()).await.expect("an answer, or the end") {
+        Some(Message::Refused(Refused { reason })) => Some(reason),
+        _ => None,
+    }
+}
+
+/// Why the next order on a settle stream is refused.
+async fn reason(stream: &mut Stream) -> Reason {
+    match stream.next().await {
+        Some(Message::SubmitRefused(refused)) => refused.reason,
+        other => panic!("not a refusal: {other:?}"),
+    }
+}
+
+/// `count` submissions of one order.
+fn frames(count: u64, order: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for number in 0..count {
+        let submit = Submit { number, order: order.to_vec().into(), decline: None };
+        Message::from(submit).to_frame().write(&mut bytes);
+    }
+    bytes
+}
+
+/// Sends `bytes` again and again and reads nothing, until the connection ends.
+async fn flood(mut stream: Stream, bytes: Arc<[u8]>) {
+    while stream.send.write_all(&bytes).await.is_ok() {}
+}
+
+/// The order with a signature that is not its payer's.
+fn forged(order: &SignedOrder) -> Vec<u8> {
+    let mut bytes = order.bytes().to_vec();
+    let signature = bytes.len() - 64;
+    bytes[signature + 5] ^= 1;
+    bytes
+}
+
+fn subscribe(after: Option<u64>) -> Message {
+    Subscribe { after, presence: false }.into()
+}
+
+fn socket_address(directory: &Directory) -> SocketAddr {
+    let address = &directory.address;
+    SocketAddr::new(address.host().parse().expect("an address"), address.port())
+}
+
+fn client_config(directory: &Directory, seed: u8, transport: TransportConfig) -> ClientConfig {
+    let identity = TlsIdentity::new(&[seed; 32]).expect("a sound seed");
+    let pin = *directory.address.key().as_bytes();
+    let config = tls::client_config(&identity, pin, tls::ALPN_DIRECTORY).expect("sound");
+    let config = QuicClientConfig::try_from(config).expect("TLS 1.3");
+    let mut config = ClientConfig::new(Arc::new(config));
+    config.transport_config(Arc::new(transport));
+    config
+}
+
+async fn connect(directory: &Directory, seed: u8, transport: TransportConfig) -> Client {
+    let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).expect("a free port");
+    let config = client_config(directory, seed, transport);
+    let connecting = endpoint.connect_with(config, socket_address(directory), tls::SERVER_NAME);
+    let connection = connecting.expect("sound").await.expect("the directory is up");
+    let key = SecretKey::from_seed(&[seed; 32]);
+    Client { key, directory: directory.address.key(), connection, endpoint }
+}
+
+/// One message of every kind, in the order of their numbers; facts in them are nobody's.
+fn messages(directory: &Directory) -> Vec<Message> {
+    let key = SecretKey::from_seed(&[99; 32]);
+    let ledger = LedgerId([9; 32]);
+    let checkpoint = Checkpoint::sign(ledger, Head { size: 1, root: [1; 32] }, &key);
+    let (entry, path) = (vec![1].into(), vec![0; 32].into());
+    let receipt = Receipt { entry, index: 0, path, checkpoint: checkpoint.clone() };
+    let id = OrderId::new(LedgerTime::from_millis(1_763_000_000_000), [7; 10]);
+    let name: Name = "nobody-here".parse().expect("a valid name");
+    let address = directory.address.to_string();
+    let instance = InstanceId([1; 16]);
+    let (key, time, number) = (key.public(), LedgerTime::default(), 7);
+    let (available, held) = (Amount::ZERO, Amount::ZERO);
+    let currency = Currency::default();
+    let person = Person { name: name.clone(), key, address: address.clone() };
+    let reason = Reason::BUSY;
+    vec![
+        Register { registration: vec![1].into(), invite: None }.into(),
+        Registered { receipt: receipt.clone() }.into(),
+        Login { instance, listening: true, hidden: false, checkpoint: None }.into(),
+        Welcome {
+            name: name.clone(),
+            number,
+            currency,
+            ledger,
+            time,
+            available,
+            held,
+            address,
+            checkpoint: checkpoint.clone(),
+            in_flight: 1,
+        }
+        .into(),
+        Refused { reason }.into(),
+        Who { after: None, limit: 0 }.into(),
+        WhoPage { people: vec![person.clone()], more: false }.into(),
+        Find { name: name.clone() }.into(),
+        Found { key, address: None }.into(),
+        AskBalance {}.into(),
+        Balance { available, held, time }.into(),
+        AskHistory { before: Some(u64::MAX), after: Some(u64::MAX), limit: 0 }.into(),
+        HistoryPage { lines: vec![], more: false }.into(),
+        AskFate { payer: key, id }.into(),
+        Fate { receipt: None, time }.into(),
+        Prove { entry: u64::MAX }.into(),
+        Proof { receipt: receipt.clone() }.into(),
+        OpenSettle {}.into(),
+        Submit { number, order: vec![1].into(), decline: Some(vec![].into()) }.into(),
+        SubmitVoid { number, void: vec![].into() }.into(),
+        Settled { number, receipt: receipt.clone() }.into(),
+        Voided { number, receipt: receipt.clone() }.into(),
+        SubmitRefused { number, reason, receipt: None }.into(),
+        subscribe(None),
+        Moved { receipt: receipt.clone(), counterparty: name.clone() }.into(),
+        Online { person }.into(),
+        Offline { name, key }.into(),
+        CaughtUp { entries: 1 }.into(),
+        Lagged {}.into(),
+        Offer { number, order: vec![].into(), checkpoint: Some(checkpoint) }.into(),
+        Paid { number, receipt }.into(),
+        Declined { number, reason }.into(),
+    ]
 }

@@ -6,9 +6,11 @@ mod world;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use quid_common::id::OrderId;
 use quid_common::order::{Decline, SignedOrder};
 use quid_common::receipt::Receipt;
 use quid_common::refusal::{Class, Reason};
+use quid_common::signed::Signed;
 use quid_common::wire::{AskFate, AskHistory, Message, Prove, Submit, Subscribe};
 use world::{Directory, Member, Settle};
 
@@ -302,6 +304,70 @@ async fn what_was_acknowledged_survives_a_kill_under_load_and_nothing_happens_tw
     }
     assert_eq!(alice.balance().await, 100_000_000 - 1000);
     directory.audit();
+}
+
+#[tokio::test]
+async fn past_its_expiry_a_settled_order_keeps_its_receipt_and_another_never_settles() {
+    let mut directory = Directory::start("100");
+    let alice = directory.member(1, "alice").await;
+    let bob = directory.member(2, "bob").await.key();
+    let short = |number: u8| {
+        let mut order = alice.unsigned(bob, 1, 0);
+        order.id = OrderId::new(alice.time().plus(Duration::from_secs(1)), [number; 10]);
+        Signed::new(order, &alice.client.key)
+    };
+    let (settled, late, voided) = (short(1), short(2), short(3));
+    let mut settle = alice.settle().await;
+    let entry = settle.submit(&settled).await.expect("it settles");
+    let tombstone = settle
+        .void(&alice, voided.statement().id)
+        .await
+        .expect("voided");
+    // Ledger time is what counts, and answers tell it.
+    loop {
+        let fate = AskFate {
+            payer: alice.key(),
+            id: late.statement().id,
+        };
+        match alice.client.request(&fate.into()).await {
+            Message::Fate(fate) if fate.time >= late.statement().id.expiry() => break,
+            Message::Fate(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            other => panic!("not a fate: {other:?}"),
+        }
+    }
+    for restart in [false, true] {
+        if restart {
+            directory = directory.kill_and_restart();
+        }
+        let alice = directory
+            .client(1)
+            .await
+            .log_in(false)
+            .await
+            .expect("registered");
+        let mut settle = alice.settle().await;
+        assert_eq!(again(&mut settle, &settled).await, Ok(entry));
+        assert_eq!(again(&mut settle, &late).await, Err(Reason::EXPIRED));
+        assert_eq!(again(&mut settle, &voided).await, Err(Reason::VOIDED));
+        let id = late.statement().id;
+        assert_eq!(settle.void(&alice, id).await, Err(Reason::EXPIRED));
+        assert_eq!(
+            settle.void(&alice, voided.statement().id).await,
+            Ok(tombstone)
+        );
+    }
+    directory.audit();
+}
+
+/// Submits until the index behind the log has caught up: *busy* says nothing about the order.
+async fn again(settle: &mut Settle, order: &SignedOrder) -> Result<u64, Reason> {
+    for _ in 0..100 {
+        match settle.submit(order).await {
+            Err(Reason::BUSY) => tokio::time::sleep(Duration::from_millis(20)).await,
+            answer => return answer,
+        }
+    }
+    Err(Reason::BUSY)
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
+use quid_common::order::SignedOrder;
 use serde_json::Value;
 
 use crate::plugs::{Attempt, Journal, Member, Said};
@@ -13,6 +14,8 @@ use crate::processes::{World, directory_program};
 pub(crate) struct Books {
     balance: i128,
     history: Vec<Line>,
+    /// Memos of all orders that were ever signed: each is written down before it is sent.
+    signed: BTreeSet<String>,
     /// By order: whether it settled, and as which entry; refused otherwise.
     sent: BTreeMap<String, Option<u64>>,
     /// The same for orders to this account; one that the payer settled itself is there too, if
@@ -45,6 +48,10 @@ impl Books {
         Ok(Self {
             balance: units(&who.status()?["balance"]),
             history: history.iter().map(line).collect(),
+            signed: journal
+                .rows("SELECT bytes FROM orders", memo)
+                .into_iter()
+                .collect(),
             sent: ends(&journal, "orders"),
             taken: ends(&journal, "notes"),
             open: journal.count(open),
@@ -103,7 +110,9 @@ fn check_attempt(attempt: &Attempt, all: &All) -> Result<(), String> {
     let memo = attempt.memo.as_str();
     let of = |name: &str, incoming| {
         let books = all.get(name);
-        let lines = books.into_iter().flat_map(move |it| it.lines(memo, incoming));
+        let lines = books
+            .into_iter()
+            .flat_map(move |it| it.lines(memo, incoming));
         lines.collect::<Vec<_>>()
     };
     let (out, came) = (of(attempt.payer, false), of(attempt.payee, true));
@@ -124,7 +133,9 @@ fn check_attempt(attempt: &Attempt, all: &All) -> Result<(), String> {
         }
         _ => return Err(format!("not once on both sides: {out:?} {came:?}")),
     };
+    let signed = all[attempt.payer].signed.contains(&attempt.memo);
     match (attempt.said, entry) {
+        (Said::Unreachable, None) if signed => Err("said that nothing was sent".to_owned()),
         (Said::Settled(said), Some(entry)) if said == entry => Ok(()),
         (Said::Refused | Said::Unreachable | Said::Unknown, None) | (Said::Unknown, Some(_)) => {
             Ok(())
@@ -139,7 +150,11 @@ fn check_books(name: &str, books: &Books, attempts: &[Attempt], opening: i128) -
     let mut balance = 0;
     let mut settled = [BTreeMap::new(), BTreeMap::new()];
     for line in &books.history {
-        balance += if line.incoming { line.amount } else { -line.amount };
+        balance += if line.incoming {
+            line.amount
+        } else {
+            -line.amount
+        };
         let Some(order) = &line.order else {
             continue;
         };
@@ -157,14 +172,26 @@ fn check_books(name: &str, books: &Books, attempts: &[Attempt], opening: i128) -
         paid.map(|(order, entry)| (order.clone(), *entry)).collect()
     };
     if paid(&books.sent) != settled[0] {
-        wrong.push(format!("{name}: orders {:?} but history {:?}", books.sent, settled[0]));
+        wrong.push(format!(
+            "{name}: orders {:?} but history {:?}",
+            books.sent, settled[0]
+        ));
     }
     let taken = paid(&books.taken);
-    if !taken.iter().all(|(order, entry)| settled[1].get(order) == Some(entry)) {
-        wrong.push(format!("{name}: notes {taken:?} but history {:?}", settled[1]));
+    if !taken
+        .iter()
+        .all(|(order, entry)| settled[1].get(order) == Some(entry))
+    {
+        wrong.push(format!(
+            "{name}: notes {taken:?} but history {:?}",
+            settled[1]
+        ));
     }
     if balance != books.balance {
-        wrong.push(format!("{name}: owns {}, history says {balance}", books.balance));
+        wrong.push(format!(
+            "{name}: owns {}, history says {balance}",
+            books.balance
+        ));
     }
     // The same once more, from what its own payments said.
     let own: i128 = attempts
@@ -180,7 +207,11 @@ fn check_books(name: &str, books: &Books, attempts: &[Attempt], opening: i128) -
         })
         .sum();
     if opening + own != books.balance {
-        wrong.push(format!("{name}: owns {}, payments say {}", books.balance, opening + own));
+        wrong.push(format!(
+            "{name}: owns {}, payments say {}",
+            books.balance,
+            opening + own
+        ));
     }
     wrong
 }
@@ -225,7 +256,9 @@ pub(crate) fn check_told(name: &str, told: &[(usize, Value)], books: &Books) -> 
             _ => false,
         };
         if !right {
-            wrong.push(format!("{name} told in run {run}: {line}, the books: {found:?}"));
+            wrong.push(format!(
+                "{name} told in run {run}: {line}, the books: {found:?}"
+            ));
         }
     }
     wrong
@@ -249,11 +282,23 @@ fn ends(journal: &Journal, table: &str) -> BTreeMap<String, Option<u64>> {
     let sql = format!("SELECT lower(hex(id)), entry, state FROM {table} WHERE state > 0");
     let rows = journal.rows(&sql, |row| {
         let hex: String = row.get(0).expect("an id");
-        let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
+        let parts = [
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..],
+        ];
         let settled = number(row, 2) == Some(1);
         (parts.join("-"), number(row, 1).filter(|_| settled))
     });
     rows.into_iter().collect()
+}
+
+fn memo(row: &rusqlite::Row<'_>) -> String {
+    let bytes: Vec<u8> = row.get(0).expect("an order's bytes");
+    let order = SignedOrder::from_bytes(&bytes).expect("written by the node");
+    order.statement().memo.as_str().to_owned()
 }
 
 fn number(row: &rusqlite::Row<'_>, at: usize) -> Option<u64> {

@@ -350,7 +350,9 @@ impl Paying {
         memo: &str,
         wait: &str,
     ) -> Self {
-        let arguments = ["--json", "pay", payee, amount, "--memo", memo, "--wait", wait];
+        let arguments = [
+            "--json", "pay", payee, amount, "--memo", memo, "--wait", wait,
+        ];
         let child = payer
             .home
             .command(&arguments)

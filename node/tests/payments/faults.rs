@@ -6,7 +6,9 @@ use quid_common::refusal::Reason;
 use quid_node::{Event, Node, Options, Payment, Route, State};
 use tokio::time::{Instant, sleep};
 
-use crate::world::{END_WAIT, World, amount, ended, last_json, listening, money, name, pay, payment};
+use crate::world::{
+    END_WAIT, World, amount, ended, last_json, listening, money, name, pay, payment,
+};
 
 #[tokio::test]
 async fn a_payee_that_vanishes_with_the_order_is_not_paid_by_another_way() {
@@ -28,21 +30,33 @@ async fn a_payee_that_vanishes_with_the_order_is_not_paid_by_another_way() {
     let outcome = paying.await.expect("no panic");
     assert_eq!(outcome.route, Route::Direct);
     match outcome.state {
-        State::Refused { reason: Reason::VOIDED, entry: Some(_) } => {}
+        State::Refused {
+            reason: Reason::VOIDED,
+            entry: Some(_),
+        } => {}
         other => panic!("{other:?}"),
     }
     assert_eq!(ended(&alice).await.balance, amount("99"));
     let refused = loop {
         match money(&mut events, END_WAIT).await.expect("told") {
-            Event::Refused { order, counterparty, .. } => break (order, counterparty),
+            Event::Refused {
+                order,
+                counterparty,
+                ..
+            } => break (order, counterparty),
             _ => continue,
         }
     };
     assert_eq!(refused, (outcome.order, Some(name("bob"))));
     // Whoever comes back in its place gets nothing for the old order, and new ones arrive.
-    let bob = Node::start(world.home("bob"), listening()).await.expect("started");
+    let bob = Node::start(world.home("bob"), listening())
+        .await
+        .expect("started");
     bob.login().await.expect("logged in");
-    assert!(matches!(pay(&alice, "bob", "3").await.state, State::Settled { .. }));
+    assert!(matches!(
+        pay(&alice, "bob", "3").await.state,
+        State::Settled { .. }
+    ));
     assert_eq!(bob.status().await.expect("online").balance, amount("104"));
 }
 
@@ -55,7 +69,13 @@ async fn a_payment_without_a_directory_is_unknown_and_ends_when_it_returns() {
     world.kill();
     // The payee can be reached and takes the order; nobody can settle it.
     let wait = Duration::from_secs(2);
-    let unknown = alice.pay(Payment { wait, ..payment("bob", "2") }).await.expect("sent");
+    let unknown = alice
+        .pay(Payment {
+            wait,
+            ..payment("bob", "2")
+        })
+        .await
+        .expect("sent");
     assert_eq!(unknown.state, State::Unknown);
     let open = alice.history(0, None).await;
     assert!(open.is_err() || open.is_ok_and(|open| open.len() == 1));
@@ -102,7 +122,10 @@ async fn a_killed_payers_orders_are_ended_by_its_next_command() {
     let bob = world.listener("bob");
     // Killed ever later, from before the login to after the end.
     for run in 0..16_u32 {
-        let paying = world.quid("alice", &["pay", "bob", "1"]).spawn().expect("quid runs");
+        let paying = world
+            .quid("alice", &["pay", "bob", "1"])
+            .spawn()
+            .expect("quid runs");
         let mut paying = crate::world::Process(paying);
         sleep(Duration::from_millis(20) * run).await;
         let _ = paying.0.kill();
@@ -110,20 +133,30 @@ async fn a_killed_payers_orders_are_ended_by_its_next_command() {
     }
     let deadline = Instant::now() + END_WAIT;
     let status = loop {
-        let output = world.quid("alice", &["status"]).output().expect("quid runs");
+        let output = world
+            .quid("alice", &["status"])
+            .output()
+            .expect("quid runs");
         let status = last_json(&output);
         if status["pending"] == 0 {
             break status;
         }
         assert!(Instant::now() < deadline, "{status}");
     };
-    let history = world.quid("alice", &["history", "--limit", "100"]).output().expect("quid runs");
+    let history = world
+        .quid("alice", &["history", "--limit", "100"])
+        .output()
+        .expect("quid runs");
     let paid = String::from_utf8_lossy(&history.stdout)
         .lines()
         .filter(|line| line.contains("\"out\""))
         .inspect(|line| assert!(line.contains("\"settled\""), "{line}"))
         .count();
-    assert_eq!(status["balance"], format!("{}.000000", 100 - paid), "{status}");
+    assert_eq!(
+        status["balance"],
+        format!("{}.000000", 100 - paid),
+        "{status}"
+    );
     let bobs = last_json(&world.quid("bob", &["status"]).output().expect("quid runs"));
     assert_eq!(bobs["balance"], format!("{}.000000", 100 + paid), "{bobs}");
     bob.kill();
@@ -189,7 +222,11 @@ async fn two_hundred_payments_all_end_while_payee_and_directory_are_killed() {
         };
         settled += u64::from(end);
     }
-    assert_eq!(balance.units(), 100_000_000 - settled * 10_000, "{settled} settled");
+    assert_eq!(
+        balance.units(),
+        100_000_000 - settled * 10_000,
+        "{settled} settled"
+    );
     let bobs = last_json(&world.quid("bob", &["status"]).output().expect("quid runs"));
     let expected = 100_000_000 + settled * 10_000;
     let expected = format!("{}.{:06}", expected / 1_000_000, expected % 1_000_000);

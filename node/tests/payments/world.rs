@@ -36,7 +36,11 @@ impl World {
             .with_test_writer()
             .try_init();
         let folder = TempDir::new().expect("there is a temporary folder");
-        let mut world = Self { folder, directory: None, address: String::new() };
+        let mut world = Self {
+            folder,
+            directory: None,
+            address: String::new(),
+        };
         world.serve("127.0.0.1:0");
         world
     }
@@ -58,7 +62,9 @@ impl World {
             .expect("the directory runs");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("it is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("it is text");
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("it is text");
         line.trim_end().clone_into(&mut self.address);
         self.directory = Some(child);
         assert!(self.address.starts_with("quid://"), "{}", self.log());
@@ -73,7 +79,12 @@ impl World {
 
     /// Serves the same ledger at the same place again.
     pub(crate) fn restart(&mut self) {
-        let place = self.address.rsplit_once('@').expect("an address has a key").1.to_owned();
+        let place = self
+            .address
+            .rsplit_once('@')
+            .expect("an address has a key")
+            .1
+            .to_owned();
         self.serve(&place);
     }
 
@@ -93,7 +104,9 @@ impl World {
     }
 
     pub(crate) fn address(&self) -> DirectoryAddress {
-        self.address.parse().expect("the directory prints its address")
+        self.address
+            .parse()
+            .expect("the directory prints its address")
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -106,7 +119,9 @@ impl World {
 
     /// A running node with an account, online if it listens.
     pub(crate) async fn node(&self, name: &str, options: Options) -> Node {
-        let node = Node::start(self.home(name), options).await.expect("started");
+        let node = Node::start(self.home(name), options)
+            .await
+            .expect("started");
         node.register(&self::name(name)).await.expect("registered");
         node.login().await.expect("logged in");
         node
@@ -120,7 +135,10 @@ impl World {
     /// A `quid` command on a home.
     pub(crate) fn quid(&self, name: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_quid"));
-        command.env("QUID_HOME", self.path(name)).args(arguments).arg("--json");
+        command
+            .env("QUID_HOME", self.path(name))
+            .args(arguments)
+            .arg("--json");
         command.stdin(Stdio::null());
         command
     }
@@ -156,7 +174,10 @@ impl Drop for World {
         if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
-            eprintln!("directory:\n{}", lines[lines.len().saturating_sub(20)..].join("\n"));
+            eprintln!(
+                "directory:\n{}",
+                lines[lines.len().saturating_sub(20)..].join("\n")
+            );
         }
     }
 }
@@ -183,20 +204,27 @@ impl Drop for Process {
 }
 
 fn signal(process: u32, name: &str) {
-    let status =
-        Command::new("/bin/sh").args(["-c", &format!("kill -{name} {process}")]).status();
+    let status = Command::new("/bin/sh")
+        .args(["-c", &format!("kill -{name} {process}")])
+        .status();
     assert!(status.expect("a shell runs").success());
 }
 
 /// The directory's program, built beside this one.
 fn directory_program() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_quid")).with_file_name("quid-directory");
-    assert!(program.exists(), "build it first: cargo build -p quid-directory");
+    assert!(
+        program.exists(),
+        "build it first: cargo build -p quid-directory"
+    );
     program
 }
 
 pub(crate) fn listening() -> Options {
-    Options { listen: true, ..Options::default() }
+    Options {
+        listen: true,
+        ..Options::default()
+    }
 }
 
 pub(crate) fn name(text: &str) -> Name {
@@ -204,12 +232,18 @@ pub(crate) fn name(text: &str) -> Name {
 }
 
 pub(crate) fn amount(text: &str) -> Amount {
-    Currency::new("QUID", 6).expect("a currency").parse(text).expect("an amount")
+    Currency::new("QUID", 6)
+        .expect("a currency")
+        .parse(text)
+        .expect("an amount")
 }
 
 pub(crate) fn payment(payee: &str, text: &str) -> Payment {
     let memo = Memo::new("a test").expect("short");
-    Payment { memo, ..Payment::new(name(payee), amount(text)) }
+    Payment {
+        memo,
+        ..Payment::new(name(payee), amount(text))
+    }
 }
 
 pub(crate) async fn pay(node: &Node, payee: &str, text: &str) -> Outcome {
@@ -238,7 +272,10 @@ pub(crate) async fn ended(node: &Node) -> Status {
         {
             return status;
         }
-        assert!(Instant::now() < deadline, "still pending {END_WAIT:?} after the last fault");
+        assert!(
+            Instant::now() < deadline,
+            "still pending {END_WAIT:?} after the last fault"
+        );
         sleep(Duration::from_millis(100)).await;
     }
 }
@@ -252,7 +289,12 @@ pub(crate) fn last_json(output: &Output) -> serde_json::Value {
 /// What the event says was received.
 pub(crate) fn received(event: &Event) -> Option<(OrderId, Amount, &str)> {
     match event {
-        Event::Received { order, amount, payer, .. } => Some((*order, *amount, payer.as_str())),
+        Event::Received {
+            order,
+            amount,
+            payer,
+            ..
+        } => Some((*order, *amount, payer.as_str())),
         _ => None,
     }
 }
