@@ -17,7 +17,6 @@ use tracing::{info, warn};
 
 use crate::clock::{self, Clock, ClockError};
 use crate::folder::{Folder, FolderError, Lock};
-use crate::history::History;
 use crate::index::{Index, IndexError, IndexReader};
 use crate::ledger::{Ledger, Past};
 use crate::snapshot::Snapshot;
@@ -200,17 +199,12 @@ impl Books {
         }
     }
 
-    /// Reads the account's past for sessions.
+    /// What reads accounts' past beside the books: the index with its newest part, and the log.
     ///
     /// # Errors
     /// [`OpenError`] if the files cannot be opened once more.
-    pub fn history(&self) -> Result<History, OpenError> {
-        let index = IndexReader::open(&self.folder)?;
-        Ok(History::new(
-            index,
-            LogReader::open(&self.folder)?,
-            self.key.public(),
-        ))
+    pub fn readers(&self) -> Result<(IndexReader, LogReader), OpenError> {
+        Ok((self.index.reader()?, LogReader::open(&self.folder)?))
     }
 
     /// Leaves everything as a quick next start wants it.

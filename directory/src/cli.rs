@@ -1,5 +1,6 @@
 //! The words of the command `quid-directory`: its arguments, and what it prints.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -179,5 +180,24 @@ pub fn currency(serve: &Serve, known: Option<&Currency>) -> Result<Currency, Fai
             known.decimals()
         ))),
         _ => Ok(currency),
+    }
+}
+
+/// Prints an address in the way of `serve` and `address`.
+pub(crate) fn print_address(json: bool, address: &str) -> Result<(), Failure> {
+    if json {
+        print(&serde_json::json!({ "address": address }).to_string())
+    } else {
+        print(address)
+    }
+}
+
+/// Prints one result on stdout at once. A reader that has gone is not an error of ours.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::files(format!("cannot write the result: {error}"))),
     }
 }

@@ -1,6 +1,6 @@
 //! What each command of `quid-directory` does and prints.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::audit::{self, AuditError};
 use crate::books::{self, Books, OpenError};
-use crate::cli::{Cli, Command, Exit, Failure, Standing};
+use crate::cli::{Cli, Command, Exit, Failure, Standing, print, print_address};
 use crate::folder::Folder;
 use crate::logging::LogFormat;
 use crate::operator::{self, Act, Ended, Operation, SendError};
@@ -237,25 +237,6 @@ fn saved_checkpoint(file: &Path) -> Result<Checkpoint, Failure> {
         .map_err(|error| Failure::files(format!("cannot read {}: {error}", Printable(&shown))))?;
     Checkpoint::try_from(text)
         .map_err(|error| Failure::usage(format!("{}: {error}", Printable(&shown))))
-}
-
-/// Prints an address in the way of `serve` and `address`.
-pub(crate) fn print_address(json: bool, address: &str) -> Result<(), Failure> {
-    if json {
-        print(&json!({ "address": address }).to_string())
-    } else {
-        print(address)
-    }
-}
-
-/// Prints one result on stdout at once. A reader that has gone is not an error of ours.
-fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout().lock();
-    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Failure::files(format!("cannot write the result: {error}"))),
-    }
 }
 
 fn fail(json: bool, failure: &Failure) -> ExitCode {

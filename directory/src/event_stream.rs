@@ -5,8 +5,8 @@ use quid_common::wire::{self, CaughtUp, CloseCode, Lagged, Message, Online, Subs
 use tokio::sync::broadcast;
 
 use crate::events::Moved;
+use crate::member::{Directory, Member};
 use crate::presence::Change;
-use crate::session::{Directory, Member};
 use crate::settlement::{Answer, Ask};
 use crate::stream::{Reader, WriteError, Writer};
 

@@ -19,6 +19,7 @@ pub mod history;
 pub mod index;
 pub mod ledger;
 pub mod logging;
+pub mod member;
 pub mod operator;
 pub mod presence;
 pub mod quota;

@@ -6,7 +6,7 @@ use quid_common::wire::{
     WhoPage,
 };
 
-use crate::session::{Directory, Member, refused};
+use crate::member::{Directory, Member, refused};
 use crate::settlement::{Answer, Ask};
 use crate::stream::Writer;
 

@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::books::{self, Books};
-use crate::cli::{self, Exit, Failure, Serve};
-use crate::command::print_address;
+use crate::cli::{self, Exit, Failure, Serve, print_address};
 use crate::events::Hub;
 use crate::folder::Folder;
+use crate::history::History;
+use crate::member::Directory;
 use crate::presence::Presence;
 use crate::server;
-use crate::session::Directory;
 use crate::{operator, settlement};
 
 /// Serves the ledger in the folder given until SIGINT or SIGTERM.
@@ -74,7 +74,8 @@ async fn serve(
     })?;
 
     let hub = Arc::new(Hub::default());
-    let history = books.history().map_err(Failure::files)?;
+    let (index, log) = books.readers().map_err(Failure::files)?;
+    let history = History::new(index, log, key.public());
     let (entries, ledger) = (books.ledger.entries(), books.ledger.ledger_id());
     let (settlements, threads) = settlement::start(books, Arc::clone(&hub))
         .map_err(|error| Failure::new(Exit::Other, "system", error))?;

@@ -18,7 +18,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::session::{self, Directory};
+use crate::member::Directory;
+use crate::session;
 
 /// Connections that may be open at once. Each costs about 40 KiB.
 pub const CONNECTIONS_MAX: usize = 20_000;

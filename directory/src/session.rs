@@ -5,13 +5,11 @@
 //! always known from the connection, never from what a message says.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use quid_common::entry::Registration;
 use quid_common::frame::{BODY_LEN_MAX, BODY_LEN_MAX_STRANGER};
 use quid_common::key::PublicKey;
-use quid_common::name::Name;
 use quid_common::refusal::Reason;
 use quid_common::signed::Signed;
 use quid_common::tls;
@@ -22,11 +20,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{Instrument, debug, info, info_span};
 
-use crate::events::Hub;
-use crate::history::History;
-use crate::presence::{Guard, Presence};
+use crate::member::{Directory, Member, refused};
+use crate::presence::Guard;
 use crate::settle_stream::IN_FLIGHT_MAX;
-use crate::settlement::{Answer, Ask, Settlements, Standing};
+use crate::settlement::{Answer, Ask, Standing};
 use crate::stream::{ReadError, Reader, Writer};
 use crate::{event_stream, request, settle_stream};
 
@@ -38,30 +35,6 @@ pub const STREAMS_MAX: u32 = 16;
 
 /// Bytes that an account may send before we read them, on all its streams together.
 pub const RECEIVE_WINDOW: u32 = 256 * 1024;
-
-/// What every session works with.
-#[derive(Clone, Debug)]
-pub struct Directory {
-    /// The directory's key.
-    pub key: PublicKey,
-    /// The way to the ledger.
-    pub settlements: Settlements,
-    /// Who is online.
-    pub presence: Arc<Presence>,
-    /// Who hears of money.
-    pub hub: Arc<Hub>,
-    /// What happened before.
-    pub history: History,
-}
-
-/// A session that has logged in. Only this module makes one.
-#[derive(Clone, Debug)]
-pub struct Member {
-    /// The account's key, proved by the handshake.
-    pub key: PublicKey,
-    /// Its name.
-    pub name: Name,
-}
 
 /// Serves `connection` until it ends.
 pub async fn serve(directory: Directory, connection: Connection) {
@@ -266,16 +239,6 @@ async fn serve_stream(
     if let Some(code) = code {
         close(&connection, code);
     }
-}
-
-/// The refusal in an answer that is none of those hoped for.
-#[must_use]
-pub fn refused(answer: &Answer) -> Refused {
-    let reason = match answer {
-        Answer::Refused(reason, _) => *reason,
-        _ => Reason::BUSY,
-    };
-    Refused { reason }
 }
 
 fn make_room(connection: &Connection) {

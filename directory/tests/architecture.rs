@@ -129,7 +129,7 @@ const KINDS: &[Kind] = &[
     },
     Kind {
         name: "settlement",
-        places: &["directory/src/settlement.rs"],
+        places: &["directory/src/settlement.rs", "directory/src/settlement"],
         forbidden: &["quinn", "std::fs", "File", "rusqlite"],
     },
     Kind {

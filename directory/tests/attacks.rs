@@ -537,15 +537,17 @@ async fn a_deaf_session_with_sixteen_full_settle_streams_is_closed_and_costs_a_b
         .await
         .expect("registered");
     let order = deaf.order(bob, 1, 1);
-    let mut first = deaf.settle().await;
-    first.submit(&order).await.expect("it settles");
+    let mut streams = Vec::new();
+    for _ in 0..16 {
+        streams.push(deaf.settle().await);
+    }
+    streams[0].submit(&order).await.expect("it settles");
     let before = directory.memory();
     let begun = Instant::now();
     let bytes: Arc<[u8]> = frames(1024, order.bytes()).into();
     let mut floods = JoinSet::new();
-    floods.spawn(flood(first.stream, Arc::clone(&bytes)));
-    for _ in 1..16 {
-        floods.spawn(flood(deaf.settle().await.stream, Arc::clone(&bytes)));
+    for Settle { stream, .. } in streams {
+        floods.spawn(flood(stream, Arc::clone(&bytes)));
     }
     let connection = deaf.client.connection.clone();
     let mut most = before;
@@ -554,9 +556,13 @@ async fn a_deaf_session_with_sixteen_full_settle_streams_is_closed_and_costs_a_b
             code = closed(&connection) => break code,
             () = directory.still_pays() => most = most.max(directory.memory()),
         }
-        assert!(begun.elapsed() < Duration::from_secs(20), "it was never closed");
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "it was never closed"
+        );
     };
-    assert_eq!(code, 5, "it reads too slowly");
+    // It reads too slowly, or left a frame unfinished because the others' took all the room.
+    assert!([2, 5].contains(&code), "{code}");
     let cost = most.saturating_sub(before) / 1024;
     eprintln!("a deaf session cost {cost} KiB");
     assert!(cost < 48 * 1024, "a deaf session cost {cost} KiB");
@@ -650,7 +656,14 @@ async fn an_id_that_has_left_memory_stays_used_after_any_restart_and_without_the
     let soon = |order: &Order, amount, random| {
         let id = OrderId::new(alice.time().plus(SHORT_LIFE), [random; 10]);
         let amount = Amount::new(amount).expect("below the maximum");
-        Signed::new(Order { id, amount, ..order.clone() }, &alice.client.key)
+        Signed::new(
+            Order {
+                id,
+                amount,
+                ..order.clone()
+            },
+            &alice.client.key,
+        )
     };
     let order = alice.unsigned(bob.key(), 1, 0);
     let past = Past {
@@ -662,16 +675,31 @@ async fn an_id_that_has_left_memory_stays_used_after_any_restart_and_without_the
     };
     let mut settle = alice.settle().await;
     let entry = settle.submit(&past.settled).await.expect("it settles");
-    settle.void(&alice, past.voided.statement().id).await.expect("it is void");
-    assert_eq!(settle.submit(&past.refused).await, Err(Reason::INSUFFICIENT_FUNDS));
+    settle
+        .void(&alice, past.voided.statement().id)
+        .await
+        .expect("it is void");
+    assert_eq!(
+        settle.submit(&past.refused).await,
+        Err(Reason::INSUFFICIENT_FUNDS)
+    );
     // An id leaves memory with a batch after its expiry, once the index has it for good: 2 s.
     tokio::time::sleep(Duration::from_secs(3).saturating_sub(begun.elapsed())).await;
     for number in 10..13 {
-        settle.submit(&alice.order(bob.key(), 1, number)).await.expect("it settles");
+        settle
+            .submit(&alice.order(bob.key(), 1, number))
+            .await
+            .expect("it settles");
     }
     let balance = alice.balance().await;
     past.is_answered_as_before(&alice, entry).await;
-    for step in ["kill", "stop", "kill", "lose the index", "lose all but the log"] {
+    for step in [
+        "kill",
+        "stop",
+        "kill",
+        "lose the index",
+        "lose all but the log",
+    ] {
         let derived: &[&str] = match step {
             "lose the index" => &["index.db", "index.db-wal", "index.db-shm"],
             "lose all but the log" => &["index.db", "tree", "snapshot"],
@@ -684,7 +712,12 @@ async fn an_id_that_has_left_memory_stays_used_after_any_restart_and_without_the
             "stop" => directory.stop_and_restart(),
             _ => directory.kill_and_restart(),
         };
-        let alice = directory.client(1).await.log_in(false).await.expect("registered");
+        let alice = directory
+            .client(1)
+            .await
+            .log_in(false)
+            .await
+            .expect("registered");
         past.is_answered_as_before(&alice, entry).await;
         assert_eq!(alice.balance().await, balance, "after: {step}");
         directory.audit();
@@ -719,7 +752,10 @@ impl Past {
             }
             assert_eq!(found, answer);
         }
-        assert_eq!(settle.void(alice, self.settled.statement().id).await, Ok(entry));
+        assert_eq!(
+            settle.void(alice, self.settled.statement().id).await,
+            Ok(entry)
+        );
     }
 }
 
@@ -765,7 +801,11 @@ async fn besieged() -> Besieged {
             count.fetch_add(1, Ordering::Relaxed);
         }
     });
-    Besieged { directory, paid, pair }
+    Besieged {
+        directory,
+        paid,
+        pair,
+    }
 }
 
 impl std::ops::Deref for Besieged {
@@ -798,8 +838,14 @@ impl Besieged {
         let process = lock.split(' ').nth(1).expect("`process NUMBER (serve)`");
         let status = std::fs::read_to_string(format!("/proc/{process}/status"));
         let status = status.expect("it runs");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux says");
-        let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .expect("Linux says");
+        let kib = line
+            .split_whitespace()
+            .nth(1)
+            .and_then(|kib| kib.parse::<u64>().ok());
         kib.expect("a number") * 1024
     }
 }
@@ -828,7 +874,10 @@ async fn refusal_of(client: &Client, frame: &Frame) -> Option<Reason> {
     let mut bytes = Vec::new();
     frame.write(&mut bytes);
     stream.send.write_all(&bytes).await.expect("connected");
-    match timeout(Duration::from_secs(5), stream.next()).await.expect("an answer, or the end") {
+    match timeout(Duration::from_secs(5), stream.next())
+        .await
+        .expect("an answer, or the end")
+    {
         Some(Message::Refused(Refused { reason })) => Some(reason),
         _ => None,
     }
@@ -846,7 +895,11 @@ async fn reason(stream: &mut Stream) -> Reason {
 fn frames(count: u64, order: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for number in 0..count {
-        let submit = Submit { number, order: order.to_vec().into(), decline: None };
+        let submit = Submit {
+            number,
+            order: order.to_vec().into(),
+            decline: None,
+        };
         Message::from(submit).to_frame().write(&mut bytes);
     }
     bytes
@@ -866,7 +919,11 @@ fn forged(order: &SignedOrder) -> Vec<u8> {
 }
 
 fn subscribe(after: Option<u64>) -> Message {
-    Subscribe { after, presence: false }.into()
+    Subscribe {
+        after,
+        presence: false,
+    }
+    .into()
 }
 
 fn socket_address(directory: &Directory) -> SocketAddr {
@@ -888,18 +945,38 @@ async fn connect(directory: &Directory, seed: u8, transport: TransportConfig) ->
     let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).expect("a free port");
     let config = client_config(directory, seed, transport);
     let connecting = endpoint.connect_with(config, socket_address(directory), tls::SERVER_NAME);
-    let connection = connecting.expect("sound").await.expect("the directory is up");
+    let connection = connecting
+        .expect("sound")
+        .await
+        .expect("the directory is up");
     let key = SecretKey::from_seed(&[seed; 32]);
-    Client { key, directory: directory.address.key(), connection, endpoint }
+    Client {
+        key,
+        directory: directory.address.key(),
+        connection,
+        endpoint,
+    }
 }
 
 /// One message of every kind, in the order of their numbers; facts in them are nobody's.
 fn messages(directory: &Directory) -> Vec<Message> {
     let key = SecretKey::from_seed(&[99; 32]);
     let ledger = LedgerId([9; 32]);
-    let checkpoint = Checkpoint::sign(ledger, Head { size: 1, root: [1; 32] }, &key);
+    let checkpoint = Checkpoint::sign(
+        ledger,
+        Head {
+            size: 1,
+            root: [1; 32],
+        },
+        &key,
+    );
     let (entry, path) = (vec![1].into(), vec![0; 32].into());
-    let receipt = Receipt { entry, index: 0, path, checkpoint: checkpoint.clone() };
+    let receipt = Receipt {
+        entry,
+        index: 0,
+        path,
+        checkpoint: checkpoint.clone(),
+    };
     let id = OrderId::new(LedgerTime::from_millis(1_763_000_000_000), [7; 10]);
     let name: Name = "nobody-here".parse().expect("a valid name");
     let address = directory.address.to_string();
@@ -907,12 +984,29 @@ fn messages(directory: &Directory) -> Vec<Message> {
     let (key, time, number) = (key.public(), LedgerTime::default(), 7);
     let (available, held) = (Amount::ZERO, Amount::ZERO);
     let currency = Currency::default();
-    let person = Person { name: name.clone(), key, address: address.clone() };
+    let person = Person {
+        name: name.clone(),
+        key,
+        address: address.clone(),
+    };
     let reason = Reason::BUSY;
     vec![
-        Register { registration: vec![1].into(), invite: None }.into(),
-        Registered { receipt: receipt.clone() }.into(),
-        Login { instance, listening: true, hidden: false, checkpoint: None }.into(),
+        Register {
+            registration: vec![1].into(),
+            invite: None,
+        }
+        .into(),
+        Registered {
+            receipt: receipt.clone(),
+        }
+        .into(),
+        Login {
+            instance,
+            listening: true,
+            hidden: false,
+            checkpoint: None,
+        }
+        .into(),
         Welcome {
             name: name.clone(),
             number,
@@ -927,31 +1021,91 @@ fn messages(directory: &Directory) -> Vec<Message> {
         }
         .into(),
         Refused { reason }.into(),
-        Who { after: None, limit: 0 }.into(),
-        WhoPage { people: vec![person.clone()], more: false }.into(),
+        Who {
+            after: None,
+            limit: 0,
+        }
+        .into(),
+        WhoPage {
+            people: vec![person.clone()],
+            more: false,
+        }
+        .into(),
         Find { name: name.clone() }.into(),
         Found { key, address: None }.into(),
         AskBalance {}.into(),
-        Balance { available, held, time }.into(),
-        AskHistory { before: Some(u64::MAX), after: Some(u64::MAX), limit: 0 }.into(),
-        HistoryPage { lines: vec![], more: false }.into(),
+        Balance {
+            available,
+            held,
+            time,
+        }
+        .into(),
+        AskHistory {
+            before: Some(u64::MAX),
+            after: Some(u64::MAX),
+            limit: 0,
+        }
+        .into(),
+        HistoryPage {
+            lines: vec![],
+            more: false,
+        }
+        .into(),
         AskFate { payer: key, id }.into(),
-        Fate { receipt: None, time }.into(),
+        Fate {
+            receipt: None,
+            time,
+        }
+        .into(),
         Prove { entry: u64::MAX }.into(),
-        Proof { receipt: receipt.clone() }.into(),
+        Proof {
+            receipt: receipt.clone(),
+        }
+        .into(),
         OpenSettle {}.into(),
-        Submit { number, order: vec![1].into(), decline: Some(vec![].into()) }.into(),
-        SubmitVoid { number, void: vec![].into() }.into(),
-        Settled { number, receipt: receipt.clone() }.into(),
-        Voided { number, receipt: receipt.clone() }.into(),
-        SubmitRefused { number, reason, receipt: None }.into(),
+        Submit {
+            number,
+            order: vec![1].into(),
+            decline: Some(vec![].into()),
+        }
+        .into(),
+        SubmitVoid {
+            number,
+            void: vec![].into(),
+        }
+        .into(),
+        Settled {
+            number,
+            receipt: receipt.clone(),
+        }
+        .into(),
+        Voided {
+            number,
+            receipt: receipt.clone(),
+        }
+        .into(),
+        SubmitRefused {
+            number,
+            reason,
+            receipt: None,
+        }
+        .into(),
         subscribe(None),
-        Moved { receipt: receipt.clone(), counterparty: name.clone() }.into(),
+        Moved {
+            receipt: receipt.clone(),
+            counterparty: name.clone(),
+        }
+        .into(),
         Online { person }.into(),
         Offline { name, key }.into(),
         CaughtUp { entries: 1 }.into(),
         Lagged {}.into(),
-        Offer { number, order: vec![].into(), checkpoint: Some(checkpoint) }.into(),
+        Offer {
+            number,
+            order: vec![].into(),
+            checkpoint: Some(checkpoint),
+        }
+        .into(),
         Paid { number, receipt }.into(),
         Declined { number, reason }.into(),
     ]

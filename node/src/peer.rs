@@ -43,8 +43,9 @@ const PAYERS_MAX: usize = 1024;
 /// Above this many, a payer must first prove its address (QUIC Retry).
 const PAYERS_BEFORE_RETRY: usize = 512;
 
-/// Connections that one payer's key may have open.
-const CONNECTIONS_OF_PAYER_MAX: usize = 4;
+/// Connections that one payer's key may have open. A payer that was killed leaves its own behind
+/// until they time out, and every payment beyond comes to nothing.
+const CONNECTIONS_OF_PAYER_MAX: usize = 32;
 
 /// A payer that offers nothing for so long is sent away; twice what our own payers stay.
 const OFFER_WAIT: Duration = Duration::from_secs(120);

@@ -67,7 +67,8 @@ impl Books {
             return Err(format!("{} still asks: {status}", who.name));
         }
         let books = Self::of(who)?;
-        let came = books.history.iter().filter(|line| line.incoming);
+        let is_payment = |line: &&Line| line.incoming && line.order.is_some();
+        let came = books.history.iter().filter(is_payment);
         let untold: Vec<_> = came
             .filter_map(|line| line.entry)
             .filter(|entry| !books.received.contains(entry))

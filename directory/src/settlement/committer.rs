@@ -1,0 +1,442 @@
+//! The one writer: decides each job of a batch in order, makes the batch durable, then answers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quid_common::amount::Amount;
+use quid_common::entry::{Entry, Fact, Freeze, Issue};
+use quid_common::id::{OperationId, OrderId};
+use quid_common::key::PublicKey;
+use quid_common::name::Name;
+use quid_common::printable::Printable;
+use quid_common::receipt::Receipt;
+use quid_common::refusal::Reason;
+use quid_common::signed::Signed;
+use quid_common::time::LedgerTime;
+use tracing::{debug, info, warn};
+
+use super::{Answer, Ask, Checked, Job, Standing};
+use crate::books::Books;
+use crate::events::{Hub, Moved};
+use crate::ledger::{Past, Verdict};
+use crate::quota::Quota;
+use crate::store::{self, LogEntry};
+
+/// The one writer: the ledger, its log and its tree, in step.
+#[derive(Debug)]
+pub struct Committer {
+    books: Books,
+    hub: Arc<Hub>,
+    quota: Quota,
+    pub(super) durable: Arc<AtomicU64>,
+}
+
+/// What a job came to, before the batch is durable.
+enum Outcome {
+    /// A new entry of the open batch.
+    New(u64, Effect),
+    /// An entry that was there before; it may stand in the open batch too.
+    Known(u64),
+    Refused(Reason),
+    /// To be answered from the state after the batch.
+    Question,
+}
+
+/// What an entry means to whoever asked for it.
+#[derive(Clone, Copy)]
+enum Effect {
+    Payment,
+    Void,
+    Refusal(Reason),
+    Other,
+}
+
+impl Effect {
+    const fn of(fact: &Fact) -> Self {
+        match fact {
+            Fact::Payment(_) => Self::Payment,
+            Fact::Void(_) => Self::Void,
+            Fact::Refusal(refusal) => Self::Refusal(refusal.reason),
+            Fact::Genesis(_) | Fact::Register(_) | Fact::Issue(_) | Fact::Freeze(_) => Self::Other,
+        }
+    }
+}
+
+impl Committer {
+    /// The writer of `books`.
+    #[must_use]
+    pub fn new(books: Books, hub: Arc<Hub>) -> Self {
+        let durable = Arc::new(AtomicU64::new(books.ledger.entries()));
+        Self {
+            books,
+            hub,
+            quota: Quota::default(),
+            durable,
+        }
+    }
+
+    /// The books, once nothing is to be settled any more.
+    #[must_use]
+    pub fn into_books(self) -> Books {
+        self.books
+    }
+
+    /// Decides, commits and answers one batch. Callable on any one thread.
+    pub fn commit(&mut self, batch: Vec<Checked>) {
+        let now = self.books.now();
+        let mut open = Vec::new();
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for Checked { job, forged } in batch {
+            let outcome = match forged {
+                None => self.decide(&job, now, &mut open),
+                Some(reason) => Outcome::Refused(self.screen(&job.ask).unwrap_or(reason)),
+            };
+            outcomes.push((job, outcome));
+        }
+        if let Err(error) = self.books.append(&open, now) {
+            store::give_up(&error);
+        }
+        self.durable
+            .store(self.books.ledger.entries(), Ordering::Release);
+        let first = self.books.ledger.entries() - open.len() as u64;
+        for (job, outcome) in outcomes {
+            let answer = self.answer(&job, outcome, first, &open);
+            job.reply.send(answer);
+        }
+        self.tell(first, &open);
+        self.books.tidy();
+    }
+
+    /// The entry, known or new, that a job comes to.
+    fn decide(&mut self, job: &Job, now: LedgerTime, open: &mut Vec<LogEntry>) -> Outcome {
+        let ledger = &self.books.ledger;
+        let old = &self.books.old_ids;
+        let mut past = |payer: &PublicKey, id: OrderId| -> Past { old.find(ledger, payer, id) };
+        let verdict = match &job.ask {
+            Ask::Order(order, decline) => {
+                ledger.decide_order(order, decline.as_ref(), &job.from, now, &mut past)
+            }
+            Ask::Void(void) => ledger.decide_void(void, &job.from, now, &mut past),
+            Ask::Register(registration) => ledger.decide_registration(registration, &job.from),
+            Ask::Issue(operation, name, amount) => self.decide_issue(*operation, name, *amount),
+            Ask::Freeze(operation, name, frozen) => self.decide_freeze(*operation, name, *frozen),
+            Ask::Malformed(reason) => Verdict::Refuse(*reason),
+            Ask::Login
+            | Ask::Balance
+            | Ask::Find(_)
+            | Ask::Fate(..)
+            | Ask::Prove(_)
+            | Ask::Moved(_)
+            | Ask::Names(_) => return Outcome::Question,
+        };
+        match verdict {
+            Verdict::Known { entry } => Outcome::Known(entry),
+            Verdict::Refuse(reason) => Outcome::Refused(reason),
+            Verdict::Append(fact) => {
+                let scarce = matches!(fact, Fact::Refusal(_) | Fact::Void(_));
+                if scarce && !self.quota.allow(&job.from, now) {
+                    return Outcome::Refused(Reason::BUSY);
+                }
+                let effect = Effect::of(&fact);
+                let newcomer = match &fact {
+                    Fact::Register(registration) => Some(registration.statement().key),
+                    _ => None,
+                };
+                let index = self.apply(fact, now, open);
+                if let Some(grant) = newcomer.and_then(|key| self.opening_grant(key)) {
+                    self.apply(grant, now, open);
+                }
+                Outcome::New(index, effect)
+            }
+        }
+    }
+
+    /// What is wrong with a job before its signature counts.
+    fn screen(&self, ask: &Ask) -> Option<Reason> {
+        match ask {
+            Ask::Order(order, _) => self.books.ledger.screen_order(order, None).err(),
+            Ask::Void(void) => self.books.ledger.screen_void(void).err(),
+            _ => None,
+        }
+    }
+
+    fn apply(&mut self, fact: Fact, now: LedgerTime, open: &mut Vec<LogEntry>) -> u64 {
+        let entry = Entry { time: now, fact };
+        match self.books.ledger.apply(&entry) {
+            Ok(index) => {
+                open.push(LogEntry::new(entry.encode()));
+                index
+            }
+            // The fold checks again what was decided: a difference is a bug that could cost money.
+            Err(fault) => store::give_up(&fault),
+        }
+    }
+
+    /// What a newcomer receives, on directories that give an opening balance.
+    fn opening_grant(&self, newcomer: PublicKey) -> Option<Fact> {
+        let amount = self
+            .books
+            .opening_balance
+            .filter(|amount| !amount.is_zero())?;
+        // One grant for one key: its first bytes are the operation's id.
+        let (operation, _) = newcomer.as_bytes().split_first_chunk()?;
+        let issue = self.issue(OperationId(*operation), newcomer, amount);
+        match self.books.ledger.decide_issue(&issue) {
+            Verdict::Append(fact) => Some(fact),
+            Verdict::Known { .. } | Verdict::Refuse(_) => None,
+        }
+    }
+
+    fn decide_issue(&self, operation: OperationId, name: &Name, amount: Amount) -> Verdict {
+        let Some(account) = self.books.ledger.by_name(name) else {
+            return Verdict::Refuse(Reason::UNKNOWN_ACCOUNT);
+        };
+        self.books
+            .ledger
+            .decide_issue(&self.issue(operation, account.key, amount))
+    }
+
+    fn issue(&self, operation: OperationId, account: PublicKey, amount: Amount) -> Signed<Issue> {
+        let directory = self.books.key.public();
+        let ledger = self.books.ledger.ledger_id();
+        Signed::new(
+            Issue {
+                directory,
+                ledger,
+                operation,
+                account,
+                amount,
+            },
+            &self.books.key,
+        )
+    }
+
+    fn decide_freeze(&self, operation: OperationId, name: &Name, frozen: bool) -> Verdict {
+        let Some(account) = self.books.ledger.by_name(name) else {
+            return Verdict::Refuse(Reason::UNKNOWN_ACCOUNT);
+        };
+        let directory = self.books.key.public();
+        let ledger = self.books.ledger.ledger_id();
+        let account = account.key;
+        let freeze = Freeze {
+            directory,
+            ledger,
+            operation,
+            account,
+            frozen,
+        };
+        self.books
+            .ledger
+            .decide_freeze(&Signed::new(freeze, &self.books.key))
+    }
+
+    /// The answer to a job, now that its batch (entries from `first` on) is durable.
+    fn answer(&self, job: &Job, outcome: Outcome, first: u64, open: &[LogEntry]) -> Answer {
+        match outcome {
+            Outcome::Refused(reason) => Answer::Refused(reason, None),
+            Outcome::Question => self.answer_question(&job.from, &job.ask),
+            Outcome::New(index, effect) => {
+                let bytes = index
+                    .checked_sub(first)
+                    .and_then(|at| open.get(at as usize));
+                let Some(entry) = bytes else {
+                    return Answer::Refused(Reason::BUSY, None);
+                };
+                match self.books.receipt(index, entry.bytes.clone()) {
+                    Ok(receipt) => answer_for(&job.ask, effect, receipt),
+                    Err(error) => unprovable(index, &error),
+                }
+            }
+            Outcome::Known(index) => match self.books.entry_receipt(index) {
+                Ok((entry, receipt)) => answer_for(&job.ask, Effect::of(&entry.fact), receipt),
+                Err(error) => unprovable(index, &error),
+            },
+        }
+    }
+
+    fn answer_question(&self, from: &PublicKey, ask: &Ask) -> Answer {
+        let ledger = &self.books.ledger;
+        match ask {
+            Ask::Find(name) => match ledger.by_name(name) {
+                Some(account) => Answer::Key(account.key),
+                None => Answer::Refused(Reason::UNKNOWN_ACCOUNT, None),
+            },
+            Ask::Fate(payer, id) => self.fate(from, payer, *id),
+            Ask::Prove(index) => self.prove(from, *index),
+            Ask::Moved(index) => self.moved(from, *index),
+            Ask::Names(keys) => Answer::Names(
+                keys.iter()
+                    .map(|key| ledger.account(key).map(|a| a.name.clone()))
+                    .collect(),
+            ),
+            Ask::Login | Ask::Balance => match ledger.account(from) {
+                Some(account) => Answer::Account(Box::new(Standing {
+                    account: account.clone(),
+                    currency: ledger.currency().clone(),
+                    ledger: ledger.ledger_id(),
+                    time: self.books.time(),
+                    checkpoint: self.books.checkpoint().clone(),
+                })),
+                None => Answer::Refused(Reason::NOT_REGISTERED, None),
+            },
+            // The wishes were decided before the batch was written.
+            _ => Answer::Refused(Reason::ENCODING, None),
+        }
+    }
+
+    /// What became of an order, told to its payer and to whom it was offered: nobody else can know
+    /// the 74 random bits of its id.
+    fn fate(&self, from: &PublicKey, payer: &PublicKey, id: OrderId) -> Answer {
+        let ledger = &self.books.ledger;
+        let now = self.books.time();
+        let entry = match ledger.fate(payer, id) {
+            Some(entry) => Some(entry),
+            None if id.expiry() <= now => match self.books.old_ids.find(ledger, payer, id) {
+                Past::Entry { index, .. } => Some(index),
+                Past::Never => None,
+                Past::Behind => return Answer::Refused(Reason::BUSY, None),
+            },
+            None => None,
+        };
+        let Some(entry) = entry else {
+            return Answer::Fate(None, now);
+        };
+        match self.books.entry_receipt(entry) {
+            Ok((
+                Entry {
+                    fact: Fact::Payment(order),
+                    ..
+                },
+                _,
+            )) if from != payer && *from != order.statement().payee => Answer::Fate(None, now),
+            Ok((_, receipt)) => Answer::Fate(Some(receipt), now),
+            Err(error) => unprovable(entry, &error),
+        }
+    }
+
+    fn prove(&self, from: &PublicKey, index: u64) -> Answer {
+        if index >= self.books.ledger.entries() {
+            return Answer::Refused(Reason::NOT_FOUND, None);
+        }
+        match self.books.entry_receipt(index) {
+            Ok((entry, receipt)) if parties(&entry.fact).contains(&Some(*from)) => {
+                Answer::Done(receipt)
+            }
+            // Somebody else's entry and none look the same.
+            Ok(_) => Answer::Refused(Reason::NOT_FOUND, None),
+            Err(error) => unprovable(index, &error),
+        }
+    }
+
+    fn moved(&self, from: &PublicKey, index: u64) -> Answer {
+        match self.prove(from, index) {
+            Answer::Done(receipt) => {
+                let other = Entry::decode(&receipt.entry).ok().and_then(|entry| {
+                    parties(&entry.fact)
+                        .into_iter()
+                        .flatten()
+                        .find(|party| party != from)
+                });
+                let counterparty = other.map_or_else(Name::treasury, |key| self.name(&key));
+                Answer::Moved(Moved {
+                    index,
+                    receipt,
+                    counterparty,
+                })
+            }
+            other => other,
+        }
+    }
+
+    /// Tells the sessions concerned, and the log, what a durable batch moved.
+    fn tell(&self, first: u64, open: &[LogEntry]) {
+        for (index, written) in (first..).zip(open) {
+            let Ok(entry) = Entry::decode(&written.bytes) else {
+                continue;
+            };
+            let moved = match &entry.fact {
+                Fact::Payment(order) => {
+                    let order = order.statement();
+                    let (payer, payee) = (self.name(&order.payer), self.name(&order.payee));
+                    info!(
+                        target: "quid_directory::audit",
+                        entry = index,
+                        order = %order.id,
+                        %payer,
+                        %payee,
+                        amount = order.amount.units(),
+                        memo = %Printable(order.memo.as_str()),
+                        "settled"
+                    );
+                    [Some((order.payer, payee)), Some((order.payee, payer))]
+                }
+                Fact::Issue(issue) => {
+                    let issue = issue.statement();
+                    let account = self.name(&issue.account);
+                    let amount = issue.amount.units();
+                    info!(target: "quid_directory::audit", entry = index, %account, amount, "issued");
+                    [Some((issue.account, Name::treasury())), None]
+                }
+                fact => {
+                    debug!(target: "quid_directory::audit", entry = index, ?fact, "logged");
+                    [None, None]
+                }
+            };
+            for (account, counterparty) in moved.into_iter().flatten() {
+                if self.hub.wants(&account) {
+                    match self.books.receipt(index, written.bytes.clone()) {
+                        Ok(receipt) => {
+                            self.hub.moved(
+                                &account,
+                                &Moved {
+                                    index,
+                                    receipt,
+                                    counterparty,
+                                },
+                            );
+                        }
+                        Err(error) => warn!(entry = index, %error, "cannot tell of a movement"),
+                    }
+                }
+            }
+        }
+    }
+
+    fn name(&self, key: &PublicKey) -> Name {
+        self.books
+            .ledger
+            .account(key)
+            .map_or_else(Name::treasury, |account| account.name.clone())
+    }
+}
+
+/// The accounts that an entry concerns.
+fn parties(fact: &Fact) -> [Option<PublicKey>; 2] {
+    match fact {
+        Fact::Payment(order) => [Some(order.statement().payer), Some(order.statement().payee)],
+        Fact::Register(registration) => [Some(registration.statement().key), None],
+        Fact::Issue(issue) => [Some(issue.statement().account), None],
+        Fact::Freeze(freeze) => [Some(freeze.statement().account), None],
+        Fact::Void(void) => [Some(void.statement().payer), None],
+        Fact::Refusal(refusal) => [Some(refusal.payer), None],
+        Fact::Genesis(_) => [None, None],
+    }
+}
+
+fn answer_for(ask: &Ask, effect: Effect, receipt: Receipt) -> Answer {
+    match effect {
+        Effect::Payment => Answer::Settled(receipt),
+        Effect::Void if matches!(ask, Ask::Order(..)) => {
+            Answer::Refused(Reason::VOIDED, Some(receipt))
+        }
+        Effect::Void => Answer::Voided(receipt),
+        Effect::Refusal(reason) => Answer::Refused(reason, Some(receipt)),
+        Effect::Other => Answer::Done(receipt),
+    }
+}
+
+/// The entry stands, but its receipt cannot be made now: not final, and loud.
+fn unprovable(index: u64, error: &dyn std::error::Error) -> Answer {
+    warn!(entry = index, %error, "cannot prove an entry");
+    Answer::Refused(Reason::BUSY, None)
+}
