@@ -1,14 +1,16 @@
 //! The event stream: what concerns an account, the past since an entry first, then as it happens;
 //! and, if wanted, who comes and goes.
 
-use quid_common::wire::{self, CaughtUp, CloseCode, Lagged, Message, Online, Subscribe};
+use quid_common::wire::{
+    self, CaughtUp, CloseCode, Lagged, Message, Online, PAGE_LEN_MAX, Subscribe,
+};
 use tokio::sync::broadcast;
 
 use crate::events::Moved;
 use crate::member::{Directory, Member};
 use crate::presence::Change;
 use crate::settlement::{Answer, Ask};
-use crate::stream::{Reader, WriteError, Writer};
+use crate::stream::{ReadError, Reader, WriteError, Writer};
 
 /// Serves an event stream until either side ends it.
 pub async fn serve(
@@ -27,6 +29,7 @@ pub async fn serve(
         said = reader.next() => match said {
             Ok(None) => None,
             Ok(Some(_)) => Some(CloseCode::PROTOCOL),
+            Err(ReadError::Deadline) => Some(CloseCode::TIMEOUT),
             Err(error) => error.reason().map(|_| CloseCode::PROTOCOL),
         },
     }
@@ -40,7 +43,12 @@ async fn send(
 ) -> Result<(), WriteError> {
     // Both subscriptions begin before the current state is read, so that nothing falls between.
     let mut money = directory.hub.subscribe(member.key);
-    let (people, mut changes) = directory.presence.watch();
+    let (people, mut changes) = if wanted.presence {
+        directory.presence.watch()
+    } else {
+        // Everybody online is too much to hold for each stream that does not ask.
+        (Vec::new(), broadcast::channel(1).1)
+    };
     let told = directory.settlements.durable();
     if let Some(after) = wanted.after
         && !catch_up(directory, member, after, told, writer).await?
@@ -49,9 +57,10 @@ async fn send(
         writer.queue(&Lagged {}.into());
         return writer.flush().await;
     }
-    if wanted.presence {
-        for person in people {
-            writer.queue(&Online { person }.into());
+    for (told, person) in (1..).zip(people) {
+        writer.queue(&Online { person }.into());
+        if told % usize::from(PAGE_LEN_MAX) == 0 {
+            writer.flush().await?;
         }
     }
     writer.queue(&CaughtUp { entries: told }.into());

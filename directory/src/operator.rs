@@ -104,7 +104,7 @@ pub async fn serve(
                 }
             },
         };
-        let work = serve_one(stream, operator, &settlements);
+        let work = serve_one(stream, operator, &settlements, &stop);
         match tokio::time::timeout(DEADLINE, work).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => debug!(%error, "an operation was not answered"),
@@ -117,12 +117,16 @@ async fn serve_one(
     mut stream: tokio::net::UnixStream,
     operator: PublicKey,
     settlements: &Settlements,
+    stop: &CancellationToken,
 ) -> std::io::Result<()> {
     let (read, mut write) = stream.split();
     let mut line = String::new();
-    tokio::io::BufReader::new(read.take(LINE_LEN_MAX))
-        .read_line(&mut line)
-        .await?;
+    let mut read = tokio::io::BufReader::new(read.take(LINE_LEN_MAX));
+    tokio::select! {
+        // Whoever has not said what it wants is not waited for.
+        () = stop.cancelled() => return Ok(()),
+        read = read.read_line(&mut line) => read?,
+    };
     let reply = match serde_json::from_str::<Line>(&line)
         .ok()
         .and_then(Line::operation)

@@ -70,13 +70,16 @@ pub fn bind(listen: SocketAddr, key: &SecretKey) -> Result<Endpoint, BindError> 
 /// Serves connections until `stop`, then closes them all.
 pub async fn serve(endpoint: &Endpoint, directory: Directory, stop: CancellationToken) {
     let mut sessions = JoinSet::new();
+    // Held once by each handshake in progress. The endpoint does not tell them from connections.
+    let handshakes = Arc::new(());
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { break };
-                if let Some(incoming) = admit(endpoint, sessions.len(), incoming) {
-                    sessions.spawn(greet(directory.clone(), incoming));
+                let handshaking = Arc::strong_count(&handshakes) - 1;
+                if let Some(incoming) = admit(sessions.len(), handshaking, incoming) {
+                    sessions.spawn(greet(directory.clone(), incoming, Arc::clone(&handshakes)));
                 }
             }
             Some(ended) = sessions.join_next() => {
@@ -112,8 +115,7 @@ pub enum BindError {
 }
 
 /// Refuses what there is no room for, in order of cost.
-fn admit(endpoint: &Endpoint, open: usize, incoming: Incoming) -> Option<Incoming> {
-    let handshaking = open.saturating_sub(endpoint.open_connections());
+fn admit(open: usize, handshaking: usize, incoming: Incoming) -> Option<Incoming> {
     if open >= CONNECTIONS_MAX || handshaking >= HANDSHAKES_MAX {
         warn!(open, "full: refused a connection");
         incoming.refuse();
@@ -127,13 +129,15 @@ fn admit(endpoint: &Endpoint, open: usize, incoming: Incoming) -> Option<Incomin
     Some(incoming)
 }
 
-async fn greet(directory: Directory, incoming: Incoming) {
+async fn greet(directory: Directory, incoming: Incoming, handshake: Arc<()>) {
     let peer = incoming.remote_address();
     let connecting = match incoming.accept() {
         Ok(connecting) => connecting,
         Err(error) => return debug!(%peer, %error, "refused a handshake"),
     };
-    match tokio::time::timeout(HANDSHAKE_DEADLINE, connecting).await {
+    let greeted = tokio::time::timeout(HANDSHAKE_DEADLINE, connecting).await;
+    drop(handshake);
+    match greeted {
         Ok(Ok(connection)) => session::serve(directory, connection).await,
         Ok(Err(error)) => debug!(%peer, %error, "a handshake failed"),
         Err(_) => debug!(%peer, "a handshake took too long"),

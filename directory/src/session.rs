@@ -53,7 +53,7 @@ pub async fn serve(directory: Directory, connection: Connection) {
             Ok(Ok(None)) => {}
             Ok(Err(error)) => {
                 debug!(%error, "closed a stranger");
-                close(&connection, CloseCode::PROTOCOL);
+                close(&connection, error.code());
             }
             Err(_) => {
                 debug!("closed a stranger that did not log in in time");
@@ -271,6 +271,15 @@ enum StrangerError {
     Read(#[from] ReadError),
     #[error("more than {STRANGER_REQUESTS_MAX} requests without a login")]
     TooMany,
+}
+
+impl StrangerError {
+    const fn code(&self) -> CloseCode {
+        match self {
+            Self::Read(ReadError::Deadline) => CloseCode::TIMEOUT,
+            Self::Read(_) | Self::TooMany => CloseCode::PROTOCOL,
+        }
+    }
 }
 
 /// Tries that a stranger has to find a free name and log in.

@@ -7,7 +7,7 @@ use quid_common::wire::{CloseCode, Message, Settled, Submit, SubmitRefused, Subm
 use tokio::sync::mpsc;
 
 use crate::settlement::{Answer, Ask, Job, Reply, Settlements};
-use crate::stream::{ReadError, Reader, Writer};
+use crate::stream::{ReadError, Reader, WriteError, Writer};
 
 /// Most orders and voids of one stream that wait for their answers. The next is not read before
 /// there is room for its answer, so that a submitter that does not read cannot make us hold more.
@@ -41,16 +41,15 @@ pub async fn serve(
     };
     let write = async {
         let mut batch = Vec::new();
-        while answers
-            .recv_many(&mut batch, usize::from(IN_FLIGHT_MAX))
-            .await
-            > 0
-        {
+        while answers.recv_many(&mut batch, WRITE_LEN).await > 0 {
             for (number, answer) in batch.drain(..) {
                 writer.queue(&reply(number, answer));
             }
-            if writer.flush().await.is_err() {
-                return Some(CloseCode::SLOW);
+            match writer.flush().await {
+                Ok(()) => {}
+                // A stream that its owner gave up concerns nobody else.
+                Err(WriteError::Gone(_)) => return None,
+                Err(WriteError::Deadline) => return Some(CloseCode::SLOW),
             }
         }
         None
@@ -123,3 +122,6 @@ fn reply(number: u64, answer: Answer) -> Message {
         .into(),
     }
 }
+
+/// Most answers in one write, some 64 KiB: more would cost every stream memory and save nothing.
+const WRITE_LEN: usize = 64;

@@ -3,9 +3,10 @@
 
 mod world;
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use quid_common::amount::{Amount, Currency};
@@ -176,11 +177,8 @@ async fn a_length_over_the_cap_is_refused_before_its_bytes_come() {
         kind: 1,
         body: vec![0; BODY_LEN_MAX_STRANGER],
     };
-    assert_eq!(
-        refusal_of(&stranger, &frame).await,
-        None,
-        "read, then closed"
-    );
+    // The refusal may be lost with the connection.
+    assert!([None, Some(Reason::ENCODING)].contains(&refusal_of(&stranger, &frame).await));
     assert_eq!(closed(&stranger.connection).await, 1);
     assert_eq!(mallory.balance().await, 100_000_000);
     directory.still_pays().await;
@@ -317,39 +315,103 @@ async fn two_hundred_strangers_at_once_do_not_keep_an_honest_pair_from_paying() 
 async fn past_256_unfinished_handshakes_a_newcomer_must_prove_its_address() {
     let directory = besieged().await;
     let server = socket_address(&directory);
-    // What the directory answers never reaches those who call through here.
-    let lossy = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+    // Of those who call through here only the first half of the first word arrives: a ClientHello
+    // with a post-quantum key share is longer than a datagram.
+    let lossy = udp().await;
     let through = lossy.local_addr().expect("bound");
-    let counting = tokio::spawn(async move {
-        let mut datagram = [0; 2048];
-        let (mut answered, mut retries) = (0, 0);
-        loop {
-            let (len, from) = lossy.recv_from(&mut datagram).await.expect("open");
-            if from != server {
-                lossy.send_to(&datagram[..len], server).await.expect("open");
-                continue;
-            }
-            answered += 1;
-            // A long header of type 3 (RFC 9000, 17.2.5).
-            retries += u32::from(datagram[0] & 0xf0 == 0xf0);
-            if retries >= 16 {
-                return (answered, retries);
-            }
-        }
-    });
     let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).expect("a free port");
     let config = client_config(&directory, 4, TransportConfig::default());
-    let mut calls = JoinSet::new();
-    for _ in 0..320 {
+    let mut datagram = [0; 2048];
+    let (mut calls, mut callers, mut asked_to_prove) = (Vec::new(), HashSet::new(), false);
+    while !asked_to_prove {
+        assert!(calls.len() < 1200, "nobody was asked to prove an address");
         let call = endpoint.connect_with(config.clone(), through, tls::SERVER_NAME);
-        calls.spawn(call.expect("sound"));
+        calls.push(call.expect("sound"));
+        while callers.len() < calls.len() {
+            let (len, from) = lossy.recv_from(&mut datagram).await.expect("open");
+            if from == server {
+                // A long header of type 3: Retry (RFC 9000, 17.2.5).
+                asked_to_prove |= datagram[0] & 0xb0 == 0xb0;
+            } else if callers.insert(datagram[6..14].to_vec()) {
+                lossy.send_to(&datagram[..len], server).await.expect("open");
+            }
+        }
     }
-    let counted = timeout(Duration::from_secs(3), counting).await;
-    assert!(counted.is_ok(), "nobody was asked to prove an address");
+    assert!(
+        callers.len() > 256,
+        "asked already of caller {}",
+        callers.len()
+    );
     // An honest newcomer proves its address without noticing.
     directory.member(5, "newcomer").await;
     directory.still_pays().await;
     drop(calls);
+}
+
+#[tokio::test]
+async fn nobody_is_sent_to_an_address_that_the_handshake_did_not_prove() {
+    let directory = Directory::start("100");
+    let alice = directory.member(1, "alice").await;
+    directory.member(3, "mallory").await;
+    let server = socket_address(&directory);
+    let (front, own, victim) = (udp().await, udp().await, udp().await);
+    let through = front.local_addr().expect("bound");
+    let (own_address, victims) = (own.local_addr(), victim.local_addr());
+    let as_victim = Arc::new(AtomicBool::new(false));
+    let pretend = Arc::clone(&as_victim);
+    // Mallory's packets bear her own address or, when she likes, her victim's, who answers nothing.
+    let relay = tokio::spawn(async move {
+        let (mut out, mut back) = ([0; 2048], [0; 2048]);
+        let mut client = None;
+        loop {
+            tokio::select! {
+                sent = front.recv_from(&mut out) => {
+                    let (len, from) = sent.expect("open");
+                    client = Some(from);
+                    let by = if pretend.load(Ordering::Relaxed) { &victim } else { &own };
+                    by.send_to(&out[..len], server).await.expect("open");
+                }
+                answer = own.recv_from(&mut back) => {
+                    let (len, _) = answer.expect("open");
+                    front.send_to(&back[..len], client.expect("called")).await.expect("open");
+                }
+            }
+        }
+    });
+    let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).expect("a free port");
+    let config = client_config(&directory, 3, TransportConfig::default());
+    let call = endpoint
+        .connect_with(config, through, tls::SERVER_NAME)
+        .expect("sound");
+    let connection = call.await.expect("the directory is up");
+    as_victim.store(true, Ordering::Relaxed);
+    let (send, receive) = connection.open_bi().await.expect("connected");
+    let instance = InstanceId([3; 16]);
+    let login = Login {
+        instance,
+        listening: true,
+        hidden: false,
+        checkpoint: None,
+    };
+    let mut stream = Stream::new(send, receive);
+    stream.send(&login.into()).await;
+    let begun = Instant::now();
+    let told = loop {
+        let find = Find {
+            name: "mallory".parse().expect("a valid name"),
+        };
+        match alice.client.request(&find.into()).await {
+            Message::Found(Found {
+                address: Some(address),
+                ..
+            }) => break address,
+            Message::Found(_) => assert!(begun.elapsed() < Duration::from_secs(5)),
+            other => panic!("not an account: {other:?}"),
+        }
+    };
+    assert_ne!(told, victims.expect("bound").to_string());
+    assert_eq!(told, own_address.expect("bound").to_string());
+    relay.abort();
 }
 
 #[tokio::test]
@@ -426,21 +488,27 @@ async fn ids_and_facts_of_other_accounts_give_nothing_and_burn_nothing() {
         )
         .await;
     assert_eq!(reason(&mut settle.stream).await, Reason::WRONG_SUBMITTER);
-    let decline = Decline::sign(&open, &mallory.client.key).into_bytes();
-    for from in [&mut settle, &mut by_alice] {
-        let order = open.bytes().to_vec().into();
+    let by_her = Decline::sign(&open, &mallory.client.key).into_bytes();
+    let by_bob = Decline::sign(&open, &bob.client.key).into_bytes();
+    for (by_payer, decline, answer) in [
+        (false, &by_her, Reason::BAD_DECLINE),
+        (false, &by_bob, Reason::WRONG_SUBMITTER),
+        (true, &by_her, Reason::BAD_DECLINE),
+    ] {
+        let from = if by_payer { &mut by_alice } else { &mut settle };
+        let (number, order) = (2, open.bytes().to_vec().into());
         let decline = Some(decline.clone().into());
         from.stream
             .send(
                 &Submit {
-                    number: 2,
+                    number,
                     order,
                     decline,
                 }
                 .into(),
             )
             .await;
-        assert_eq!(reason(&mut from.stream).await, Reason::WRONG_SUBMITTER);
+        assert_eq!(reason(&mut from.stream).await, answer);
     }
     let registration = Registration {
         directory: alice.client.directory,
@@ -524,7 +592,7 @@ async fn ids_and_facts_of_other_accounts_give_nothing_and_burn_nothing() {
 }
 
 #[tokio::test]
-async fn a_deaf_session_with_sixteen_full_settle_streams_is_closed_and_costs_a_bounded_amount() {
+async fn a_deaf_session_with_all_its_settle_streams_full_is_closed_and_costs_a_bounded_amount() {
     let directory = besieged().await;
     directory.member(3, "mallory").await;
     let bob = SecretKey::from_seed(&[2; 32]).public();
@@ -538,7 +606,8 @@ async fn a_deaf_session_with_sixteen_full_settle_streams_is_closed_and_costs_a_b
         .expect("registered");
     let order = deaf.order(bob, 1, 1);
     let mut streams = Vec::new();
-    for _ in 0..16 {
+    // One is still taken by the login: QUIC announces room only when there is more of it.
+    for _ in 0..15 {
         streams.push(deaf.settle().await);
     }
     streams[0].submit(&order).await.expect("it settles");
@@ -567,6 +636,32 @@ async fn a_deaf_session_with_sixteen_full_settle_streams_is_closed_and_costs_a_b
     eprintln!("a deaf session cost {cost} KiB");
     assert!(cost < 48 * 1024, "a deaf session cost {cost} KiB");
     directory.still_pays().await;
+}
+
+#[tokio::test]
+async fn an_event_stream_without_presence_holds_nobody_who_is_online() {
+    let directory = besieged().await;
+    let mut members = Vec::new();
+    for seed in 20..220 {
+        members.push(
+            directory
+                .member(seed, &format!("member-of-a-crowd-{seed}"))
+                .await,
+        );
+    }
+    let before = directory.memory();
+    let mut streams = Vec::new();
+    for member in &members {
+        for _ in 0..12 {
+            let mut stream = member.client.open().await;
+            stream.send(&subscribe(None)).await;
+            assert!(matches!(stream.next().await, Some(Message::CaughtUp(_))));
+            streams.push(stream);
+        }
+    }
+    // Some 8 KiB each; with a copy of 200 people in each it would be five times as much.
+    let cost = directory.memory().saturating_sub(before) / streams.len() as u64;
+    assert!(cost < 20 * 1024, "{cost} bytes for each stream");
 }
 
 #[tokio::test]
@@ -616,7 +711,7 @@ async fn bombs_in_the_header_of_a_signed_fact_are_refused() {
         vec![0xbf; 900],
         vec![0x5f; 900],
         [vec![0xa1, 0x04], vec![0x81; 900]].concat(),
-        [vec![0xa1, 0x07], vec![0x83, 0x43, 0xa1, 0x07].repeat(200)].concat(),
+        [vec![0xa1, 0x07], [0x83, 0x43, 0xa1, 0x07].repeat(200)].concat(),
         [vec![0xa1, 0x03], lying(3)].concat(),
         [vec![0xa1, 0x02], lying(4)].concat(),
         [vec![0xa1, 0x04], lying(2)].concat(),
@@ -924,6 +1019,10 @@ fn subscribe(after: Option<u64>) -> Message {
         presence: false,
     }
     .into()
+}
+
+async fn udp() -> UdpSocket {
+    UdpSocket::bind("127.0.0.1:0").await.expect("a free port")
 }
 
 fn socket_address(directory: &Directory) -> SocketAddr {

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use quid_common::entry::Fact;
+use quid_common::amount::Amount;
+use quid_common::entry::{Entry, Fact};
 use quid_common::name::Name;
 use quid_common::order::SignedOrder;
 use quid_common::receipt::{Proven, Receipt};
 use quid_common::refusal::Reason;
+use quid_common::time::LedgerTime;
 
 use crate::events::{Event, Hub};
 use crate::home::Home;
@@ -49,14 +51,14 @@ impl Books {
             .await
         {
             Ok(true) => tracing::info!(
-                order = %stated.id, entry, amount = %self.amount(order), counterparty = %payee,
+                order = %stated.id, entry, amount = %self.amount(order.statement().amount), counterparty = %payee,
                 route = route.map_or("none", Route::name), "sent"
             ),
             Ok(false) => {}
             // The money has moved all the same, and the journal will ask again.
             Err(error) => tracing::error!(order = %stated.id, %error, "cannot keep a receipt"),
         }
-        if let Ok(decoded) = quid_common::entry::Entry::decode(&receipt.entry) {
+        if let Ok(decoded) = Entry::decode(&receipt.entry) {
             let event = sent(entry, order, payee.clone(), decoded.time);
             self.hub.tell_sent(entry, event);
         }
@@ -76,7 +78,7 @@ impl Books {
         match self.home.journal().refuse_order(id, reason, entry).await {
             Ok(true) => {
                 tracing::info!(
-                    order = %id, entry, amount = %self.amount(order), counterparty = %payee,
+                    order = %id, entry, amount = %self.amount(order.statement().amount), counterparty = %payee,
                     route = route.map_or("none", Route::name), reason = reason.name(), "refused"
                 );
                 let counterparty = Some(payee.clone());
@@ -109,7 +111,7 @@ impl Books {
         }
         let counterparty = self.home.journal().payer_name(stated.payer).await?;
         tracing::info!(
-            order = %stated.id, amount = %self.amount(order), payer = %stated.payer.short(),
+            order = %stated.id, amount = %self.amount(order.statement().amount), payer = %stated.payer.short(),
             reason = reason.name(), "not received"
         );
         self.hub.tell(Event::Refused {
@@ -149,13 +151,13 @@ impl Books {
         let firsts = self.home.journal().receive(came.clone()).await?;
         for (moved, first) in came.into_iter().zip(firsts) {
             let Some(first) = first else { continue };
-            let amount = match &moved.order {
-                Some(order) => self.amount(order),
-                None => String::from("issued"),
-            };
+            let amount = movement_amount(&moved.receipt).map(|amount| self.amount(amount));
             tracing::info!(
-                entry = moved.receipt.index, %amount, counterparty = %moved.counterparty,
+                entry = moved.receipt.index,
+                amount,
+                counterparty = %moved.counterparty,
                 order = moved.order.as_ref().map(|order| order.statement().id.to_string()),
+                route = moved.order.as_ref().map(|_| came_by(first.direct).name()),
                 "received"
             );
             let Moved {
@@ -179,10 +181,17 @@ impl Books {
         let held = self.home.journal().order(id).await?;
         if held.is_some_and(|row| row.order.bytes() == order.bytes()) {
             let size = movement.proven.head().size;
-            self.home
+            if self
+                .home
                 .journal()
                 .settle_order(id, &movement.receipt, size)
-                .await?;
+                .await?
+            {
+                tracing::info!(
+                    order = %id, entry, amount = %self.amount(order.statement().amount),
+                    counterparty = %movement.counterparty, "sent"
+                );
+            }
         }
         let time = movement.proven.entry().time;
         let event = sent(entry, order, movement.counterparty.clone(), time);
@@ -191,12 +200,27 @@ impl Books {
     }
 
     /// The amount with its currency, for logs.
-    fn amount(&self, order: &SignedOrder) -> String {
-        let amount = order.statement().amount;
+    fn amount(&self, amount: Amount) -> String {
         match self.home.currency() {
             Some(currency) => currency.display(amount),
             None => amount.units().to_string(),
         }
+    }
+}
+
+fn came_by(direct: bool) -> Route {
+    if direct {
+        Route::Direct
+    } else {
+        Route::Directory
+    }
+}
+
+fn movement_amount(receipt: &Receipt) -> Option<Amount> {
+    match Entry::decode(&receipt.entry).ok()?.fact {
+        Fact::Payment(order) => Some(order.statement().amount),
+        Fact::Issue(issue) => Some(issue.statement().amount),
+        _ => None,
     }
 }
 
@@ -210,12 +234,7 @@ fn incoming(movement: Movement, order: Option<SignedOrder>, advances: bool) -> M
     }
 }
 
-fn sent(
-    entry: u64,
-    order: &SignedOrder,
-    payee: Name,
-    time: quid_common::time::LedgerTime,
-) -> Event {
+fn sent(entry: u64, order: &SignedOrder, payee: Name, time: LedgerTime) -> Event {
     let stated = order.statement();
     Event::Sent {
         entry,

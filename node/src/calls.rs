@@ -25,6 +25,15 @@ pub(crate) struct Calls {
     ended: CancellationToken,
 }
 
+/// What bounds a stream of calls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Most calls that wait for answers at once.
+    pub(crate) in_flight: u16,
+    /// Longest answer's body, in bytes.
+    pub(crate) answer_len_max: usize,
+}
+
 /// No answer came: what the call asked for may have happened or not.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("the connection was lost before the answer came")]
@@ -33,15 +42,16 @@ pub(crate) struct Lost;
 impl Calls {
     /// Makes a stream for calls: the handle, and the work that must run for it.
     ///
-    /// `first` is sent before the first call; at most `in_flight` wait for answers at once.
+    /// `first` is sent before the first call.
     pub(crate) fn new(
         connection: Connection,
         (send, receive): (SendStream, RecvStream),
         first: Option<Message>,
-        in_flight: u16,
+        limits: Limits,
     ) -> (Self, impl Future<Output = ()> + Send) {
-        let (queue, calls) = mpsc::channel(usize::from(in_flight).max(1));
-        let room = Arc::new(Semaphore::new(usize::from(in_flight)));
+        let in_flight = usize::from(limits.in_flight);
+        let (queue, calls) = mpsc::channel(in_flight.max(1));
+        let room = Arc::new(Semaphore::new(in_flight));
         let ended = CancellationToken::new();
         let handle = Self {
             queue,
@@ -57,7 +67,7 @@ impl Calls {
             };
             let result = tokio::select! {
                 result = write_calls(Writer::new(send), first, calls, &waiting) => result,
-                result = read_answers(Reader::new(receive), &waiting) => result,
+                result = read_answers(Reader::new(receive, limits.answer_len_max), &waiting) => result,
                 () = ended.cancelled() => Ok(()),
             };
             if let Err(error) = result

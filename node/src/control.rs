@@ -249,7 +249,9 @@ impl Listener {
             Ok(stream) => stream,
             Err(error) => {
                 return match error.kind() {
-                    ErrorKind::NotFound | ErrorKind::ConnectionRefused => Ok(None),
+                    ErrorKind::NotFound
+                    | ErrorKind::ConnectionRefused
+                    | ErrorKind::ConnectionReset => Ok(None),
                     _ => Err(Failure::files(format!(
                         "cannot reach the process that listens for this home through {}: {error}",
                         path.display()

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use quid_common::amount::Currency;
 use quid_common::entry::{Fact, Registration};
+use quid_common::frame::BODY_LEN_MAX;
 use quid_common::id::{InstanceId, LedgerId};
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
@@ -26,20 +27,17 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::backoff::Backoff;
-use crate::calls::{Calls, Lost};
+use crate::calls::{Calls, Limits, Lost};
 use crate::clock::LedgerClock;
 use crate::events::{Event, Hub};
 use crate::home::Home;
 use crate::journal::{JournalError, Learned};
 use crate::node::Registered;
-use crate::quic::{Role, Socket, close_code};
+use crate::quic::{Role, Socket, close_code, ending};
+use crate::silence::{DIRECTORY_SILENCE_MAX, SILENCE_CHECK, Silence};
 use crate::stream::{self, StreamError};
 use crate::tasks::Tasks;
 use crate::trust::Trust;
-
-use silence::Silence;
-
-mod silence;
 
 /// Longest time that a request waits for a session and its answer together.
 pub(crate) const REQUEST_WAIT: Duration = Duration::from_secs(5);
@@ -62,9 +60,6 @@ const DENIED_WAIT: Duration = Duration::from_secs(5);
 
 /// A session that lasted this long was a good one: the next is sought at once again.
 const STEADY: Duration = Duration::from_secs(5);
-
-/// How often a session is checked for silence.
-const SILENCE_CHECK: Duration = Duration::from_millis(500);
 
 /// What the directory said when this node logged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -402,10 +397,14 @@ impl Directory {
         let streams = timeout(LOGIN_WAIT, connection.open_bi())
             .await
             .map_err(|_| RequestError::Unreachable("no room for a stream".to_owned()))?
-            .map_err(|error| RequestError::Unreachable(error.to_string()))?;
+            .map_err(|error| RequestError::Unreachable(ending(&error)))?;
         let in_flight = welcome.in_flight.clamp(1, IN_FLIGHT_MAX);
         let first = Some(OpenSettle {}.into());
-        let (settle, work) = Calls::new(connection.clone(), streams, first, in_flight);
+        let limits = Limits {
+            in_flight,
+            answer_len_max: BODY_LEN_MAX,
+        };
+        let (settle, work) = Calls::new(connection.clone(), streams, first, limits);
         self.tasks.spawn(work);
         Ok(Link {
             connection: connection.clone(),
@@ -482,7 +481,7 @@ impl Directory {
         self.hub.tell(Event::Online { name, address });
         self.state.send_replace(State::Up(Arc::clone(&link)));
         let reason = tokio::select! {
-            closed = link.connection.closed() => closed.to_string(),
+            closed = link.connection.closed() => ending(&closed),
             () = link.settle.ended() => "the settle stream ended".to_owned(),
             () = silent(&link.connection) => "the directory fell silent".to_owned(),
         };
@@ -554,19 +553,9 @@ fn ask_stranger<'a>(
 
 /// Ends when the other side does not answer any more, long before the idle timeout would tell.
 async fn silent(connection: &Connection) {
-    let mut silence = Silence::default();
-    loop {
+    let mut silence = Silence::new(DIRECTORY_SILENCE_MAX);
+    while !silence.look(connection) {
         sleep(SILENCE_CHECK).await;
-        let stats = connection.stats();
-        // What the other side has to acknowledge at once; but a probe for a larger packet size may
-        // well be lost on the way, and says nothing.
-        let (sent, probes) = (stats.frame_tx, stats.path.sent_plpmtud_probes);
-        let asked = sent.stream
-            + sent.ping.saturating_sub(probes)
-            + sent.immediate_ack.saturating_sub(probes);
-        if silence.observe(stats.udp_rx.datagrams, asked, std::time::Instant::now()) {
-            return;
-        }
     }
 }
 

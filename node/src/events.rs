@@ -306,3 +306,122 @@ const BACKLOG_LEN_MAX: u32 = 256;
 
 /// Most entries remembered as told.
 const SENT_LEN_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use quid_common::checkpoint::{Checkpoint, Head};
+    use quid_common::entry::Issue;
+    use quid_common::id::{LedgerId, OperationId};
+    use quid_common::key::SecretKey;
+    use quid_common::signed::Signed;
+
+    use super::*;
+    use crate::journal::Moved;
+
+    #[tokio::test]
+    async fn a_slow_reader_misses_no_money_and_hears_it_in_order() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal.sqlite3");
+        Journal::create(&path).expect("made");
+        let journal = Arc::new(Journal::open(&path).expect("a journal"));
+        let hub = Hub::new(Arc::clone(&journal), CancellationToken::new()).expect("a hub");
+        let mut events = hub.events();
+        let count = EVENTS_LEN_MAX as u64 * 2 + 10;
+        let moved: Vec<Moved> = (0..count).map(moved).collect();
+        let firsts = journal.receive(moved.clone()).await.expect("written");
+        // Told in another order than written, as two tasks may do.
+        for (moved, first) in moved.into_iter().zip(firsts).rev() {
+            let number = first.expect("new").number;
+            hub.tell_received(number, moved.receipt, moved.counterparty, false);
+        }
+        for entry in 0..count {
+            match events.next().await {
+                Some(Event::Issued { entry: told, .. }) => assert_eq!(told, entry),
+                other => panic!("{other:?} instead of {entry}"),
+            }
+        }
+        hub.tell(Event::Offline {
+            reason: "the end".to_owned(),
+        });
+        assert!(matches!(events.next().await, Some(Event::Offline { .. })));
+    }
+
+    #[tokio::test]
+    async fn what_was_told_before_is_not_told_again_and_the_end_is_the_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal.sqlite3");
+        Journal::create(&path).expect("made");
+        let journal = Arc::new(Journal::open(&path).expect("a journal"));
+        journal.receive(vec![moved(1)]).await.expect("written");
+        let stop = CancellationToken::new();
+        let hub = Hub::new(Arc::clone(&journal), stop.clone()).expect("a hub");
+        let mut events = hub.events();
+        let firsts = journal.receive(vec![moved(2)]).await.expect("written");
+        let (first, told) = (firsts[0].expect("new"), moved(2));
+        hub.tell_received(first.number, told.receipt, told.counterparty, false);
+        assert!(matches!(
+            events.next().await,
+            Some(Event::Issued { entry: 2, .. })
+        ));
+        stop.cancel();
+        assert_eq!(events.next().await, None);
+    }
+
+    #[test]
+    fn an_entry_is_told_as_sent_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal.sqlite3");
+        Journal::create(&path).expect("made");
+        let journal = Arc::new(Journal::open(&path).expect("a journal"));
+        let hub = Hub::new(journal, CancellationToken::new()).expect("a hub");
+        let mut told = hub.told.subscribe();
+        for entry in [7, 8, 7] {
+            hub.tell_sent(
+                entry,
+                Event::Offline {
+                    reason: entry.to_string(),
+                },
+            );
+        }
+        assert!(told.try_recv().is_ok() && told.try_recv().is_ok() && told.try_recv().is_err());
+    }
+
+    fn moved(index: u64) -> Moved {
+        let key = SecretKey::from_seed(&[1; 32]);
+        let ledger = LedgerId([7; 32]);
+        let issue = Issue {
+            directory: key.public(),
+            ledger,
+            operation: OperationId([index as u8; 16]),
+            account: SecretKey::from_seed(&[2; 32]).public(),
+            amount: Amount::new(index).expect("small"),
+        };
+        let fact = Fact::Issue(Signed::new(issue, &key));
+        let entry = Entry {
+            time: LedgerTime::from_millis(1),
+            fact,
+        }
+        .encode()
+        .into();
+        let checkpoint = Checkpoint::sign(
+            ledger,
+            Head {
+                size: index + 1,
+                root: [0; 32],
+            },
+            &key,
+        );
+        Moved {
+            receipt: Receipt {
+                entry,
+                index,
+                path: Vec::new().into(),
+                checkpoint,
+            },
+            order: None,
+            counterparty: Name::treasury(),
+            size: index + 1,
+            advances: true,
+        }
+    }
+}

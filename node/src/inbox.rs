@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use quid_common::frame::BODY_LEN_MAX;
 use quid_common::printable::Printable;
 use quid_common::wire::{self, Message, Subscribe};
 use thiserror::Error;
@@ -31,7 +32,7 @@ async fn subscription(link: &Link, books: &Books, backoff: &mut Backoff) -> Resu
     // Without a mark this home has never heard of any payment: it is told of all.
     let after = books.home.journal().watermark().await?.unwrap_or(0);
     let (send, receive) = link.connection.open_bi().await.map_err(StreamError::from)?;
-    let (mut writer, mut reader) = (Writer::new(send), Reader::new(receive));
+    let (mut writer, mut reader) = (Writer::new(send), Reader::new(receive, BODY_LEN_MAX));
     writer.queue(
         &Subscribe {
             after: Some(after),

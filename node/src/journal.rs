@@ -17,7 +17,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quid_common::amount::Currency;
 use quid_common::checkpoint::Checkpoint;
@@ -73,14 +73,18 @@ impl Journal {
         }
         // Before SQLite sees the file: it would turn an empty one into a database.
         check_header(path)?;
-        let connection =
-            connect(path).map_err(|error| JournalError::at(path, error.to_string()))?;
-        check(&connection, path)?;
+        let checked = patiently(|| {
+            let connection = connect(path)?;
+            Ok(check(&connection)?.map(|()| connection))
+        });
+        let connection = checked
+            .map_err(|error| JournalError::at(path, error.to_string()))?
+            .map_err(|reason| JournalError::at(path, reason))?;
         let (jobs, queue) = mpsc::sync_channel(QUEUE_LEN_MAX);
         let path = path.to_owned();
         let thread = thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || work(connection, &queue))
+            .spawn(move || work(&connection, &queue))
             .map_err(|error| JournalError::at(&path, error.to_string()))?;
         Ok(Self {
             jobs: Some(jobs),
@@ -262,7 +266,7 @@ impl JournalError {
 impl From<&rusqlite::Error> for JournalError {
     fn from(error: &rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            _ if is_busy(error) => Self::Busy,
             Some(ErrorCode::DiskFull) => Self::Full,
             _ => Self::Failed(error.to_string()),
         }
@@ -276,7 +280,7 @@ type Job =
 type Answer = Box<dyn FnOnce(Result<(), JournalError>) + Send>;
 
 /// The journal's thread: takes steps until the last handle is gone.
-fn work(mut connection: Connection, queue: &mpsc::Receiver<Job>) {
+fn work(connection: &Connection, queue: &mpsc::Receiver<Job>) {
     // After a failed write or sync the file's true content is not known to this process any more.
     let mut failed: Option<JournalError> = None;
     while let Ok(first) = queue.recv() {
@@ -290,7 +294,7 @@ fn work(mut connection: Connection, queue: &mpsc::Receiver<Job>) {
             }
             continue;
         }
-        if let Err(error) = batch(&mut connection, jobs) {
+        if let Err(error) = batch(connection, jobs) {
             tracing::error!(%error, "the journal failed");
             failed = Some(error);
         }
@@ -299,34 +303,31 @@ fn work(mut connection: Connection, queue: &mpsc::Receiver<Job>) {
 
 /// Takes steps in one transaction, each under a savepoint of its own. An error is one after which
 /// the connection must not be used.
-fn batch(connection: &mut Connection, jobs: Vec<Job>) -> Result<(), JournalError> {
-    let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
-        Ok(transaction) => transaction,
-        Err(error) => return refuse(jobs, &JournalError::from(&error)),
-    };
+fn batch(connection: &Connection, jobs: Vec<Job>) -> Result<(), JournalError> {
+    // By hand: a transaction object would borrow the connection through every try.
+    if let Err(error) = patiently(|| connection.execute_batch("BEGIN IMMEDIATE")) {
+        return refuse(jobs, &JournalError::from(&error));
+    }
     let mut answers = Vec::with_capacity(jobs.len());
-    let mut broken = None;
+    let mut broken: Option<JournalError> = None;
     for job in jobs {
-        let saved = transaction.execute_batch("SAVEPOINT step");
-        let (failed, answer) = match &saved {
-            Ok(()) => job(Ok(&transaction)),
-            Err(error) => job(Err(&JournalError::from(error))),
+        let (error, answer) = match &broken {
+            None => saved(connection, job),
+            Some(broken) => job(Err(broken)),
         };
-        let undone = failed.is_none() || transaction.execute_batch("ROLLBACK TO step").is_ok();
-        if !undone || transaction.execute_batch("RELEASE step").is_err() {
-            // SQLite has undone the whole transaction, as it does when the disk is full.
-            broken = failed
-                .or(broken)
-                .or(Some(JournalError::Failed("rolled back".to_owned())));
-        }
+        broken = broken.or(error);
         answers.push(answer);
     }
     let committed = match broken {
         Some(error) => Err(error),
-        None => transaction
-            .commit()
+        None => connection
+            .execute_batch("COMMIT")
             .map_err(|error| JournalError::from(&error)),
     };
+    if committed.is_err() && !connection.is_autocommit() {
+        // If this fails too, the next batch cannot begin, and says so.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
     for answer in answers {
         answer(committed.clone());
     }
@@ -334,6 +335,27 @@ fn batch(connection: &mut Connection, jobs: Vec<Job>) -> Result<(), JournalError
         Err(error @ JournalError::Failed(_)) => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Takes one step under a savepoint and undoes it alone if it fails. Gives an error if even that
+/// fails: then SQLite has undone the whole transaction, as it does when the disk is full.
+fn saved(connection: &Connection, job: Job) -> (Option<JournalError>, Answer) {
+    if let Err(error) = connection.execute_batch("SAVEPOINT step") {
+        let error = JournalError::from(&error);
+        let (_, answer) = job(Err(&error));
+        return (Some(error), answer);
+    }
+    let (error, answer) = job(Ok(connection));
+    let end = if error.is_some() {
+        "ROLLBACK TO step; RELEASE step"
+    } else {
+        "RELEASE step"
+    };
+    let broken = connection.execute_batch(end).err();
+    (
+        broken.map(|broken| error.unwrap_or_else(|| JournalError::from(&broken))),
+        answer,
+    )
 }
 
 fn refuse(jobs: Vec<Job>, error: &JournalError) -> Result<(), JournalError> {
@@ -398,27 +420,39 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn check(connection: &Connection, path: &Path) -> Result<(), JournalError> {
-    let number = |pragma: &str| {
-        connection
-            .pragma_query_value(None, pragma, |row| row.get::<_, i32>(0))
-            .map_err(|error| JournalError::at(path, error.to_string()))
-    };
-    match number("user_version")? {
-        SCHEMA_VERSION => {}
-        version => {
-            let reason = format!("its version {version} is not known; a newer program wrote it");
-            return Err(JournalError::at(path, reason));
-        }
+fn check(connection: &Connection) -> rusqlite::Result<Result<(), String>> {
+    let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version != SCHEMA_VERSION {
+        let reason = format!("its version {version} is not known; a newer program wrote it");
+        return Ok(Err(reason));
     }
-    let verdict: String = connection
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(|error| JournalError::at(path, error.to_string()))?;
-    if verdict == "ok" {
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok(if verdict == "ok" {
         Ok(())
     } else {
-        Err(JournalError::at(path, verdict))
+        Err(verdict)
+    })
+}
+
+/// Tries again while another process has the file locked. SQLite itself waits in most cases, but
+/// not while the last other connection is closing.
+fn patiently<T>(mut work: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    let deadline = Instant::now() + BUSY_WAIT;
+    loop {
+        match work() {
+            Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                thread::sleep(BUSY_PAUSE);
+            }
+            result => return result,
+        }
     }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
 }
 
 fn setting<T: rusqlite::types::FromSql>(
@@ -553,6 +587,9 @@ const SCHEMA: &str = "
 
 /// How long a transaction waits for another process's.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
+
+/// How long to wait before the next try, where SQLite does not wait by itself.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Most steps waiting; callers in flight are bounded far below this.
 const QUEUE_LEN_MAX: usize = 16 * 1024;

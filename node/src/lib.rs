@@ -59,6 +59,7 @@ mod peer;
 mod presence;
 mod quic;
 mod resolve;
+mod silence;
 mod stream;
 mod tasks;
 mod trust;

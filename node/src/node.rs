@@ -224,6 +224,7 @@ impl Node {
             tasks: Arc::clone(&tasks),
             instance,
             following: std::sync::Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
         });
         let payees = Payees::new(socket.clone(), Arc::clone(&tasks), Arc::clone(&trust));
         let payer = Arc::new(Payer::new(

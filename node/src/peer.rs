@@ -6,21 +6,26 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use quid_common::checkpoint::CHECKPOINT_LEN_MAX;
+use quid_common::entry::ENTRY_LEN_MAX;
+use quid_common::frame::BODY_LEN_MAX_STRANGER;
 use quid_common::key::PublicKey;
 use quid_common::order::SignedOrder;
-use quid_common::receipt::Receipt;
+use quid_common::receipt::{PATH_LEN_MAX, Receipt};
 use quid_common::refusal::Reason;
 use quid_common::wire::{CloseCode, Declined, Message, Offer, Paid};
 use quinn::{Connection, Incoming, RecvStream, SendStream};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::calls::{Calls, Lost};
+use crate::calls::{Calls, Limits, Lost};
 use crate::collect::{Collected, Collector};
 use crate::quic::{Role, Socket, close_code, proven_key};
+use crate::silence::{PAYEE_SILENCE_MAX, SILENCE_CHECK, Silence};
 use crate::stream::{Reader, StreamError, Writer};
 use crate::tasks::Tasks;
 use crate::trust::Trust;
@@ -28,14 +33,25 @@ use crate::trust::Trust;
 /// Longest time for reaching a payee.
 pub(crate) const REACH_WAIT: Duration = Duration::from_secs(3);
 
-/// Most offers in flight to one payee.
-const OFFERS_IN_FLIGHT_MAX: u16 = 256;
+/// What bounds the stream to one payee.
+const PAYEE_LIMITS: Limits = Limits {
+    in_flight: 256,
+    answer_len_max: BODY_LEN_MAX_STRANGER,
+};
+
+/// A receipt fits into a stranger's frame.
+const _: () = assert!(
+    ENTRY_LEN_MAX + PATH_LEN_MAX * 32 + CHECKPOINT_LEN_MAX + 64 <= PAYEE_LIMITS.answer_len_max
+);
 
 /// Most payees that a payer keeps connections to.
 const PAYEES_MAX: usize = 256;
 
 /// A connection to a payee that was not paid for so long is closed.
 const UNUSED_MAX: Duration = Duration::from_secs(60);
+
+/// How often a connection is looked at that rests.
+const RESTING_CHECK: Duration = Duration::from_secs(2);
 
 /// Payers' connections open at once. Each costs about 40 KiB.
 const PAYERS_MAX: usize = 1024;
@@ -93,6 +109,8 @@ pub(crate) struct PayeeLink {
     calls: Calls,
     trust: Arc<Trust>,
     used: Arc<std::sync::Mutex<Instant>>,
+    /// Whether the payee may be gone: it has not acknowledged anything for a while.
+    doubtful: Arc<AtomicBool>,
 }
 
 impl Payees {
@@ -110,7 +128,7 @@ impl Payees {
         let slot = self.slots.lock().await.get(key).cloned()?;
         // A slot that is being connected has none yet.
         let state = slot.state.try_lock().ok()?;
-        state.link.clone().filter(|link| link.calls.is_open())
+        state.link.clone().filter(PayeeLink::is_sound)
     }
 
     /// The connection to a payee, made if need be, within [`REACH_WAIT`]. No byte of any order
@@ -120,7 +138,7 @@ impl Payees {
         let slot = self.slot(key).await;
         let deadline = begun + REACH_WAIT;
         let mut state = timeout_at(deadline, slot.state.lock()).await.ok()?;
-        if let Some(link) = state.link.clone().filter(|link| link.calls.is_open()) {
+        if let Some(link) = state.link.clone().filter(PayeeLink::is_sound) {
             return Some(link);
         }
         // Whoever waited here while another failed need not fail on its own.
@@ -149,7 +167,7 @@ impl Payees {
         if slots.len() >= PAYEES_MAX {
             // Those at work and those connected stay while anything else can go.
             slots.retain(|_, slot| match slot.state.try_lock() {
-                Ok(state) => state.link.as_ref().is_some_and(|link| link.calls.is_open()),
+                Ok(state) => state.link.as_ref().is_some_and(PayeeLink::is_sound),
                 Err(_) => true,
             });
         }
@@ -168,18 +186,18 @@ impl Payees {
             .inspect_err(|error| tracing::debug!(payee = %key.short(), %error, "not reached"))
             .ok()?;
         let streams = connection.open_bi().await.ok()?;
-        let (calls, work) = Calls::new(connection.clone(), streams, None, OFFERS_IN_FLIGHT_MAX);
-        let used = Arc::new(std::sync::Mutex::new(Instant::now()));
+        let (calls, work) = Calls::new(connection.clone(), streams, None, PAYEE_LIMITS);
         let link = PayeeLink {
             calls: calls.clone(),
             trust: Arc::clone(&self.trust),
-            used,
+            used: Arc::new(std::sync::Mutex::new(Instant::now())),
+            doubtful: Arc::default(),
         };
-        let last_use = Arc::clone(&link.used);
+        let kept = link.clone();
         self.tasks.spawn(async move {
             tokio::select! {
                 () = work => {}
-                () = unused(&last_use) => {}
+                () = kept.watch(&connection) => {}
             }
             calls.end();
             connection.close(close_code(CloseCode::BYE), b"");
@@ -216,24 +234,41 @@ impl PayeeLink {
         }
     }
 
+    /// Whether the next order may go this way.
+    fn is_sound(&self) -> bool {
+        self.calls.is_open() && !self.doubtful.load(Ordering::Acquire)
+    }
+
+    /// Watches whether the payee is there; ends when the connection has not been used for long.
+    async fn watch(&self, connection: &Connection) {
+        let mut silence = Silence::new(PAYEE_SILENCE_MAX);
+        let mut resting = false;
+        loop {
+            let last = *self
+                .used
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            if last.elapsed() >= UNUSED_MAX {
+                return;
+            }
+            // Nothing to notice while nothing is asked, but for a keep-alive now and then.
+            sleep(if resting {
+                RESTING_CHECK
+            } else {
+                SILENCE_CHECK
+            })
+            .await;
+            resting = last.elapsed() >= RESTING_CHECK;
+            self.doubtful
+                .store(silence.look(connection), Ordering::Release);
+        }
+    }
+
     fn touch(&self) {
         *self
             .used
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
-    }
-}
-
-async fn unused(last_use: &std::sync::Mutex<Instant>) {
-    loop {
-        let last = *last_use
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let due = last + UNUSED_MAX;
-        if Instant::now() >= due {
-            return;
-        }
-        sleep_until(due).await;
     }
 }
 
@@ -339,7 +374,13 @@ async fn serve_offers(
     let (answers, due) = mpsc::channel(OFFERS_MAX);
     let write = write_answers(Writer::new(send), due);
     tokio::pin!(write);
-    let read = read_offers(Reader::new(receive), connection, payer, collector, answers);
+    let read = read_offers(
+        Reader::new(receive, BODY_LEN_MAX_STRANGER),
+        connection,
+        payer,
+        collector,
+        answers,
+    );
     tokio::select! {
         result = read => result?,
         result = &mut write => return result,

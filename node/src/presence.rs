@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use quid_common::frame::BODY_LEN_MAX;
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::wire::{Message, Person, Subscribe};
@@ -181,7 +182,7 @@ async fn subscription(
     backoff: &mut Backoff,
 ) -> Result<(), StreamError> {
     let (send, receive) = link.connection.open_bi().await?;
-    let (mut writer, mut reader) = (Writer::new(send), Reader::new(receive));
+    let (mut writer, mut reader) = (Writer::new(send), Reader::new(receive, BODY_LEN_MAX));
     writer.queue(
         &Subscribe {
             after: None,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quid_common::key::PublicKey;
+use quid_common::printable::Printable;
 use quid_common::tls::{self, SERVER_NAME, TlsError, TlsIdentity, WRONG_KEY_ALERT};
 use quid_common::wire::CloseCode;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
@@ -189,6 +190,34 @@ pub(crate) fn close_code(code: CloseCode) -> VarInt {
     VarInt::from_u32(code.0)
 }
 
+/// Why a connection ended, in our own words: what the other side says about it is foreign text.
+pub(crate) fn ending(error: &ConnectionError) -> String {
+    let told = match error {
+        ConnectionError::ApplicationClosed(close) => {
+            match CloseCode(u32::try_from(close.error_code.into_inner()).unwrap_or(u32::MAX)) {
+                CloseCode::BYE => "the other side closed the connection",
+                CloseCode::PROTOCOL => "the other side says that this node broke the protocol",
+                CloseCode::TIMEOUT => "the other side says that this node took too long",
+                CloseCode::FULL => "the other side has no room",
+                CloseCode::STOPPING => "the other side stops",
+                CloseCode::SLOW => "the other side says that this node reads too slowly",
+                CloseCode(code) => return format!("the other side closed the connection ({code})"),
+            }
+        }
+        ConnectionError::ConnectionClosed(close) => {
+            return format!(
+                "the other side broke off the connection ({})",
+                close.error_code
+            );
+        }
+        ConnectionError::Reset => "the other side knows nothing of the connection any more",
+        ConnectionError::TimedOut => "no answer any more",
+        ConnectionError::LocallyClosed => "closed by this node",
+        error => return Printable(&error.to_string()).to_string(),
+    };
+    told.to_owned()
+}
+
 async fn connect(
     endpoint: &Endpoint,
     to: SocketAddr,
@@ -219,7 +248,7 @@ fn call_error(to: SocketAddr, error: &ConnectionError) -> CallError {
         }
         ConnectionError::VersionMismatch => CallError::Version(to),
         ConnectionError::TimedOut => CallError::Silence(to),
-        error => CallError::Failed(to, error.to_string()),
+        error => CallError::Failed(to, ending(error)),
     }
 }
 

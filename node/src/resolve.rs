@@ -45,6 +45,9 @@ pub(crate) struct Resolver {
     pub(crate) tasks: Arc<Tasks>,
     pub(crate) instance: InstanceId,
     pub(crate) following: Mutex<HashMap<OrderId, Follow>>,
+    /// Held while leftovers are taken up: whoever comes second finds them followed, and waits for
+    /// their ends like the first.
+    pub(crate) turn: tokio::sync::Mutex<()>,
 }
 
 /// An order that a task of this node follows to its end.
@@ -110,6 +113,7 @@ impl Resolver {
 
     /// Starts following what nobody follows; gives all orders that this node follows as leftovers.
     pub(crate) async fn take_up(self: &Arc<Self>) -> Vec<OrderRow> {
+        let _turn = self.turn.lock().await;
         let rows = match self.books.home.journal().open_orders(ROWS_MAX).await {
             Ok(rows) => rows,
             Err(error) => {
@@ -258,7 +262,50 @@ const fn told_reason(reason: Reason, hint: Option<Reason>) -> Reason {
 
 #[cfg(test)]
 mod tests {
+    use quid_common::address::DirectoryAddress;
+    use quid_common::amount::Amount;
+    use quid_common::id::LedgerId;
+    use quid_common::key::SecretKey;
+    use quid_common::order::{Memo, Order, STATEMENT_VERSION};
+    use quid_common::signed::Signed;
+    use quid_common::time::LedgerTime;
+    use tokio::time::timeout;
+
     use super::*;
+    use crate::journal::NewOrder;
+    use crate::{Home, Node, Options};
+
+    #[tokio::test]
+    async fn whoever_asks_at_one_time_waits_for_the_same_ends() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = SecretKey::from_seed(&[1; 32]).public();
+        let address = DirectoryAddress::new(directory, "127.0.0.1", 9).expect("an address");
+        let home = Home::init(&folder.path().join("home"), &address).expect("a home");
+        let order = Order {
+            version: STATEMENT_VERSION,
+            ledger: LedgerId([1; 32]),
+            id: OrderId::new(LedgerTime::from_millis(1), [1; 10]),
+            payer: home.key(),
+            payee: SecretKey::from_seed(&[2; 32]).public(),
+            amount: Amount::new(1).expect("small"),
+            memo: Memo::default(),
+            reference: None,
+        };
+        let left_over = NewOrder {
+            order: Signed::new(order, home.secret()),
+            payee: "bob".parse().expect("a name"),
+            route: Some(Route::Direct),
+            owner: InstanceId([1; 16]),
+        };
+        let written = home.journal().insert_order(left_over).await;
+        written.expect("the journal is new");
+        // Nobody is there to ask, so the end is waited for.
+        let node = Node::start(home, Options::default()).await.expect("a node");
+        let wait = || timeout(Duration::from_millis(200), node.resolve());
+        let (one, other) = tokio::join!(wait(), wait());
+        assert!(one.is_err() && other.is_err(), "{one:?} {other:?}");
+        node.close().await;
+    }
 
     #[test]
     fn a_hint_explains_a_void_and_nothing_else() {

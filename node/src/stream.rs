@@ -8,6 +8,8 @@ use quinn::{Connection, RecvStream, SendStream, VarInt};
 use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::quic::ending;
+
 /// Longest time between a frame's first byte and its last.
 const FRAME_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -32,7 +34,7 @@ pub(crate) async fn ask(
         writer.queue(question);
         writer.flush().await?;
         writer.finish();
-        let answer = Reader::new(receive).next().await?;
+        let answer = Reader::new(receive, BODY_LEN_MAX).next().await?;
         answer.ok_or(StreamError::Truncated)
     };
     timeout_at(deadline, exchange)
@@ -50,10 +52,11 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) const fn new(stream: RecvStream) -> Self {
+    /// Reads messages whose bodies have at most `body_len_max` bytes.
+    pub(crate) const fn new(stream: RecvStream, body_len_max: usize) -> Self {
         Self {
             stream,
-            frames: FrameReader::new(BODY_LEN_MAX),
+            frames: FrameReader::new(body_len_max),
             due: None,
         }
     }
@@ -164,7 +167,7 @@ pub(crate) enum StreamError {
     #[error("the stream was given up (code {0})")]
     GivenUp(VarInt),
     /// The connection is gone.
-    #[error("the connection is gone: {0}")]
+    #[error("{}", ending(.0))]
     Gone(#[from] quinn::ConnectionError),
     /// We ended the stream ourselves.
     #[error("the stream is closed")]

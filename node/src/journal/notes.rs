@@ -73,6 +73,8 @@ pub(crate) struct First {
     pub(crate) number: i64,
     /// Whether the order carries a reference that this home issued, as the first to do so.
     pub(crate) answers: bool,
+    /// Whether the payer had handed the order to this home.
+    pub(crate) direct: bool,
 }
 
 impl Journal {
@@ -251,13 +253,14 @@ fn receive(connection: &Connection, moved: &Moved) -> rusqlite::Result<Option<Fi
         advance(connection, WATERMARK, entry)?;
     }
     keep_receipt(connection, &moved.receipt)?;
-    let mut answers = false;
+    let (mut answers, mut direct) = (false, false);
     if let Some(order) = &moved.order {
         let statement = order.statement();
         if let Some(reference) = statement.reference {
             let taken = use_reference(connection, reference, statement.payer, statement.id)?;
             answers = matches!(taken, Taken::Now);
         }
+        direct = read_note(connection, statement.payer, statement.id)?.is_some();
         // A receipt outweighs everything, also a refusal that was believed before.
         connection
             .prepare_cached(
@@ -289,7 +292,11 @@ fn receive(connection: &Connection, moved: &Moved) -> rusqlite::Result<Option<Fi
             answers
         ])?;
     let number = connection.last_insert_rowid();
-    Ok((first == 1).then_some(First { number, answers }))
+    Ok((first == 1).then_some(First {
+        number,
+        answers,
+        direct,
+    }))
 }
 
 /// Whether a reference could be used up by an order.

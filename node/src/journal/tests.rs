@@ -182,7 +182,8 @@ async fn a_note_is_paid_once_whichever_way_it_is_heard() {
         first,
         Ok(vec![Some(First {
             number: 1,
-            answers: false
+            answers: false,
+            direct: true
         })])
     );
     drop(journal);
@@ -339,6 +340,44 @@ async fn many_steps_at_once_all_stand_and_a_wrong_one_spoils_no_other() {
 }
 
 #[tokio::test]
+async fn a_full_disk_refuses_steps_whole_and_is_no_end() {
+    let (_folder, path) = empty();
+    let journal = Arc::new(Journal::open(&path).expect("a journal"));
+    let limit =
+        |pages: i64| journal.step(move |it| it.pragma_update(None, "max_page_count", pages));
+    let pages: i64 = journal
+        .step(|it| it.pragma_query_value(None, "page_count", |row| row.get(0)))
+        .await
+        .expect("readable");
+    limit(pages + 2).await.expect("set");
+    let mut steps = tokio::task::JoinSet::new();
+    for number in 0..200 {
+        let journal = Arc::clone(&journal);
+        steps.spawn(async move {
+            journal
+                .insert_order(new(&order(ME, number, None), "bob"))
+                .await
+        });
+    }
+    let results = steps.join_all().await;
+    let written = results.iter().filter(|result| result.is_ok()).count();
+    assert!(
+        results.contains(&Err(JournalError::Full)),
+        "{written} were written"
+    );
+    let (count, sum) = (
+        journal.open_orders_count().await,
+        u64::try_from(written).expect("small"),
+    );
+    assert_eq!(count, Ok(sum), "what was answered is what is there");
+    limit(pages + 1_000).await.expect("set");
+    let more = journal
+        .insert_order(new(&order(ME, 250, None), "bob"))
+        .await;
+    assert_eq!(more, Ok(Inserted::Written));
+}
+
+#[tokio::test]
 async fn two_processes_see_each_others_steps() {
     let (_folder, path) = empty();
     let one = Journal::open(&path).expect("a journal");
@@ -352,6 +391,33 @@ async fn two_processes_see_each_others_steps() {
         .expect("written");
     assert_eq!(one.open_orders_count().await, Ok(2));
     assert_eq!(other.open_orders_count().await, Ok(2));
+}
+
+#[test]
+fn processes_that_come_and_go_at_once_all_get_their_turn() {
+    let (_folder, path) = empty();
+    thread::scope(|scope| {
+        for worker in 0..8_u8 {
+            let path = &path;
+            scope.spawn(move || {
+                for run in 0..10_u8 {
+                    let journal = Journal::open(path).expect("a turn");
+                    let mut reference = [worker; 16];
+                    reference[0] = run;
+                    journal
+                        .issue_reference(Reference(reference))
+                        .expect("a turn");
+                }
+            });
+        }
+    });
+    let journal = Journal::open(&path).expect("a journal");
+    let mut reference = [7; 16];
+    reference[0] = 9;
+    assert!(
+        journal.issue_reference(Reference(reference)).is_err(),
+        "issued before"
+    );
 }
 
 #[test]

@@ -253,7 +253,11 @@ pub(crate) fn check_told(name: &str, told: &[(usize, Value)], books: &Books) -> 
                     })
             }
             Some("refused") => found.is_none(),
-            Some("online" | "offline") => true,
+            Some("online") => true,
+            // The directory may go away or restart, but has no reason to send anybody away.
+            Some("offline") => !["1", "2", "5"]
+                .map(|code| format!("closed by peer: {code}"))
+                .contains(&line["reason"].as_str().unwrap_or_default().to_owned()),
             _ => false,
         };
         if !right {

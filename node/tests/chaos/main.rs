@@ -38,7 +38,7 @@ const AWAY: Duration = Duration::from_millis(1_200);
 const KILLED_AFTER: Duration = Duration::from_millis(400);
 
 #[test]
-fn two_hundred_payments_survive_every_plug_pulled_at_random() {
+fn a_community_survives_every_plug_pulled_at_random_in_two_hundred_payments() {
     let payments = std::env::var("QUID_CHAOS_PAYMENTS")
         .map_or(200, |number| number.parse().expect("a number of payments"));
     let mut chance = Chance::seeded();
@@ -100,7 +100,9 @@ fn a_payee_that_stops_with_an_order_in_its_hands_makes_nothing_wrong() {
     let mut attempts: Vec<Attempt> = Vec::new();
     // It is a race: sometimes the order settles before the payee stops.
     let mut unsettled = 0;
-    for (round, wait) in (0..20).zip(["1", "10"].into_iter().cycle()) {
+    for round in 0..20 {
+        // Once the payer gives its payee up by itself, at other times it is gone before.
+        let wait = if round == 1 { "10" } else { "1" };
         let fuse = listener.fuse("STOP");
         let (sent_before, taken_before) = (sent.count(SENT), taken.count(NOTED));
         let mut paying = Paying::start(&alice, "bob", "0.500000", &format!("{round}"), wait);
@@ -226,7 +228,7 @@ fn a_payment_with_the_directory_down_is_unsent_or_unknown_until_it_is_back() {
     by(Instant::now() + HEALING, || Books::closed(&frank, true));
 
     let sent = alice.journal();
-    for payee in ["bob", "carol", "bob", "carol"] {
+    for payee in ["bob", "carol"] {
         // Bob is back, so the order goes to him; Carol is never there.
         soon(HEALING, || {
             let who = alice.ask(&["who"])?;

@@ -273,19 +273,25 @@ impl Running {
     }
 
     pub(crate) fn next(&self, what: &str) -> Value {
-        match self.lines.recv_timeout(Duration::from_secs(20)) {
-            Ok(value) => value,
-            Err(RecvTimeoutError::Timeout) => panic!("no {what} in 20 s"),
-            Err(RecvTimeoutError::Disconnected) => panic!("it ended before {what}"),
-        }
+        self.next_before(what, Instant::now() + PATIENCE)
     }
 
     pub(crate) fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            let value = self.next(what);
+            let value = self.next_before(what, deadline);
             if wanted(&value) {
                 return value;
             }
+        }
+    }
+
+    fn next_before(&self, what: &str, deadline: Instant) -> Value {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.lines.recv_timeout(left) {
+            Ok(value) => value,
+            Err(RecvTimeoutError::Timeout) => panic!("no {what} in {PATIENCE:?}"),
+            Err(RecvTimeoutError::Disconnected) => panic!("it ended before {what}"),
         }
     }
 
@@ -346,14 +352,16 @@ impl OnTerminal {
 
     /// What the terminal was sent, up to and with `text`.
     pub(crate) fn until(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let seen = String::from_utf8_lossy(&self.unread).into_owned();
             if let Some(at) = seen.find(text) {
                 let end = at + text.len();
-                self.unread = seen[end..].as_bytes().to_vec();
+                self.unread = seen.as_bytes()[end..].to_vec();
                 return seen[..end].to_owned();
             }
-            match self.shown.recv_timeout(Duration::from_secs(20)) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.shown.recv_timeout(left) {
                 Ok(bytes) => self.unread.extend(bytes),
                 Err(_) => panic!("no {text:?} in {seen:?}"),
             }
@@ -374,7 +382,7 @@ impl Drop for OnTerminal {
 }
 
 pub(crate) fn wait(child: &mut Child) -> Option<i32> {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(status) = child.try_wait().expect("it is ours") {
             return status.code();
@@ -391,6 +399,9 @@ pub(crate) fn signal(process: u32, name: &str) {
         .expect("a shell runs");
     assert!(status.success());
 }
+
+/// Longest wait for anything that should happen.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The directory's program, built beside this one.
 pub(crate) fn directory_program() -> PathBuf {

@@ -93,6 +93,48 @@ async fn a_payment_without_a_directory_is_unknown_and_ends_when_it_returns() {
 }
 
 #[tokio::test]
+async fn an_order_is_followed_by_one_process_at_a_time_and_taken_over_by_the_next() {
+    let mut world = World::start();
+    let alice = world.node("alice", Options::default()).await;
+    let bob = world.node("bob", listening()).await;
+    pay(&alice, "bob", "1").await;
+    world.signal("STOP");
+    let wait = Duration::from_millis(500);
+    let unknown = alice
+        .pay(Payment {
+            wait,
+            ..payment("bob", "2")
+        })
+        .await
+        .expect("sent");
+    assert_eq!(unknown.state, State::Unknown);
+    bob.close().await;
+    let second = Node::start(world.home("alice"), Options::default())
+        .await
+        .expect("started");
+    assert!(
+        second.resolve().await.is_empty(),
+        "the first still follows it"
+    );
+    alice.close().await;
+    world.signal("CONT");
+    second.login().await.expect("logged in");
+    let taken = second.resolve().await;
+    // It may have been taken over, and ended, by the login itself.
+    for resolved in &taken {
+        assert_eq!(resolved.order, unknown.order);
+        assert_ne!(resolved.state, State::Unknown);
+    }
+    let balance = ended(&second).await.balance;
+    assert!(
+        [amount("97"), amount("99")].contains(&balance),
+        "{balance:?}"
+    );
+    second.close().await;
+    world.audit();
+}
+
+#[tokio::test]
 async fn a_node_is_back_within_ten_seconds_of_its_directory() {
     let mut world = World::start();
     let bob = world.node("bob", listening()).await;
@@ -169,11 +211,9 @@ async fn two_hundred_payments_all_end_while_payee_and_directory_are_killed() {
     world.account("bob").await;
     let alice = world.node("alice", Options::default()).await;
     let mut bob = Some(world.listener("bob"));
-    let mut seed = 0_u64;
-    getrandom::fill(&mut []).expect("randomness");
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).expect("randomness");
-    seed ^= u64::from_ne_bytes(bytes);
+    let mut seed = u64::from_ne_bytes(bytes);
     println!("seed {seed}");
     let mut random = move |below: u64| {
         // Steele, Lea and Flood, SplitMix64.
@@ -196,7 +236,7 @@ async fn two_hundred_payments_all_end_while_payee_and_directory_are_killed() {
                 }
             }
         });
-        sleep(Duration::from_millis(random(20))).await;
+        sleep(Duration::from_millis(random(80))).await;
         if number % 40 == 20 {
             world.kill();
             sleep(Duration::from_millis(random(500))).await;
@@ -232,6 +272,8 @@ async fn two_hundred_payments_all_end_while_payee_and_directory_are_killed() {
     let expected = format!("{}.{:06}", expected / 1_000_000, expected % 1_000_000);
     assert_eq!(bobs["balance"], expected);
     println!("{settled} of 200 settled");
+    // Those in the hands of a killed payee are voided; a fault must not cost the ones after it.
+    assert!(settled >= 100, "{settled} settled");
     drop(bob);
     alice.close().await;
     world.audit();

@@ -3,6 +3,7 @@
 
 mod faults;
 mod hostile;
+mod puppet;
 mod world;
 
 use std::sync::Arc;
