@@ -138,7 +138,7 @@ async fn greet(directory: Directory, incoming: Incoming, handshake: Arc<()>) {
     let greeted = tokio::time::timeout(HANDSHAKE_DEADLINE, connecting).await;
     drop(handshake);
     match greeted {
-        Ok(Ok(connection)) => session::serve(directory, connection).await,
+        Ok(Ok(connection)) => session::serve(directory, connection, peer).await,
         Ok(Err(error)) => debug!(%peer, %error, "a handshake failed"),
         Err(_) => debug!(%peer, "a handshake took too long"),
     }

@@ -36,14 +36,16 @@ pub const STREAMS_MAX: u32 = 16;
 /// Bytes that an account may send before we read them, on all its streams together.
 pub const RECEIVE_WINDOW: u32 = 256 * 1024;
 
-/// Serves `connection` until it ends.
-pub async fn serve(directory: Directory, connection: Connection) {
+/// Serves `connection` until it ends. `peer` is the address that its handshake proved: the
+/// connection's own is whatever its newest packet bears, proved or not.
+pub async fn serve(directory: Directory, connection: Connection, peer: SocketAddr) {
     let Some(key) = peer_key(&connection) else {
         return close(&connection, CloseCode::PROTOCOL);
     };
-    let span = info_span!("session", peer = %connection.remote_address(), key = %key.short());
+    let peer = canonical(peer);
+    let span = info_span!("session", %peer, key = %key.short());
     async {
-        let login = timeout(STRANGER_LIFE, stranger(&directory, &connection, key)).await;
+        let login = timeout(STRANGER_LIFE, stranger(&directory, &connection, key, peer)).await;
         match login {
             Ok(Ok(Some((member, presence)))) => {
                 account(&directory, &connection, &member).await;
@@ -70,6 +72,7 @@ async fn stranger(
     directory: &Directory,
     connection: &Connection,
     key: PublicKey,
+    peer: SocketAddr,
 ) -> Result<Option<(Member, Option<Guard>)>, StrangerError> {
     for left in (0..STRANGER_REQUESTS_MAX).rev() {
         let Ok((send, receive)) = connection.accept_bi().await else {
@@ -89,7 +92,7 @@ async fn stranger(
         };
         let answer = match message {
             Message::Register(message) => register(directory, key, message).await,
-            Message::Login(message) => match log_in(directory, connection, key, message).await {
+            Message::Login(message) => match log_in(directory, peer, key, message).await {
                 Ok((welcome, member, guard)) => {
                     make_room(connection);
                     let sent = writer.finish_with(&welcome.into()).await;
@@ -134,7 +137,7 @@ async fn register(directory: &Directory, key: PublicKey, message: Register) -> M
 
 async fn log_in(
     directory: &Directory,
-    connection: &Connection,
+    peer: SocketAddr,
     key: PublicKey,
     login: Login,
 ) -> Result<(Welcome, Member, Option<Guard>), Refused> {
@@ -149,12 +152,11 @@ async fn log_in(
         time,
         checkpoint,
     } = *standing;
-    let address = canonical(connection.remote_address());
     let listening = login.listening && !login.hidden;
     let guard = listening.then(|| {
         directory
             .presence
-            .enter(account.name.clone(), key, login.instance, address)
+            .enter(account.name.clone(), key, login.instance, peer)
     });
     info!(name = %account.name, listening, "logged in");
     let welcome = Welcome {
@@ -165,7 +167,7 @@ async fn log_in(
         time,
         available: account.available,
         held: account.held,
-        address: address.to_string(),
+        address: peer.to_string(),
         checkpoint,
         in_flight: IN_FLIGHT_MAX,
     };

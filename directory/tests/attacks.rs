@@ -384,8 +384,13 @@ async fn nobody_is_sent_to_an_address_that_the_handshake_did_not_prove() {
         .connect_with(config, through, tls::SERVER_NAME)
         .expect("sound");
     let connection = call.await.expect("the directory is up");
+    // Once the handshake is behind them, both sides follow a change of address at once.
+    let mut stream = bidirectional(&connection).await;
+    stream.send(&AskBalance {}.into()).await;
+    stream.next().await.expect("a refusal");
+    drop(stream);
+    let mut stream = bidirectional(&connection).await;
     as_victim.store(true, Ordering::Relaxed);
-    let (send, receive) = connection.open_bi().await.expect("connected");
     let instance = InstanceId([3; 16]);
     let login = Login {
         instance,
@@ -393,7 +398,6 @@ async fn nobody_is_sent_to_an_address_that_the_handshake_did_not_prove() {
         hidden: false,
         checkpoint: None,
     };
-    let mut stream = Stream::new(send, receive);
     stream.send(&login.into()).await;
     let begun = Instant::now();
     let told = loop {
@@ -1019,6 +1023,11 @@ fn subscribe(after: Option<u64>) -> Message {
         presence: false,
     }
     .into()
+}
+
+async fn bidirectional(connection: &Connection) -> Stream {
+    let (send, receive) = connection.open_bi().await.expect("connected");
+    Stream::new(send, receive)
 }
 
 async fn udp() -> UdpSocket {

@@ -161,9 +161,11 @@ async fn write_calls(
     mut calls: mpsc::Receiver<Call>,
     waiting: &Mutex<Waiting>,
 ) -> Result<(), StreamError> {
-    // Leaves with the first call: a stream that nobody uses costs nothing.
+    // At once, not with the first call: whoever accepts a stream waits only so long to hear what
+    // it is for.
     if let Some(first) = first {
         writer.queue(&first);
+        writer.flush().await?;
     }
     while let Some(call) = calls.recv().await {
         queue(&mut writer, call, waiting);

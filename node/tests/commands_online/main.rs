@@ -310,6 +310,15 @@ fn a_hidden_listener_receives_but_is_not_seen() {
 }
 
 #[test]
+fn a_listener_that_nobody_pays_stays_online() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let bob = world.account("bob");
+    let listen = bob.listen();
+    // Longer than any deadline for a first word: strangers have 10 s, frames 5 s.
+    listen.says_nothing_for(Duration::from_secs(12));
+}
+
+#[test]
 fn a_listener_outlives_its_directory() {
     let mut world = World::start(&["--opening-balance", "10"]);
     let (alice, bob) = (world.account("alice"), world.account("bob"));

@@ -286,6 +286,14 @@ impl Running {
         }
     }
 
+    pub(crate) fn says_nothing_for(&self, time: Duration) {
+        match self.lines.recv_timeout(time) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => panic!("it ended"),
+            Ok(value) => panic!("it said {value}"),
+        }
+    }
+
     fn next_before(&self, what: &str, deadline: Instant) -> Value {
         let left = deadline.saturating_duration_since(Instant::now());
         match self.lines.recv_timeout(left) {
