@@ -9,16 +9,31 @@ PROFILE=${QUID_PROFILE:-release}
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 [ -t 1 ] || say() { printf '\n%s\n' "$*"; }
 
-# Shows a command as a person would type it, then runs it.
+# Prints a command as a person would type it.
+show() {
+  local word line='$'
+  for word in "$@"; do
+    word=${word#"$BIN/"}
+    word=${word#"$WORK/"}
+    case "$word" in
+      '' | *[!A-Za-z0-9@%+=:,./_-]*) line+=" '$word'" ;;
+      *) line+=" $word" ;;
+    esac
+  done
+  printf '%s\n' "$line"
+}
+
 run() {
-  printf '$ %s\n' "$(printf '%q ' "$@" | sed -e "s|$BIN/||g" -e "s|$WORK/||g" -e 's/ $//')"
+  show "$@"
   "$@"
 }
 
 build() {
   command -v cargo >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
   echo "building (the first time takes some minutes) ..."
-  (cd "$ROOT" && cargo build --quiet --profile "$PROFILE" --workspace --bins)
+  local quiet=--quiet
+  [ -t 2 ] && quiet=
+  (cd "$ROOT" && cargo build $quiet --profile "$PROFILE" --workspace --bins)
   local folder=$PROFILE
   [ "$PROFILE" = dev ] && folder=debug
   local target=${CARGO_TARGET_DIR:-$ROOT/target}
@@ -28,6 +43,7 @@ build() {
 }
 
 start_directory() { # start_directory [FLAGS...]
+  show "$QUID_DIRECTORY" serve --data directory --listen 127.0.0.1:0 "$@"
   "$QUID_DIRECTORY" serve --data "$WORK/directory" --listen 127.0.0.1:0 "$@" \
     >"$WORK/address" 2>"$WORK/directory.log" &
   DIRECTORY_PID=$!

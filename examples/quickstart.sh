@@ -13,6 +13,7 @@ for name in alice bob; do
 done
 
 say '3. Bob goes online; Alice sees him'
+show "$QUID" --home bob listen
 "$QUID" --home "$WORK/bob" listen >"$WORK/bob.out" 2>"$WORK/bob.log" &
 wait_for "$WORK/bob.out" online 'bob did not come online' "$WORK/bob.log"
 run "$QUID" --home "$WORK/alice" who
@@ -23,6 +24,11 @@ run "$QUID" --home "$WORK/alice" pay bob 8.75 --memo 'for the tea'
 say '5. Bob, who was listening, saw'
 wait_for "$WORK/bob.out" tea 'bob did not hear of the payment' "$WORK/bob.log"
 cat "$WORK/bob.out"
+echo 'Both hold a receipt that proves the payment to anyone who knows the directory:'
+entry=$(sed -n 's/.*tea.*(entry \([0-9]*\)).*/\1/p' "$WORK/bob.out")
+for name in alice bob; do
+  run "$QUID" --home "$WORK/$name" receipt verify "$entry"
+done
 
 say '6. Bob leaves; a payment to him is settled by Alice and waits in his history'
 kill %2 && wait %2 2>/dev/null || true

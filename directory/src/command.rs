@@ -39,6 +39,12 @@ pub fn main(start_logging: impl FnOnce(LogFormat, &str)) -> ExitCode {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
+        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            return fail(
+                false,
+                &Failure::usage("a command is missing; see quid-directory --help"),
+            );
+        }
         Err(error) => {
             let json = std::env::args_os().any(|argument| argument == "--json");
             return fail(json, &Failure::usage(usage_line(&error)));
@@ -267,7 +273,11 @@ fn usage_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let told: Vec<&str> = lines
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .take_while(|line| {
+            !["Usage:", "For more", "tip:"]
+                .iter()
+                .any(|end| line.starts_with(end))
+        })
         .collect();
     let told = told.join(" ");
     let told = told.strip_prefix("error: ").unwrap_or(&told);

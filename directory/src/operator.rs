@@ -28,6 +28,9 @@ pub const LINE_LEN_MAX: u64 = 4096;
 /// Longest time that an operation may take.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
+/// Time between two tries to take a connection when the system gives none.
+const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
+
 /// Something that only the operator may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
@@ -99,8 +102,10 @@ pub async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    warn!(%error, "the operator's socket failed");
-                    return;
+                    // Too many open files, most likely: that passes.
+                    warn!(%error, "the operator's socket failed; trying again");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                    continue;
                 }
             },
         };

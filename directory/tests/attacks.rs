@@ -861,6 +861,37 @@ impl Past {
 const SHORT_LIFE: Duration = Duration::from_secs(2);
 
 #[tokio::test]
+async fn the_operators_socket_outlives_a_shortage_of_open_files() {
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+    use std::io::Read;
+    let directory = Directory::start("100");
+    directory.member(1, "alice").await;
+    let process = i32::try_from(process(&directory))
+        .ok()
+        .and_then(Pid::from_raw);
+    let limit = |most| {
+        let limits = Rlimit {
+            current: most,
+            maximum: getrlimit(Resource::Nofile).maximum,
+        };
+        prlimit(process, Resource::Nofile, limits).expect("it is ours");
+    };
+    let before = getrlimit(Resource::Nofile).current;
+    limit(Some(3));
+    let socket = directory.data().join("operator.sock");
+    let mut waiting = std::os::unix::net::UnixStream::connect(socket).expect("it serves");
+    waiting
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .expect("sound");
+    let answer = waiting.read(&mut [0]);
+    assert!(answer.is_err(), "the socket was closed: {answer:?}");
+    limit(before);
+    drop(waiting);
+    let issued = directory.run(&["issue", "alice", "1"]);
+    assert!(issued.status.success(), "{issued:?}");
+}
+
+#[tokio::test]
 async fn a_silent_operator_does_not_hold_up_the_stop() {
     let directory = Directory::start("100");
     let socket = directory.data().join("operator.sock");
@@ -933,8 +964,7 @@ impl Besieged {
 
     /// What the directory's process holds in memory, in bytes.
     fn memory(&self) -> u64 {
-        let lock = std::fs::read_to_string(self.data().join("lock")).expect("it serves");
-        let process = lock.split(' ').nth(1).expect("`process NUMBER (serve)`");
+        let process = process(self);
         let status = std::fs::read_to_string(format!("/proc/{process}/status"));
         let status = status.expect("it runs");
         let line = status
@@ -953,6 +983,16 @@ impl Drop for Besieged {
     fn drop(&mut self) {
         self.pair.abort();
     }
+}
+
+/// The number of the directory's process.
+fn process(directory: &Directory) -> u32 {
+    let lock = std::fs::read_to_string(directory.data().join("lock")).expect("it serves");
+    let number = lock
+        .split(' ')
+        .nth(1)
+        .and_then(|number| number.parse().ok());
+    number.expect("`process NUMBER (serve)`")
 }
 
 /// The code with which the directory closes `connection`.

@@ -230,6 +230,28 @@ async fn a_subscription_tells_the_past_once_and_then_what_happens() {
         Some(Message::Moved(moved)) => assert_eq!(moved.receipt.index, now),
         other => panic!("not the payment: {other:?}"),
     }
+    // From the beginning, the opening balance comes first.
+    let mut all = bob.client.open().await;
+    let after = Some(0);
+    all.send(
+        &Subscribe {
+            after,
+            presence: false,
+        }
+        .into(),
+    )
+    .await;
+    let mut told = Vec::new();
+    while let Some(Message::Moved(moved)) = all.next().await {
+        told.push(moved.receipt.index);
+    }
+    assert_eq!(
+        told.len(),
+        7,
+        "the opening balance and six payments: {told:?}"
+    );
+    assert!(told.is_sorted() && told[1..6] == expected[..]);
+
     let carol = directory.member(3, "carol").await;
     assert!(matches!(events.next().await, Some(Message::Online(_))));
     drop(carol);

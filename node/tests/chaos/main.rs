@@ -88,6 +88,13 @@ fn a_community_survives_every_plug_pulled_at_random_in_two_hundred_payments() {
     eprintln!("{payments} payments in {:?}", begun.elapsed());
     close(&world, &attempts, &[dave, erin], listeners);
     assert_eq!(attempts.len(), payments);
+    if payments >= 100 {
+        // The chaos was neither too little nor too much.
+        let tally = tally(&attempts);
+        for said in [DIRECT, BY_DIRECTORY, "Unknown", "Refused"] {
+            assert!(tally.contains_key(said), "{tally:?}");
+        }
+    }
 }
 
 #[test]
@@ -342,10 +349,15 @@ fn tally(attempts: &[Attempt]) -> BTreeMap<String, usize> {
     let mut tally = BTreeMap::new();
     for attempt in attempts {
         let said = match attempt.said {
-            Said::Settled(_) => "Settled".to_owned(),
+            Said::Settled(_) if attempt.shown.contains(r#""route":"direct""#) => DIRECT.to_owned(),
+            Said::Settled(_) => BY_DIRECTORY.to_owned(),
             said => format!("{said:?}"),
         };
         *tally.entry(said).or_default() += 1;
     }
     tally
 }
+
+/// How a tally calls payments that settled.
+const DIRECT: &str = "Settled directly";
+const BY_DIRECTORY: &str = "Settled through the directory";
