@@ -190,7 +190,7 @@ impl Auditor {
             self.judge()?;
         }
         // An auditor answers nobody, so it needs no id past its expiry.
-        self.ledger.forget(u64::MAX);
+        self.ledger.forget(entry.time, u64::MAX);
         self.compare(index)?;
         self.progress.at(index);
         Ok(())

@@ -190,7 +190,7 @@ impl Books {
     /// What may wait until the answers are out: ids that nobody can use any more leave memory, the
     /// tree's old part goes to its file, and now and then a snapshot is taken.
     pub fn tidy(&mut self) {
-        self.ledger.forget(self.index.through());
+        self.ledger.forget(self.time(), self.index.through());
         if let Err(error) = self.tree.flush() {
             warn!(%error, "the tree's file cannot be written; its nodes stay in memory");
         }
@@ -422,7 +422,7 @@ fn restore(folder: &Folder, log: &LogReader, tree: &Tree) -> Result<Ledger, Open
             .apply(&entry)
             .map_err(|fault| wrong(fault.to_string()))?;
         // Ids long expired need no room in memory: the index is asked for them, once it is ready.
-        ledger.forget(u64::MAX);
+        ledger.forget(entry.time, u64::MAX);
         Ok::<(), OpenError>(())
     })?;
     ledger.check().map_err(|fault| OpenError::Entry {

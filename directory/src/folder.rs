@@ -29,7 +29,7 @@ pub struct Lock {
 impl Folder {
     /// The data folder at `path`, made with mode 0700 if there is none.
     ///
-    /// A folder that holds nothing of ours yet is taken over and closed to others.
+    /// An empty folder is taken over and closed to others.
     ///
     /// # Errors
     /// [`FolderError`] says which file is in the way and what to do.
@@ -45,10 +45,8 @@ impl Folder {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(io("make", path)(error)),
         }
-        let folder = Self {
-            path: path.to_owned(),
-        };
-        if path.is_dir() && owned(path)? && !folder.is_used()? {
+        // Somebody's folder that only lacks a ledger is theirs to close.
+        if path.is_dir() && owned(path)? && is_empty(path)? {
             fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io("close", path))?;
         }
         Self::open(path)
@@ -377,6 +375,11 @@ pub(crate) fn io<'a>(
         path: path.to_owned(),
         source,
     }
+}
+
+fn is_empty(folder: &Path) -> Result<bool, FolderError> {
+    let mut entries = fs::read_dir(folder).map_err(io("read", folder))?;
+    Ok(entries.next().is_none())
 }
 
 /// Makes the names in `folder` durable.

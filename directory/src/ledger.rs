@@ -238,15 +238,19 @@ impl Ledger {
         self.ids.len()
     }
 
-    /// Lets go of ids whose expiry has passed by ledger time and whose entry is below `indexed`,
-    /// and returns how many went: at most [`FORGET_MAX`] a call, the oldest first, so call again
-    /// after every batch.
+    /// Lets go of ids whose expiry has passed at `now` and whose entry is below `indexed`, and
+    /// returns how many went: at most [`FORGET_MAX`] a call, the oldest first, so call again after
+    /// every batch.
+    ///
+    /// No later batch may be decided at a time before `now`. A `now` before [`Ledger::time`] counts
+    /// as that; without a later one, a ledger full of past ids would wait for an entry that it has
+    /// no room to decide.
     ///
     /// `indexed` is how many entries the index behind has durably taken over: from now on it is
     /// asked for these ids. An auditor, who answers nobody, passes `u64::MAX`: [`Ledger::apply`]
     /// needs no id past its expiry.
-    pub fn forget(&mut self, indexed: u64) -> usize {
-        self.ids.forget(self.time, indexed)
+    pub fn forget(&mut self, now: LedgerTime, indexed: u64) -> usize {
+        self.ids.forget(now.max(self.time), indexed)
     }
 
     /// The entries below this may hold ids that memory has let go of: an index that has not

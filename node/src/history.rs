@@ -69,6 +69,8 @@ pub(crate) async fn history(
     limit: usize,
     after: Option<u64>,
 ) -> Result<Vec<HistoryItem>, RequestError> {
+    // Read before the log: an order that settles in between is in both, and shown as settled.
+    let open = directory.home.journal().open_orders(OPEN_MAX).await?;
     let mut items = Vec::new();
     let mut before = None;
     while items.len() < limit {
@@ -103,9 +105,6 @@ pub(crate) async fn history(
         }
         before = last;
     }
-    // Read after the log: an order that settled in between is then not shown as unknown and
-    // missed as settled.
-    let open = directory.home.journal().open_orders(OPEN_MAX).await?;
     let known = |id: &OrderId| items.iter().any(|item| item.order.as_ref() == Some(id));
     let mut all: Vec<HistoryItem> = open
         .into_iter()

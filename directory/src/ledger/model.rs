@@ -9,6 +9,7 @@ use quid_common::order::{Decline, Void};
 
 use super::testing::{World, amount, id_of, key, order_id};
 use super::*;
+use quid_common::time::LedgerTime;
 
 /// What a step of the test tries.
 #[derive(Clone, Debug)]
@@ -315,9 +316,10 @@ fn play(world: &mut World, model: &mut Model, step: &Try) {
         }
         Try::Wait { ms } => model.now += ms,
         Try::Forget { behind } => {
-            world
-                .ledger
-                .forget(world.ledger.entries().saturating_sub(behind));
+            world.ledger.forget(
+                LedgerTime::default(),
+                world.ledger.entries().saturating_sub(behind),
+            );
         }
         Try::Restore => {
             let restored = Ledger::restore(&world.ledger.snapshot()).expect("our own snapshot");

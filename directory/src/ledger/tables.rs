@@ -11,6 +11,7 @@ use super::testing::{
     World, amount, check, genesis, key, operation, order_id, registration, swap_key,
 };
 use super::*;
+use quid_common::time::LedgerTime;
 
 #[test]
 fn each_refusal_of_an_order_has_its_row() {
@@ -191,21 +192,29 @@ fn memory_lets_go_only_of_what_is_past_and_indexed() {
         (fate(&world, "o1", 10), fate(&world, "o3", 30)),
         (Some(4), Some(6))
     );
-    assert_eq!(world.ledger.forget(u64::MAX), 0, "none is past");
+    assert_eq!(
+        world.ledger.forget(LedgerTime::default(), u64::MAX),
+        0,
+        "none is past"
+    );
     let late = world.order("o4", "alice", "bob").sign();
     assert_eq!(
         world.settle(&late, None, &key("alice").public(), 20),
         "settled"
     );
-    assert_eq!(world.ledger.forget(4), 0, "none is indexed");
+    assert_eq!(
+        world.ledger.forget(LedgerTime::default(), 4),
+        0,
+        "none is indexed"
+    );
     assert_eq!(world.ledger.forgotten_through(), 0);
-    assert_eq!(world.ledger.forget(5), 1);
+    assert_eq!(world.ledger.forget(LedgerTime::default(), 5), 1);
     assert_eq!(
         (world.ledger.forgotten_through(), fate(&world, "o1", 10)),
         (5, None)
     );
     assert_eq!(
-        world.ledger.forget(u64::MAX),
+        world.ledger.forget(LedgerTime::default(), u64::MAX),
         1,
         "expiry at the last entry's time is past"
     );
@@ -545,7 +554,7 @@ fn caps_are_busy_or_full_and_leave_no_trace() {
     assert_eq!(world.settle(&last.sign(), None, &alice, 100_000), "busy");
     world.ledger.caps.live_ids = 5;
     assert_eq!(world.settle(&last.sign(), None, &alice, 600_002), "settled");
-    assert_eq!(world.ledger.forget(u64::MAX), 4);
+    assert_eq!(world.ledger.forget(LedgerTime::default(), u64::MAX), 4);
     let mut again = world.order("o6", "alice", "bob");
     again.id = order_id("o6", 1_300_000);
     assert_eq!(
@@ -631,4 +640,20 @@ fn an_operation_is_remembered_by_its_whole_id() {
     assert_eq!(world.issue("i1", "alice", Amount::MAX), "issued");
     assert_eq!(world.issue("i2", "alice", Amount::MAX), "supply_exceeded");
     assert_eq!(world.issue("i1", "alice", Amount::MAX), "issued");
+}
+
+#[test]
+fn a_ledger_full_of_past_ids_has_room_again_without_another_entry() {
+    let mut world = World::with(&[("alice", 100), ("bob", 0)]);
+    let mut order = world.order("o1", "alice", "bob");
+    order.id = order_id("o1", 10);
+    let order = order.sign();
+    assert_eq!(
+        world.settle(&order, None, &key("alice").public(), 1),
+        "settled"
+    );
+    let later = LedgerTime::from_millis(10);
+    assert_eq!(world.ledger.forget(LedgerTime::default(), u64::MAX), 0);
+    assert_eq!(world.ledger.forget(later, u64::MAX), 1);
+    assert_eq!(world.ledger.live_ids(), 0);
 }

@@ -250,7 +250,7 @@ impl World {
             replay
                 .apply(&Entry::decode(&bytes).expect("own encoding"))
                 .expect("its own log");
-            replay.forget(u64::MAX);
+            replay.forget(LedgerTime::default(), u64::MAX);
         }
         assert_eq!(replay.accounts(), self.ledger.accounts());
         assert_eq!(replay.totals(), self.ledger.totals());
@@ -346,7 +346,7 @@ impl World {
             }
             "forget" => {
                 let indexed = words.0.next().map_or(self.ledger.entries(), number);
-                self.ledger.forget(indexed);
+                self.ledger.forget(LedgerTime::default(), indexed);
                 String::new()
             }
             "index" => {

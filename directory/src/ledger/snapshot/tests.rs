@@ -277,7 +277,7 @@ fn world() -> World {
     let ledger = world.ledger.ledger_id();
     let void = quid_common::order::Void::sign(ledger, order_id("o5", 90), &key("alice"));
     assert_eq!(world.void(&void, &alice, 20), "voided");
-    assert_eq!(world.ledger.forget(u64::MAX), 1);
+    assert_eq!(world.ledger.forget(LedgerTime::default(), u64::MAX), 1);
     assert_eq!(world.ledger.live_ids(), 4);
     world
 }
