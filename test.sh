@@ -56,7 +56,7 @@ QUID_PROFILE=dev ./examples/shop.sh
 
 if $all; then
   step 'ten thousand members online at once'
-  QUID_CROWD=10000 cargo test -p quid-directory --test crowd
+  QUID_CROWD=10000 cargo test --workspace --test crowd
 
   step 'dependencies: licences, bans, sources'
   if cargo deny --version >/dev/null 2>&1; then
