@@ -259,7 +259,17 @@ impl Directory {
         &self,
         question: impl Into<Message> + Send,
     ) -> Result<Message, RequestError> {
-        let (question, deadline) = (question.into(), Instant::now() + REQUEST_WAIT);
+        self.ask_until(question, Instant::now() + REQUEST_WAIT)
+            .await
+    }
+
+    /// Like [`Self::ask`], until `deadline`.
+    pub(crate) async fn ask_until(
+        &self,
+        question: impl Into<Message> + Send,
+        deadline: Instant,
+    ) -> Result<Message, RequestError> {
+        let question = question.into();
         let mut backoff = Backoff::default();
         loop {
             let link = self.link(deadline).await?;

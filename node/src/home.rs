@@ -230,7 +230,11 @@ impl Home {
             .map_err(io_error(&unnamed, "create"))?;
         file.lock().map_err(io_error(&unnamed, "lock"))?;
         fs::rename(&unnamed, &path).map_err(io_error(&path, "create"))?;
-        Ok(RunningMark { path, _file: file })
+        Ok(RunningMark {
+            path,
+            instance,
+            _file: file,
+        })
     }
 
     /// Whether the process that ran under `instance` still does. Clears its mark if not.
@@ -270,7 +274,14 @@ impl Drop for ListenerLock {
 #[derive(Debug)]
 pub(crate) struct RunningMark {
     path: PathBuf,
+    instance: InstanceId,
     _file: File,
+}
+
+impl RunningMark {
+    pub(crate) const fn instance(&self) -> InstanceId {
+        self.instance
+    }
 }
 
 impl Drop for RunningMark {

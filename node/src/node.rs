@@ -17,7 +17,7 @@ use quid_common::wire::{
     AskBalance, AskFate, CloseCode, Message, PAGE_LEN_MAX, Person, Prove, Welcome, Who,
 };
 use thiserror::Error;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{Instant, sleep};
 
 use crate::books::Books;
@@ -192,62 +192,7 @@ impl Node {
             tracing::error!(%error, "the journal's checkpoint proves nothing");
         }
         let hub = Hub::new(Arc::clone(journal), tasks.stop().clone()).map_err(HomeError::from)?;
-        let hub = Arc::new(hub);
-        let clock = Arc::new(LedgerClock::default());
-        let presence = PresenceWish {
-            instance,
-            listening: options.listen,
-            hidden: options.hidden,
-        };
-        let directory = Arc::new(Directory {
-            home: Arc::clone(&home),
-            socket: socket.clone(),
-            trust: Arc::clone(&trust),
-            clock: Arc::clone(&clock),
-            hub: Arc::clone(&hub),
-            tasks: Arc::clone(&tasks),
-            presence,
-            reconnect: options.reconnect,
-            state: watch::Sender::new(State::Seeking("not connected yet".to_owned())),
-            turn: tokio::sync::Mutex::new(()),
-            kick: Notify::new(),
-        });
-        let books = Books {
-            home: Arc::clone(&home),
-            trust: Arc::clone(&trust),
-            hub: Arc::clone(&hub),
-        };
-        let resolver = Arc::new(Resolver {
-            books: books.clone(),
-            directory: Arc::clone(&directory),
-            clock: Arc::clone(&clock),
-            tasks: Arc::clone(&tasks),
-            instance,
-            following: std::sync::Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
-        });
-        let payees = Payees::new(socket.clone(), Arc::clone(&tasks), Arc::clone(&trust));
-        let payer = Arc::new(Payer::new(
-            books.clone(),
-            Arc::clone(&directory),
-            Arc::clone(&clock),
-            Arc::clone(&tasks),
-            payees,
-            Arc::clone(&resolver),
-        ));
-        let parts = Parts {
-            home,
-            socket,
-            tasks,
-            hub,
-            trust,
-            clock,
-            directory,
-            books,
-            payer,
-            resolver,
-            _mark: mark,
-        };
+        let parts = Parts::assemble(home, socket, tasks, trust, Arc::new(hub), mark, &options);
         parts.run(options);
         Ok(Self {
             parts: Arc::new(parts),
@@ -532,6 +477,71 @@ impl Node {
 }
 
 impl Parts {
+    fn assemble(
+        home: Arc<Home>,
+        socket: Socket,
+        tasks: Arc<Tasks>,
+        trust: Arc<Trust>,
+        hub: Arc<Hub>,
+        mark: RunningMark,
+        options: &Options,
+    ) -> Self {
+        let clock = Arc::new(LedgerClock::default());
+        let directory = Arc::new(Directory {
+            home: Arc::clone(&home),
+            socket: socket.clone(),
+            trust: Arc::clone(&trust),
+            clock: Arc::clone(&clock),
+            hub: Arc::clone(&hub),
+            tasks: Arc::clone(&tasks),
+            presence: PresenceWish {
+                instance: mark.instance(),
+                listening: options.listen,
+                hidden: options.hidden,
+            },
+            reconnect: options.reconnect,
+            state: watch::Sender::new(State::Seeking("not connected yet".to_owned())),
+            turn: Mutex::default(),
+            kick: Notify::new(),
+        });
+        let books = Books {
+            home: Arc::clone(&home),
+            trust: Arc::clone(&trust),
+            hub: Arc::clone(&hub),
+        };
+        let resolver = Arc::new(Resolver {
+            books: books.clone(),
+            directory: Arc::clone(&directory),
+            clock: Arc::clone(&clock),
+            tasks: Arc::clone(&tasks),
+            instance: mark.instance(),
+            following: std::sync::Mutex::default(),
+            turn: Mutex::default(),
+        });
+        let payees = Payees::new(socket.clone(), Arc::clone(&tasks), Arc::clone(&trust));
+        let payer = Arc::new(Payer::new(
+            books.clone(),
+            Arc::clone(&directory),
+            Arc::clone(&clock),
+            Arc::clone(&tasks),
+            payees,
+            Arc::clone(&resolver),
+        ));
+        Self {
+            home,
+            socket,
+            tasks,
+            hub,
+            trust,
+            clock,
+            directory,
+            books,
+            payer,
+            resolver,
+            _mark: mark,
+        }
+    }
+
     /// Starts the node's tasks. None of them holds the parts, so that the last handle can end them.
     fn run(&self, options: Options) {
         let tasks = &self.tasks;

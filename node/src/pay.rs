@@ -41,7 +41,7 @@ pub const WAIT_DEFAULT: Duration = Duration::from_secs(10);
 const PAYEE_WAIT: Duration = Duration::from_secs(5);
 
 /// Shortest time that the directory is waited for, however impatient the payer is.
-const LINK_WAIT_MIN: Duration = Duration::from_secs(1);
+const ASK_WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// Payments being made at once; more wait their turn.
 const PAYING_MAX: usize = 1024;
@@ -244,19 +244,18 @@ impl Payer {
         if self.books.home.name().as_ref() == Some(&payment.payee) {
             return Err(PayError::Local(Reason::SELF_PAYMENT));
         }
-        let link = self
-            .directory
-            .link(begun + payment.wait.clamp(LINK_WAIT_MIN, REQUEST_WAIT))
-            .await?;
-        let place = Arc::clone(&self.room)
-            .acquire_owned()
+        // Nothing is sent before this time, or nothing at all.
+        let limit = begun + payment.wait.clamp(ASK_WAIT_MIN, REQUEST_WAIT);
+        let link = self.directory.link(limit).await?;
+        let place = timeout_at(limit, Arc::clone(&self.room).acquire_owned())
             .await
+            .map_err(|_| RequestError::Local("too many payments at once; try again".to_owned()))?
             .map_err(|_| closed())?;
-        let (key, way) = self.find(&payment.payee).await?;
+        let (key, way) = self.find(&payment.payee, limit).await?;
         if key == self.books.home.key() {
             return Err(PayError::Local(Reason::SELF_PAYMENT));
         }
-        self.check_funds(&link, payment.amount).await?;
+        self.check_funds(payment.amount, limit).await?;
         let order = self.sign(&link, key, &payment)?;
         let id = order.statement().id;
 
@@ -288,18 +287,19 @@ impl Payer {
     }
 
     /// The payee's key, which must be the one paid before, and the way to it.
-    async fn find(&self, payee: &Name) -> Result<(PublicKey, Way), PayError> {
+    async fn find(&self, payee: &Name, limit: Instant) -> Result<(PublicKey, Way), PayError> {
         let pinned = self.books.home.journal().contact(payee).await?;
         if let Some(key) = pinned
             && let Some(open) = self.payees.open(&key).await
         {
             return Ok((key, Way::Open(open)));
         }
+        let ask = Find {
+            name: payee.clone(),
+        };
         let found = self
             .directory
-            .ask(Find {
-                name: payee.clone(),
-            })
+            .ask_until(ask, limit)
             .await
             .and_then(found_key);
         let (key, address) = match found {
@@ -331,19 +331,18 @@ impl Payer {
     }
 
     /// Refuses what the account surely cannot pay, so that no id is burnt for it.
-    async fn check_funds(&self, link: &Link, amount: Amount) -> Result<(), PayError> {
+    async fn check_funds(&self, amount: Amount, limit: Instant) -> Result<(), PayError> {
         if self.spend(amount) {
             return Ok(());
         }
         // The last figure is too small, but money may have come since.
-        let available = match self.directory.ask(AskBalance {}).await? {
+        let available = match self.directory.ask_until(AskBalance {}, limit).await? {
             Message::Balance(balance) => {
                 self.clock.observe(balance.time, std::time::Instant::now());
                 balance.available
             }
             answer => return Err(unexpected(&answer).into()),
         };
-        tracing::trace!(link = ?link.welcome.number, "asked for the balance");
         self.spendable.store(available.units(), Ordering::Release);
         if self.spend(amount) {
             Ok(())

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
@@ -76,13 +77,19 @@ impl Chance {
     }
 }
 
+/// How many directories this process has started.
+static WORLDS: AtomicU64 = AtomicU64::new(0);
+
 /// A directory at a port that no other socket is given while it is down.
 pub(crate) fn world(opening: &str) -> World {
     let flags = ["--opening-balance", opening];
     let mut world = World::start(&flags);
     world.kill();
     // Below the ports that the system gives to those who ask for any.
-    let mut port = 20_000 + Chance(u64::from(std::process::id())).below(10_000);
+    let place = Chance(u64::from(std::process::id())).below(10_000);
+    // Tests of one process start at places of their own: a port that was free when it was tried
+    // may be another test's a moment later.
+    let mut port = 20_000 + (place + 100 * WORLDS.fetch_add(1, Ordering::Relaxed)) % 12_000;
     while UdpSocket::bind(format!("127.0.0.1:{port}")).is_err() {
         port += 1;
     }
