@@ -1,15 +1,10 @@
 //! The first look at a directory whose key is not known yet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use quid_common::key::PublicKey;
 use quid_common::tls::{self, TlsIdentity};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, PeerIncompatible, SignatureScheme};
 use thiserror::Error;
 
 use super::{Role, Socket, client_config, connect, proven_key};
@@ -81,60 +76,13 @@ pub enum ConnectError {
 }
 
 async fn meet(socket: &Socket, address: SocketAddr) -> Result<PublicKey, String> {
-    // Begun as a pinned one, so that every other setting is the same; no key has 32 zero bytes.
-    let mut tls = tls::client_config(&socket.identity, [0; 32], tls::ALPN_DIRECTORY)
+    let tls = tls::client_config_unpinned(&socket.identity, tls::ALPN_DIRECTORY)
         .map_err(|error| error.to_string())?;
-    let algorithms = tls.crypto_provider().signature_verification_algorithms;
-    tls.dangerous()
-        .set_certificate_verifier(Arc::new(AnyDirectory(algorithms)));
     let config = client_config(tls, Role::Directory).map_err(|error| error.to_string())?;
     let connection = connect(&socket.endpoint, address, config, HANDSHAKE_WAIT)
         .await
         .map_err(|error| error.to_string())?;
     proven_key(&connection).ok_or_else(|| "its certificate carries no Ed25519 key".to_owned())
-}
-
-/// Takes any one Ed25519 key, but only from who really holds it: the handshake's signature is
-/// checked as always.
-#[derive(Debug)]
-struct AnyDirectory(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for AnyDirectory {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if !intermediates.is_empty() || tls::key_of(end_entity).is_err() {
-            return Err(rustls::CertificateError::BadEncoding.into());
-        }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(PeerIncompatible::Tls12NotOfferedOrEnabled.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
 }
 
 /// Longest time for the handshake.
