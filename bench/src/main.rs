@@ -1,0 +1,48 @@
+//! `quid-bench`: what a directory on this machine can do, beside the floors that bound it.
+//!
+//! Each scenario starts the real directory program as a process of its own, and the members that
+//! load it as others, all speaking the real protocol over loopback. The last line on stdout is one
+//! flat JSON object; bench/README.md says what each field means.
+
+mod client;
+mod directory;
+mod floors;
+mod latency;
+mod members;
+mod options;
+mod payees;
+mod payers;
+mod proofs;
+mod report;
+mod settle;
+mod stream;
+mod usage;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::options::{Bench, Scenario};
+
+fn main() -> ExitCode {
+    let bench = Bench::parse();
+    let result = match bench.scenario {
+        Scenario::Settle(options) => settle::settle(&options),
+        Scenario::Hot(options) => settle::hot(&options),
+        Scenario::Latency(options) => settle::latency(&options),
+        Scenario::Payees(role) => return ended(payees::run(&role)),
+        Scenario::Payers(role) => return ended(payers::run(&role)),
+        Scenario::Echo => return ended(floors::echo()),
+    };
+    ended(result.and_then(|report| report.print()))
+}
+
+fn ended(result: Result<(), report::Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("quid-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

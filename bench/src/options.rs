@@ -1,0 +1,90 @@
+//! What can be asked of the bench, and the roles in which it starts itself.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use quid_common::address::DirectoryAddress;
+
+/// Measures a Quid directory on this machine, beside the floors that bound it.
+#[derive(Debug, Parser)]
+#[command(name = "quid-bench", version, max_term_width = 100)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    pub(crate) scenario: Scenario,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Scenario {
+    /// Many payers pay many payees, as fast as it goes, and at 70 % of that.
+    Settle(Options),
+    /// All pay one account; the rate beside that of the spread case in the same run.
+    Hot(Options),
+    /// One payment at a time.
+    Latency(Options),
+    /// A process of payees, started by the scenarios.
+    #[command(hide = true)]
+    Payees(Payees),
+    /// A process of payers, started by the scenarios.
+    #[command(hide = true)]
+    Payers(Payers),
+    /// Answers requests, for the floor of a round trip.
+    #[command(hide = true)]
+    Echo,
+}
+
+/// How long and with whom.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Options {
+    /// Take less than a minute.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Seconds for each measured stretch. [default: 10, quick 4]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) seconds: Option<u64>,
+    /// Accounts that pay.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) payers: u16,
+    /// Accounts that are paid.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=200))]
+    pub(crate) payees: u16,
+    /// Payments that wait for their receipts at once, of all payers together.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) in_flight: u32,
+    /// Nodes that are online at once (`idle`).
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub(crate) nodes: Option<u32>,
+    /// Where the ledger is put while it is measured, and removed afterwards. [default: the
+    /// system's folder for temporary files; it must be on the disk that is to be measured]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) place: Option<PathBuf>,
+}
+
+impl Options {
+    pub(crate) fn seconds(&self) -> Duration {
+        let default = if self.quick { 4 } else { 10 };
+        Duration::from_secs(self.seconds.unwrap_or(default))
+    }
+}
+
+/// A process of payees.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Payees {
+    #[arg(long)]
+    pub(crate) directory: DirectoryAddress,
+    #[arg(long)]
+    pub(crate) count: u16,
+}
+
+/// A process of payers.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Payers {
+    #[arg(long)]
+    pub(crate) directory: DirectoryAddress,
+    #[arg(long)]
+    pub(crate) count: u16,
+    /// Where the payees listen, in the order of their numbers.
+    #[arg(long, required = true)]
+    pub(crate) payee: Vec<SocketAddr>,
+}

@@ -1,0 +1,289 @@
+//! The payers' process: each payer signs orders, offers them to its payee, and verifies the
+//! receipts.
+
+use std::collections::HashMap;
+use std::io::{BufRead, Write};
+use std::time::{Duration, Instant};
+
+use quid_common::amount::Amount;
+use quid_common::id::OrderId;
+use quid_common::key::PublicKey;
+use quid_common::order::{LIFE_DEFAULT, Memo, Order, STATEMENT_VERSION};
+use quid_common::signed::Signed;
+use quid_common::tls;
+use quid_common::wire::{Message, Offer};
+use quinn::SendStream;
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::{sleep_until, timeout};
+
+use crate::client::{Node, PAYEE, PAYER, Session, is_passing, key, letters};
+use crate::latency::{Latencies, Summary};
+use crate::options::Payers;
+use crate::proofs::Proofs;
+use crate::report::Failure;
+use crate::stream::{Reader, queue};
+
+/// A stretch of payments.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Stretch {
+    /// How long new payments are begun.
+    pub(crate) seconds: f64,
+    /// Payments of each payer that wait at once, at most.
+    pub(crate) in_flight: usize,
+    /// Payments a second of all payers together; `None` is as fast as it goes.
+    pub(crate) rate: Option<f64>,
+    /// Pay only the first payee.
+    pub(crate) hot: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Paid {
+    /// From the first order to the last receipt.
+    pub(crate) seconds: f64,
+    /// Offers that were answered *busy* and made again.
+    pub(crate) busy: u64,
+    /// From when a payment was due to its verified receipt.
+    pub(crate) latency: Summary,
+}
+
+/// Does a stretch for each line on stdin and prints what came of it; first, an empty line once all
+/// payers are logged in and connected.
+pub(crate) fn run(role: &Payers) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let mut payers = Vec::new();
+        for number in 0..role.count {
+            payers.push(Payer::begin(role, number).await?);
+        }
+        println!();
+        let (lines, mut stretches) = tokio::sync::mpsc::channel(1);
+        std::thread::spawn(move || {
+            for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+                if lines.blocking_send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        while let Some(line) = stretches.recv().await {
+            let stretch: Stretch = serde_json::from_str(&line)?;
+            let (paid, back) = pay(payers, stretch).await?;
+            payers = back;
+            println!("{}", serde_json::to_string(&paid)?);
+            std::io::stdout().flush()?;
+        }
+        Ok(())
+    })
+}
+
+async fn pay(payers: Vec<Payer>, stretch: Stretch) -> Result<(Paid, Vec<Payer>), Failure> {
+    let begun = Instant::now();
+    let share = payers.len() as f64;
+    let mut running = JoinSet::new();
+    for mut payer in payers {
+        running.spawn_local(async move {
+            let latencies = payer.pay(stretch, share).await?;
+            Ok::<_, Failure>((payer, latencies))
+        });
+    }
+    let (mut all, mut back, mut busy) = (Latencies::default(), Vec::new(), 0);
+    while let Some(ended) = running.join_next().await {
+        let (mut payer, latencies) = ended??;
+        all.append(latencies);
+        busy += std::mem::take(&mut payer.busy);
+        back.push(payer);
+    }
+    back.sort_by_key(|payer| payer.number);
+    let paid = Paid {
+        seconds: begun.elapsed().as_secs_f64(),
+        busy,
+        latency: all.summary(),
+    };
+    Ok((paid, back))
+}
+
+struct Payer {
+    number: u16,
+    node: Node,
+    session: Session,
+    proofs: Proofs,
+    /// To its own payee, and to the first one.
+    lines: [Line; 2],
+    busy: u64,
+}
+
+/// The stream to one payee.
+struct Line {
+    payee: PublicKey,
+    send: SendStream,
+    reader: Reader,
+    /// Orders without a receipt, by number.
+    waiting: HashMap<u64, Waiting>,
+    next: u64,
+}
+
+struct Waiting {
+    due: Instant,
+    order: Vec<u8>,
+}
+
+impl Payer {
+    async fn begin(role: &Payers, number: u16) -> Result<Self, Failure> {
+        let node = Node::new(PAYER, number.into(), false)?;
+        let name = format!("payer-{}", letters(number.into()));
+        let session = node.log_in(&role.directory, &name, false).await?;
+        let own = usize::from(number) % role.payee.len();
+        let lines = [
+            Line::open(&node, role, own).await?,
+            Line::open(&node, role, 0).await?,
+        ];
+        let proofs = Proofs::new(session.ledger(), role.directory.key());
+        Ok(Self {
+            number,
+            node,
+            session,
+            proofs,
+            lines,
+            busy: 0,
+        })
+    }
+
+    async fn pay(&mut self, stretch: Stretch, payers: f64) -> Result<Latencies, Failure> {
+        let mut latencies = Latencies::default();
+        let begun = Instant::now();
+        let end = begun + Duration::from_secs_f64(stretch.seconds);
+        let every = stretch
+            .rate
+            .map(|rate| Duration::from_secs_f64(payers / rate));
+        // Payers do not pay all at one moment.
+        let mut due = begun
+            + every
+                .unwrap_or_default()
+                .mul_f64(f64::from(self.number) / payers);
+        let [own, first] = &mut self.lines;
+        let line = if stretch.hot { first } else { own };
+        let mut out = Vec::new();
+        let mut busy = Vec::new();
+        loop {
+            let now = Instant::now();
+            while now < end
+                && line.waiting.len() < stretch.in_flight
+                && (every.is_none() || due <= now)
+            {
+                // Without a rate, a payment is due when there is room for it.
+                let since = if every.is_some() { due } else { now };
+                line.offer(&self.node, &self.session, since, &mut out);
+                due += every.unwrap_or_default();
+            }
+            for number in busy.drain(..) {
+                line.offer_again(number, &mut out)?;
+            }
+            if !out.is_empty() {
+                line.send.write_all(&out).await?;
+                out.clear();
+            }
+            if line.waiting.is_empty() && now >= end {
+                return Ok(latencies);
+            }
+            let wake = if every.is_some() && now < end && line.waiting.len() < stretch.in_flight {
+                due.min(end)
+            } else {
+                now + ANSWER_WAIT
+            };
+            tokio::select! {
+                more = line.reader.more() => if !more? {
+                    return Err("the payee ended the stream".into());
+                },
+                () = sleep_until(wake.into()) => if wake == now + ANSWER_WAIT {
+                    return Err("no receipt came for a long time".into());
+                },
+            }
+            while let Some(message) = line.reader.ready()? {
+                match message {
+                    Message::Paid(paid) => {
+                        let waiting = line.waiting.remove(&paid.number).ok_or("unasked")?;
+                        if !self.proofs.settles(&paid.receipt, &waiting.order)? {
+                            return Err("a receipt of something else".into());
+                        }
+                        latencies.add(waiting.due.elapsed());
+                    }
+                    Message::Declined(declined) if is_passing(declined.reason) => {
+                        self.busy += 1;
+                        busy.push(declined.number);
+                    }
+                    other => return Err(format!("not paid: {other:?}").into()),
+                }
+            }
+        }
+    }
+}
+
+impl Line {
+    async fn open(node: &Node, role: &Payers, number: usize) -> Result<Self, Failure> {
+        let address = *role.payee.get(number).ok_or("no such payee")?;
+        let payee = key(PAYEE, u32::try_from(number)?).public();
+        let connection = timeout(ANSWER_WAIT, node.call(address, payee, tls::ALPN_PEER)).await??;
+        let (send, receive) = connection.open_bi().await?;
+        let (reader, waiting) = (Reader::new(receive), HashMap::new());
+        Ok(Self {
+            payee,
+            send,
+            reader,
+            waiting,
+            next: 0,
+        })
+    }
+
+    fn offer(&mut self, node: &Node, session: &Session, due: Instant, out: &mut Vec<u8>) {
+        let mut random = [0; 10];
+        rand::rng().fill(&mut random);
+        let order = Order {
+            version: STATEMENT_VERSION,
+            ledger: session.ledger(),
+            id: OrderId::new(session.now().plus(LIFE_DEFAULT), random),
+            payer: node.public(),
+            payee: self.payee,
+            amount: ONE,
+            memo: Memo::default(),
+            reference: None,
+        };
+        let order = Signed::new(order, &node.key).into_bytes();
+        let number = self.next;
+        self.next += 1;
+        queue(
+            out,
+            Offer {
+                number,
+                order: order.clone().into(),
+                checkpoint: None,
+            },
+        );
+        self.waiting.insert(number, Waiting { due, order });
+    }
+
+    fn offer_again(&mut self, number: u64, out: &mut Vec<u8>) -> Result<(), Failure> {
+        let waiting = self.waiting.get(&number).ok_or("unasked")?;
+        queue(
+            out,
+            Offer {
+                number,
+                order: waiting.order.clone().into(),
+                checkpoint: None,
+            },
+        );
+        Ok(())
+    }
+}
+
+/// Longest time for one answer.
+const ANSWER_WAIT: Duration = Duration::from_secs(20);
+
+/// One of the currency's smallest unit.
+const ONE: Amount = match Amount::new(1) {
+    Some(one) => one,
+    None => panic!("one can be counted"),
+};

@@ -1,0 +1,74 @@
+//! Messages on one QUIC stream, many in one write.
+
+use quid_common::frame::{BODY_LEN_MAX, FrameReader};
+use quid_common::wire::Message;
+use quinn::{RecvStream, SendStream};
+
+use crate::report::Failure;
+
+/// The reading half.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    stream: RecvStream,
+    frames: FrameReader,
+}
+
+impl Reader {
+    pub(crate) const fn new(stream: RecvStream) -> Self {
+        Self {
+            stream,
+            frames: FrameReader::new(BODY_LEN_MAX),
+        }
+    }
+
+    /// Waits for bytes; false at the stream's end. Cancel safe.
+    pub(crate) async fn more(&mut self) -> Result<bool, Failure> {
+        match self.stream.read_chunk(READ_LEN, true).await? {
+            Some(chunk) => {
+                self.frames.push(&chunk.bytes);
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// The next message that is here already.
+    pub(crate) fn ready(&mut self) -> Result<Option<Message>, Failure> {
+        Ok(match self.frames.next_frame()? {
+            Some(frame) => Some(Message::from_frame(&frame)?),
+            None => None,
+        })
+    }
+
+    /// The next message.
+    pub(crate) async fn next(&mut self) -> Result<Message, Failure> {
+        loop {
+            if let Some(message) = self.ready()? {
+                return Ok(message);
+            }
+            if !self.more().await? {
+                return Err("the stream ended".into());
+            }
+        }
+    }
+}
+
+/// Appends a message to what is written next.
+pub(crate) fn queue(out: &mut Vec<u8>, message: impl Into<Message>) {
+    message.into().to_frame().write(out);
+}
+
+/// Asks one question on a stream of its own.
+pub(crate) async fn ask(
+    (mut send, receive): (SendStream, RecvStream),
+    question: impl Into<Message>,
+) -> Result<Message, Failure> {
+    let mut out = Vec::new();
+    queue(&mut out, question);
+    send.write_all(&out).await?;
+    let _ = send.finish();
+    Reader::new(receive).next().await
+}
+
+/// Most bytes taken from a stream at once.
+const READ_LEN: usize = 64 * 1024;
