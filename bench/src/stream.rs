@@ -55,7 +55,7 @@ impl Reader {
 
 /// Appends a message to what is written next.
 pub(crate) fn queue(out: &mut Vec<u8>, message: impl Into<Message>) {
-    message.into().to_frame().write(out);
+    message.into().write(out);
 }
 
 /// Asks one question on a stream of its own.

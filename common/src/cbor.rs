@@ -3,7 +3,7 @@
 //! Messages are arrays of definite length (RFC 8949, core deterministic encoding). [`decode`]
 //! refuses everything else: trailing bytes, indefinite lengths, integers in a longer form than
 //! needed, tags, floats, maps other than the empty one, nesting deeper than [`DEPTH_MAX`], and
-//! lengths that reach past the end. `ciborium` alone accepts several of these.
+//! lengths that reach past the end. The library beneath alone accepts several of these.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,8 +20,18 @@ pub const DEPTH_MAX: usize = 8;
 #[must_use]
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256);
-    ciborium::into_writer(value, &mut bytes).expect("writing our own types to memory cannot fail");
+    encode_to(value, &mut bytes);
     bytes
+}
+
+/// Appends the one encoding of `value` to `out`.
+///
+/// # Panics
+/// Never for the types of this crate: see [`encode`].
+pub fn encode_to<T: Serialize>(value: &T, out: &mut Vec<u8>) {
+    value
+        .serialize(&mut minicbor_serde::Serializer::new(out))
+        .expect("writing our own types to memory cannot fail");
 }
 
 /// Reads a value from its one encoding.
@@ -30,14 +40,31 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 /// [`CborError`] for every other byte sequence. The caller has already bounded the length.
 pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, CborError> {
     check(bytes)?;
-    let value: T = ciborium::from_reader(bytes).map_err(|_| CborError::Shape)?;
+    let value: T = minicbor_serde::from_slice(bytes).map_err(|_| CborError::Shape)?;
     // Catches what the structure alone cannot, such as array elements beyond a message's last.
-    if encode(&value) == bytes {
-        Ok(value)
-    } else {
-        Err(CborError::Shape)
+    let mut same = minicbor_serde::Serializer::new(Same(bytes));
+    match value.serialize(&mut same) {
+        Ok(()) if same.encoder().writer().0.is_empty() => Ok(value),
+        _ => Err(CborError::Shape),
     }
 }
+
+/// Takes what is written only as far as it is these bytes.
+struct Same<'a>(&'a [u8]);
+
+impl minicbor::encode::Write for Same<'_> {
+    type Error = Differs;
+
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Differs> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(Differs)?;
+        Ok(())
+    }
+}
+
+/// Something else was written.
+#[derive(Debug, Error)]
+#[error("the encoding differs")]
+struct Differs;
 
 /// Checks the structure of one item that fills `bytes` exactly, allocating nothing.
 ///
@@ -117,6 +144,35 @@ pub enum CborError {
     /// Well-formed, but not the message that belongs here.
     #[error("the fields are not those of this message")]
     Shape,
+}
+
+/// The byte string at the front of `bytes`, with its head, and what follows it.
+///
+/// # Errors
+/// [`CborError::Shape`] for anything else; otherwise as [`check`].
+pub(crate) fn byte_string(bytes: &[u8]) -> Result<ByteString<'_>, CborError> {
+    let (Major::Bytes, argument, after) = head(bytes)? else {
+        return Err(CborError::Shape);
+    };
+    let len = usize::try_from(argument).map_err(|_| CborError::Truncated)?;
+    let (content, rest) = after.split_at_checked(len).ok_or(CborError::Truncated)?;
+    let whole = bytes.len().saturating_sub(rest.len());
+    let whole = bytes.get(..whole).ok_or(CborError::Truncated)?;
+    Ok(ByteString {
+        whole,
+        content,
+        rest,
+    })
+}
+
+/// A byte string in an encoding.
+pub(crate) struct ByteString<'a> {
+    /// With its head.
+    pub(crate) whole: &'a [u8],
+    /// What it holds.
+    pub(crate) content: &'a [u8],
+    /// What follows it.
+    pub(crate) rest: &'a [u8],
 }
 
 enum Major {

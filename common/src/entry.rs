@@ -3,7 +3,7 @@
 //! An entry is `[version, time, kind, body]`; its leaf hash (RFC 6962) is taken over exactly these
 //! bytes. All bodies but a refusal's are signed facts. PROTOCOL.md, "Entries".
 
-use serde_bytes::ByteBuf;
+use serde_bytes::{ByteBuf, Bytes};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use thiserror::Error;
 
@@ -155,22 +155,23 @@ impl Entry {
     /// The entry's one encoding.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
+        let refusal;
         let (kind, body) = match &self.fact {
-            Fact::Genesis(fact) => (GENESIS, fact.bytes().to_vec()),
-            Fact::Register(fact) => (REGISTER, fact.bytes().to_vec()),
-            Fact::Issue(fact) => (ISSUE, fact.bytes().to_vec()),
-            Fact::Payment(order) => (PAYMENT, order.bytes().to_vec()),
-            Fact::Void(void) => (VOID, void.bytes().to_vec()),
-            Fact::Freeze(fact) => (FREEZE, fact.bytes().to_vec()),
-            Fact::Refusal(refusal) => (REFUSAL, cbor::encode(refusal)),
+            Fact::Genesis(fact) => (GENESIS, fact.bytes()),
+            Fact::Register(fact) => (REGISTER, fact.bytes()),
+            Fact::Issue(fact) => (ISSUE, fact.bytes()),
+            Fact::Payment(order) => (PAYMENT, order.bytes()),
+            Fact::Void(void) => (VOID, void.bytes()),
+            Fact::Freeze(fact) => (FREEZE, fact.bytes()),
+            Fact::Refusal(fact) => {
+                refusal = cbor::encode(fact);
+                (REFUSAL, refusal.as_slice())
+            }
         };
-        let body = ByteBuf::from(body);
-        cbor::encode(&Envelope {
-            version: ENTRY_VERSION,
-            time: self.time,
-            kind,
-            body,
-        })
+        let envelope = (ENTRY_VERSION, self.time, kind, Bytes::new(body));
+        let mut bytes = Vec::with_capacity(body.len() + ENVELOPE_LEN_MAX);
+        cbor::encode_to(&envelope, &mut bytes);
+        bytes
     }
 
     /// Reads an entry, without judging the signature in it.
@@ -185,15 +186,15 @@ impl Entry {
         if envelope.version != ENTRY_VERSION {
             return Err(EntryError::Version(envelope.version));
         }
-        let body = &envelope.body;
+        let body = envelope.body.into_vec();
         let fact = match envelope.kind {
-            GENESIS => Fact::Genesis(Signed::from_bytes(body)?),
-            REGISTER => Fact::Register(Signed::from_bytes(body)?),
-            ISSUE => Fact::Issue(Signed::from_bytes(body)?),
-            PAYMENT => Fact::Payment(Signed::from_bytes(body)?),
-            VOID => Fact::Void(Signed::from_bytes(body)?),
-            FREEZE => Fact::Freeze(Signed::from_bytes(body)?),
-            REFUSAL => Fact::Refusal(cbor::decode(body)?),
+            GENESIS => Fact::Genesis(Signed::from_vec(body)?),
+            REGISTER => Fact::Register(Signed::from_vec(body)?),
+            ISSUE => Fact::Issue(Signed::from_vec(body)?),
+            PAYMENT => Fact::Payment(Signed::from_vec(body)?),
+            VOID => Fact::Void(Signed::from_vec(body)?),
+            FREEZE => Fact::Freeze(Signed::from_vec(body)?),
+            REFUSAL => Fact::Refusal(cbor::decode(&body)?),
             kind => return Err(EntryError::Kind(kind)),
         };
         Ok(Self {
@@ -258,6 +259,9 @@ struct Envelope {
     kind: u8,
     body: ByteBuf,
 }
+
+/// Bytes of an entry beside its body, at most.
+const ENVELOPE_LEN_MAX: usize = 32;
 
 // Never reused. PROTOCOL.md, "Entries".
 const GENESIS: u8 = 1;

@@ -25,10 +25,20 @@ pub struct Frame {
 impl Frame {
     /// Appends the frame's bytes to `out`, so that many frames leave in one write.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let len = u32::try_from(self.body.len()).expect("bodies are far below 4 GiB");
-        out.extend_from_slice(&len.to_be_bytes());
-        out.extend_from_slice(&self.kind.to_be_bytes());
-        out.extend_from_slice(&self.body);
+        write(self.kind, out, |out| out.extend_from_slice(&self.body));
+    }
+}
+
+/// Appends a frame whose body is what `body` appends.
+pub(crate) fn write(kind: u16, out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+    let head = out.len();
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&kind.to_be_bytes());
+    body(out);
+    let len = out.len().saturating_sub(head + HEADER_LEN);
+    let len = u32::try_from(len).expect("bodies are far below 4 GiB");
+    if let Some(place) = out.get_mut(head..).and_then(<[u8]>::first_chunk_mut) {
+        *place = len.to_be_bytes();
     }
 }
 

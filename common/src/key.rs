@@ -6,7 +6,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use aws_lc_rs::signature::Ed25519KeyPair;
 use curve25519_dalek::edwards::CompressedEdwardsY;
 use data_encoding::{BASE32_NOPAD, DecodePartial};
 use ed25519_zebra::ed25519::pkcs8::DecodePrivateKey;
@@ -125,7 +127,10 @@ pub enum KeyError {
 /// named kind of statement ([`crate::signed`]) or a checkpoint ([`crate::checkpoint`]).
 #[derive(Clone)]
 pub struct SecretKey {
-    signing: SigningKey,
+    key: SigningKey,
+    /// The same key in the library that signs fastest. Ed25519 signing is deterministic, so both
+    /// make the same bytes.
+    signing: Arc<Ed25519KeyPair>,
     public: PublicKey,
 }
 
@@ -133,15 +138,13 @@ impl SecretKey {
     /// The key made from a 32-byte seed (RFC 8032), which must be random and secret.
     #[must_use]
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        let signing = SigningKey::from(*seed);
-        let public = PublicKey(signing.verification_key().into());
-        Self { signing, public }
+        SigningKey::from(*seed).into()
     }
 
     /// The seed, for the TLS identity and for storing; wiped when dropped.
     #[must_use]
     pub fn seed(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.signing.to_bytes())
+        Zeroizing::new(self.key.to_bytes())
     }
 
     /// The public half.
@@ -155,7 +158,7 @@ impl SecretKey {
     /// # Errors
     /// [`KeyFileError`] if the encoder fails, which it has no reason to.
     pub fn to_pem(&self) -> Result<Zeroizing<String>, KeyFileError> {
-        self.signing
+        self.key
             .to_pkcs8_pem_v1(Default::default())
             .map_err(|_| KeyFileError)
     }
@@ -165,13 +168,30 @@ impl SecretKey {
     /// # Errors
     /// [`KeyFileError`] if the text is anything but one PKCS#8 Ed25519 key.
     pub fn from_pem(pem: &str) -> Result<Self, KeyFileError> {
-        let signing = SigningKey::from_pkcs8_pem(pem).map_err(|_| KeyFileError)?;
-        let public = PublicKey(signing.verification_key().into());
-        Ok(Self { signing, public })
+        let key = SigningKey::from_pkcs8_pem(pem).map_err(|_| KeyFileError)?;
+        Ok(key.into())
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.signing.sign(message).to_bytes()
+        let signature = self.signing.sign(message);
+        signature
+            .as_ref()
+            .try_into()
+            .expect("an Ed25519 signature has 64 bytes")
+    }
+}
+
+impl From<SigningKey> for SecretKey {
+    fn from(key: SigningKey) -> Self {
+        let seed = Zeroizing::new(key.to_bytes());
+        let signing = Ed25519KeyPair::from_seed_unchecked(&*seed)
+            .expect("any 32 bytes are the seed of a key");
+        let public = PublicKey(key.verification_key().into());
+        Self {
+            key,
+            signing: Arc::new(signing),
+            public,
+        }
     }
 }
 
@@ -232,6 +252,16 @@ mod tests {
         assert!(!PublicKey::from_bytes(identity).is_sound());
         assert!(!PublicKey::from_bytes([0; 32]).is_sound());
         assert!(!PublicKey::from_bytes([0xff; 32]).is_sound());
+    }
+
+    #[test]
+    fn signatures_are_those_of_the_library_that_verifies() {
+        for seed in 0..50 {
+            let key = SecretKey::from_seed(&[seed; 32]);
+            let message = vec![seed; usize::from(seed) * 5];
+            assert_eq!(key.sign(&message), key.key.sign(&message).to_bytes());
+            assert!(key.public().verify(&message, &key.sign(&message)));
+        }
     }
 
     #[test]

@@ -6,13 +6,12 @@
 
 use std::fmt;
 
-use coset::iana::Algorithm;
-use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_bytes::Bytes;
 use thiserror::Error;
 
-use crate::cbor::{self, CborError};
+use crate::cbor::{self, ByteString, CborError};
 use crate::id::Digest;
 use crate::key::{PublicKey, SecretKey};
 
@@ -48,20 +47,23 @@ impl<T: Statement> Signed<T> {
             key.public(),
             "signed by someone else's key"
         );
-        let envelope = CoseSign1Builder::new()
-            .protected(protected::<T>())
-            .payload(cbor::encode(&statement))
-            .create_signature(b"", |message| key.sign(message).to_vec())
-            .build();
-        let signature = envelope.signature.as_slice().try_into().unwrap_or([0; 64]);
-        let bytes = envelope
-            .to_vec()
-            .expect("an envelope in memory always encodes");
-        Self {
+        let payload = cbor::encode(&statement);
+        let mut bytes = Vec::with_capacity(payload.len() + ENVELOPE_LEN_MAX);
+        bytes.push(ARRAY_OF_4);
+        push_header::<T>(&mut bytes);
+        bytes.push(EMPTY_MAP);
+        cbor::encode_to(&Bytes::new(&payload), &mut bytes);
+        bytes.extend_from_slice(&SIGNATURE_HEAD);
+        bytes.extend_from_slice(&[0; 64]);
+        let mut signed = Self {
             statement,
             bytes,
-            signature,
-        }
+            signature: [0; 64],
+        };
+        signed.signature = key.sign(&signed.message());
+        let place = signed.bytes.last_chunk_mut();
+        *place.expect("room was made for a signature") = signed.signature;
+        signed
     }
 
     /// Reads an envelope and the statement in it, without judging the signature.
@@ -69,31 +71,37 @@ impl<T: Statement> Signed<T> {
     /// # Errors
     /// [`SignedError`] if the bytes are anything but the one encoding of such a statement.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SignedError> {
+        let (statement, signature) = Self::parts(bytes)?;
+        Ok(Self {
+            statement,
+            bytes: bytes.to_vec(),
+            signature,
+        })
+    }
+
+    /// Like [`Self::from_bytes`], for bytes that nobody else wants.
+    ///
+    /// # Errors
+    /// As [`Self::from_bytes`].
+    pub fn from_vec(bytes: Vec<u8>) -> Result<Self, SignedError> {
+        let (statement, signature) = Self::parts(&bytes)?;
+        Ok(Self {
+            statement,
+            bytes,
+            signature,
+        })
+    }
+
+    fn parts(bytes: &[u8]) -> Result<(T, [u8; 64]), SignedError> {
         if bytes.len() > SIGNED_LEN_MAX {
             return Err(SignedError::Length(bytes.len()));
         }
         cbor::check(bytes)?;
-        let envelope = CoseSign1::from_slice(bytes).map_err(|_| SignedError::Envelope)?;
-        let expected = protected::<T>()
-            .to_vec()
-            .map_err(|_| SignedError::Envelope)?;
-        if envelope.protected.original_data.as_deref() != Some(&expected) {
+        let envelope = Envelope::read(bytes)?;
+        if !is_header::<T>(envelope.protected.content) {
             return Err(SignedError::Kind);
         }
-        if !envelope.unprotected.is_empty() {
-            return Err(SignedError::Envelope);
-        }
-        let signature = envelope
-            .signature
-            .as_slice()
-            .try_into()
-            .map_err(|_| SignedError::Envelope)?;
-        let payload = envelope.payload.as_deref().ok_or(SignedError::Envelope)?;
-        Ok(Self {
-            statement: cbor::decode(payload)?,
-            bytes: bytes.to_vec(),
-            signature,
-        })
+        Ok((cbor::decode(envelope.payload.content)?, envelope.signature))
     }
 
     /// Whether the signature is the signer's, by the ZIP-215 rule.
@@ -107,9 +115,17 @@ impl<T: Statement> Signed<T> {
     /// What was signed (COSE `Sig_structure`), for verification in batches.
     #[must_use]
     pub fn message(&self) -> Vec<u8> {
-        CoseSign1::from_slice(&self.bytes)
-            .map(|envelope| envelope.tbs_data(b""))
-            .unwrap_or_default()
+        let Ok(envelope) = Envelope::read(&self.bytes) else {
+            return Vec::new();
+        };
+        // ["Signature1", protected, h'', payload]: the middle parts stand in the envelope already.
+        let parts: [&[u8]; 4] = [
+            SIGNATURE_1,
+            envelope.protected.whole,
+            &EMPTY_BYTES,
+            envelope.payload.whole,
+        ];
+        parts.concat()
     }
 
     /// The signature, for verification in batches.
@@ -166,9 +182,118 @@ pub enum SignedError {
     Statement(#[from] CborError),
 }
 
-fn protected<T: Statement>() -> coset::Header {
-    HeaderBuilder::new()
-        .algorithm(Algorithm::EdDSA)
-        .content_type(T::CONTENT_TYPE.to_owned())
-        .build()
+/// The parts of a COSE_Sign1 as this protocol uses it.
+struct Envelope<'a> {
+    protected: ByteString<'a>,
+    payload: ByteString<'a>,
+    signature: [u8; 64],
+}
+
+impl<'a> Envelope<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, SignedError> {
+        let other = |_| SignedError::Envelope;
+        let rest = bytes
+            .strip_prefix(&[ARRAY_OF_4])
+            .ok_or(SignedError::Envelope)?;
+        let protected = cbor::byte_string(rest).map_err(other)?;
+        let rest = protected.rest.strip_prefix(&[EMPTY_MAP]);
+        let payload = cbor::byte_string(rest.ok_or(SignedError::Envelope)?).map_err(other)?;
+        let signature = payload.rest.strip_prefix(&SIGNATURE_HEAD);
+        let signature = signature.and_then(|bytes| bytes.try_into().ok());
+        Ok(Self {
+            protected,
+            payload,
+            signature: signature.ok_or(SignedError::Envelope)?,
+        })
+    }
+}
+
+/// Appends the protected header as a byte string: a map of algorithm (1) EdDSA (-8) and content
+/// type (3).
+fn push_header<T: Statement>(out: &mut Vec<u8>) {
+    let kind = T::CONTENT_TYPE;
+    let len = u8::try_from(kind.len()).expect("content types are short");
+    out.push(BYTES_HEAD + HEADER_START.len() as u8 + 1 + len);
+    out.extend_from_slice(&HEADER_START);
+    out.push(TEXT_HEAD + len);
+    out.extend_from_slice(kind.as_bytes());
+}
+
+fn is_header<T: Statement>(protected: &[u8]) -> bool {
+    let kind = T::CONTENT_TYPE.as_bytes();
+    protected
+        .strip_prefix(&HEADER_START)
+        .and_then(<[u8]>::split_first)
+        .is_some_and(|(head, text)| {
+            usize::from(*head) == usize::from(TEXT_HEAD) + kind.len() && text == kind
+        })
+}
+
+/// Heads of the CBOR items that an envelope is made of.
+const ARRAY_OF_4: u8 = 0x84;
+const EMPTY_MAP: u8 = 0xa0;
+const EMPTY_BYTES: [u8; 1] = [0x40];
+const BYTES_HEAD: u8 = 0x40;
+const TEXT_HEAD: u8 = 0x60;
+
+/// The head of a byte string of 64 bytes.
+const SIGNATURE_HEAD: [u8; 2] = [0x58, 64];
+
+/// The protected header up to its content type.
+const HEADER_START: [u8; 4] = [0xa2, 0x01, 0x27, 0x03];
+
+/// An array of four that begins with the text "Signature1".
+const SIGNATURE_1: &[u8] = b"\x84\x6aSignature1";
+
+/// Bytes of an envelope beside its payload, at most.
+const ENVELOPE_LEN_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, iana::Algorithm};
+
+    use super::*;
+    use crate::entry::{Freeze, Genesis, Issue, Registration};
+    use crate::id::{LedgerId, OrderId};
+    use crate::order::{Decline, Order, Void};
+    use crate::time::LedgerTime;
+
+    #[test]
+    fn an_envelope_is_what_a_cose_library_makes_and_signs() {
+        let key = SecretKey::from_seed(&[5; 32]);
+        let id = OrderId::new(LedgerTime::from_millis(9), [1; 10]);
+        let void = Void::sign(LedgerId([2; 32]), id, &key);
+        let header = HeaderBuilder::new()
+            .algorithm(Algorithm::EdDSA)
+            .content_type(Void::CONTENT_TYPE.to_owned())
+            .build();
+        let theirs = CoseSign1Builder::new()
+            .protected(header)
+            .payload(cbor::encode(void.statement()))
+            .create_signature(b"", |message| {
+                assert_eq!(message, void.message());
+                key.sign(message).to_vec()
+            })
+            .build();
+        assert_eq!(theirs.to_vec().expect("it encodes"), void.bytes());
+        let read = CoseSign1::from_slice(void.bytes()).expect("a COSE library reads it");
+        assert_eq!(read.tbs_data(b""), void.message());
+        assert!(void.verify());
+    }
+
+    #[test]
+    fn content_types_fit_into_one_byte_of_length() {
+        for kind in [
+            Order::CONTENT_TYPE,
+            Void::CONTENT_TYPE,
+            Decline::CONTENT_TYPE,
+            Registration::CONTENT_TYPE,
+            Genesis::CONTENT_TYPE,
+            Issue::CONTENT_TYPE,
+            Freeze::CONTENT_TYPE,
+        ] {
+            // The header, a byte string of at most 23 bytes, holds five more.
+            assert!(kind.len() + HEADER_START.len() + 1 < 24, "{kind}");
+        }
+    }
 }

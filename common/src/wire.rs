@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::amount::{Amount, Currency};
 use crate::cbor::{self, CborError};
 use crate::checkpoint::Checkpoint;
-use crate::frame::Frame;
+use crate::frame::{self, Frame};
 use crate::id::{InstanceId, LedgerId, OrderId, Reference};
 use crate::key::PublicKey;
 use crate::name::Name;
@@ -73,6 +73,13 @@ macro_rules! messages {
             pub fn to_frame(&self) -> Frame {
                 match self {
                     $(Self::$name(body) => Frame { kind: $number, body: cbor::encode(body) },)+
+                }
+            }
+
+            /// Appends the message's frame to `out`, so that many leave in one write.
+            pub fn write(&self, out: &mut Vec<u8>) {
+                match self {
+                    $(Self::$name(body) => frame::write($number, out, |out| cbor::encode_to(body, out)),)+
                 }
             }
 

@@ -92,7 +92,7 @@ impl Writer {
 
     /// Adds a message to what the next [`Writer::flush`] sends.
     pub fn queue(&mut self, message: &Message) {
-        message.to_frame().write(&mut self.buffer);
+        message.write(&mut self.buffer);
     }
 
     /// Sends what is queued.

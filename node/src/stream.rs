@@ -118,7 +118,7 @@ impl Writer {
 
     /// Adds a message to what the next [`Writer::flush`] sends.
     pub(crate) fn queue(&mut self, message: &Message) {
-        message.to_frame().write(&mut self.buffer);
+        message.write(&mut self.buffer);
     }
 
     /// Bytes queued.
