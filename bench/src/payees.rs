@@ -11,11 +11,12 @@ use std::rc::Rc;
 
 use quid_common::key::PublicKey;
 use quid_common::order::SignedOrder;
+use quid_common::receipt::Receipt;
 use quid_common::tls;
 use quid_common::wire::{Declined, Message, Offer, OpenSettle, Paid, Settled, Submit};
 use quinn::SendStream;
 use tokio::sync::Notify;
-use tokio::task::{JoinSet, LocalSet, spawn_local};
+use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
 
 use crate::client::{self, Node, PAYEE, Session, is_passing};
 use crate::options::Payees;
@@ -122,9 +123,17 @@ async fn serve(node: Node, session: Session, directory: PublicKey) -> Result<(),
 }
 
 async fn take_answers(payee: &Payee, mut reader: Reader) -> Result<(), Failure> {
+    let mut passed_on = Vec::new();
     while reader.more().await? {
         while let Some(message) = reader.ready()? {
-            payee.answered(message)?;
+            passed_on.extend(payee.answered(message)?);
+        }
+        // The payers verify for themselves: their receipts leave before this node looks at them.
+        yield_now().await;
+        for (receipt, order) in passed_on.drain(..) {
+            if !payee.proofs.borrow_mut().settles(&receipt, &order)? {
+                return Err("a receipt of something else".into());
+            }
         }
     }
     Err("the settle stream ended".into())
@@ -198,19 +207,15 @@ impl Payee {
         Ok(())
     }
 
-    fn answered(&self, message: Message) -> Result<(), Failure> {
+    /// Passes an answer on to its payer; gives a receipt back with the order that it is to prove.
+    fn answered(&self, message: Message) -> Result<Option<(Receipt, Vec<u8>)>, Failure> {
         match message {
             Message::Settled(Settled { number, receipt }) => {
                 let waiting = self.waiting.borrow_mut().remove(&number).ok_or("unasked")?;
-                if !self.proofs.borrow_mut().settles(&receipt, &waiting.order)? {
-                    return Err("a receipt of something else".into());
-                }
-                let paid = Paid {
-                    number: waiting.number,
-                    receipt,
-                };
-                queue(&mut waiting.payer.bytes.borrow_mut(), paid);
+                let mut out = waiting.payer.bytes.borrow_mut();
+                Paid::write(waiting.number, receipt.borrow(), &mut out);
                 waiting.payer.wake.notify_one();
+                Ok(Some((receipt, waiting.order)))
             }
             Message::SubmitRefused(refused) if is_passing(refused.reason) => {
                 // The payer hears that it is to slow down, and offers the same bytes again.
@@ -225,10 +230,10 @@ impl Payee {
                 };
                 queue(&mut waiting.payer.bytes.borrow_mut(), declined);
                 waiting.payer.wake.notify_one();
+                Ok(None)
             }
-            other => return Err(format!("not settled: {other:?}").into()),
+            other => Err(format!("not settled: {other:?}").into()),
         }
-        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@
 //! exactly one signature, the directory's. PROTOCOL.md, "Checkpoints".
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use signed_note::{Note, Signer, Verifier, VerifierList, key_id};
@@ -31,8 +32,8 @@ pub struct Head {
 /// A head with the directory's signature, as it travels. Nothing is proved before
 /// [`Checkpoint::verify`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Checkpoint(String);
+#[serde(try_from = "String")]
+pub struct Checkpoint(Arc<str>);
 
 impl Checkpoint {
     /// Signs `head` for `ledger` with the directory's `key`.
@@ -43,7 +44,8 @@ impl Checkpoint {
             .expect("three printable lines are a note's text");
         note.add_sigs(&[&NoteKey::signer(&origin, key)])
             .expect("the origin is a valid name and signing in memory cannot fail");
-        Self(String::from_utf8(note.to_bytes()).expect("a note is UTF-8"))
+        let text = String::from_utf8(note.to_bytes()).expect("a note is UTF-8");
+        Self(text.into())
     }
 
     /// The head, once its signature is found to be by `directory` for `ledger`.
@@ -111,13 +113,13 @@ impl TryFrom<String> for Checkpoint {
         if text.len() > CHECKPOINT_LEN_MAX {
             return Err(CheckpointError::Malformed);
         }
-        Ok(Self(text))
+        Ok(Self(text.into()))
     }
 }
 
 impl From<Checkpoint> for String {
     fn from(checkpoint: Checkpoint) -> Self {
-        checkpoint.0
+        checkpoint.0.as_ref().into()
     }
 }
 
@@ -254,14 +256,14 @@ mod tests {
             let mut bytes = bytes.to_vec();
             bytes[bit / 8] ^= 1 << (bit % 8);
             if let Ok(text) = String::from_utf8(bytes) {
-                let verdict = Checkpoint(text).verify(LEDGER, &key.public());
+                let verdict = Checkpoint(text.into()).verify(LEDGER, &key.public());
                 assert!(verdict.is_err(), "bit {bit} flipped");
             }
         }
         for end in 0..bytes.len() {
             if let Some(text) = checkpoint.as_str().get(..end) {
                 assert!(
-                    Checkpoint(text.to_owned())
+                    Checkpoint(text.into())
                         .verify(LEDGER, &key.public())
                         .is_err()
                 );

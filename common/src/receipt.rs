@@ -4,7 +4,7 @@
 //! A receipt is the entry, its index, the inclusion path (RFC 6962) and a checkpoint. It proves
 //! that an order settled, not that it is new: see the node's journal for that.
 
-use serde_bytes::ByteBuf;
+use serde_bytes::{ByteBuf, Bytes};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use thiserror::Error;
 use tlog_tiles::{Hash, check_record, record_hash};
@@ -41,7 +41,50 @@ pub struct Proven {
     head: Head,
 }
 
+/// A receipt whose parts are somebody else's. Its encoding is a [`Receipt`]'s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize_tuple)]
+pub struct ReceiptRef<'a> {
+    /// The entry's exact bytes.
+    pub entry: &'a Bytes,
+    /// Its place in the log, counted from 0.
+    pub index: u64,
+    /// The hashes beside the way from the entry up to the root, 32 bytes each, lowest first.
+    pub path: &'a Bytes,
+    /// The log head that the path leads to.
+    pub checkpoint: &'a Checkpoint,
+}
+
+impl<'a> ReceiptRef<'a> {
+    /// The receipt with these parts.
+    #[must_use]
+    pub fn new(entry: &'a [u8], index: u64, path: &'a [u8], checkpoint: &'a Checkpoint) -> Self {
+        Self {
+            entry: Bytes::new(entry),
+            index,
+            path: Bytes::new(path),
+            checkpoint,
+        }
+    }
+
+    /// The same receipt with parts of its own.
+    #[must_use]
+    pub fn to_receipt(self) -> Receipt {
+        Receipt {
+            entry: self.entry.to_vec().into(),
+            index: self.index,
+            path: self.path.to_vec().into(),
+            checkpoint: self.checkpoint.clone(),
+        }
+    }
+}
+
 impl Receipt {
+    /// The same receipt, its parts borrowed.
+    #[must_use]
+    pub fn borrow(&self) -> ReceiptRef<'_> {
+        ReceiptRef::new(&self.entry, self.index, &self.path, &self.checkpoint)
+    }
+
     /// What the receipt proves, given nothing but the ledger's id and the directory's key.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::id::{Digest, InstanceId, LedgerId, OrderId, Reference};
 use crate::key::PublicKey;
 use crate::name::Name;
 use crate::order::Memo;
-use crate::receipt::Receipt;
+use crate::receipt::{Receipt, ReceiptRef};
 use crate::refusal::Reason;
 use crate::time::LedgerTime;
 
@@ -45,6 +45,11 @@ macro_rules! messages {
             $(#[$doc])+
             #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
             pub struct $name { $($(#[$field_doc])+ pub $field: $type,)* }
+
+            impl $name {
+                /// The message's number.
+                pub const KIND: u16 = $number;
+            }
 
             impl From<$name> for Message {
                 fn from(message: $name) -> Self {
@@ -390,6 +395,25 @@ pub mod history_kind {
     pub const ISSUE: u8 = 2;
     /// An order to the treasury settled.
     pub const BURN: u8 = 3;
+}
+
+impl Settled {
+    /// Appends the frame of the message with this receipt, without making the message: there is
+    /// one for every payment.
+    pub fn write(number: u64, receipt: ReceiptRef<'_>, out: &mut Vec<u8>) {
+        write_receipt(Self::KIND, number, receipt, out);
+    }
+}
+
+impl Paid {
+    /// As [`Settled::write`].
+    pub fn write(number: u64, receipt: ReceiptRef<'_>, out: &mut Vec<u8>) {
+        write_receipt(Self::KIND, number, receipt, out);
+    }
+}
+
+fn write_receipt(kind: u16, number: u64, receipt: ReceiptRef<'_>, out: &mut Vec<u8>) {
+    frame::write(kind, out, |out| cbor::encode_to(&(number, receipt), out));
 }
 
 /// Why a frame is not a message of this version.

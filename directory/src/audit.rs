@@ -173,8 +173,13 @@ impl Auditor {
             reason,
         };
         let entry = Entry::decode(&written.bytes).map_err(|error| wrong(error.to_string()))?;
-        if let Some(claim) = entry.fact.signature() {
-            self.claims.push(claim);
+        if let Some((key, message, signature)) = entry.fact.signature() {
+            self.claims.push(Claim {
+                from: key,
+                key,
+                message,
+                signature,
+            });
             self.owners.push(index);
         }
         self.ledger

@@ -52,6 +52,15 @@ pub struct Books {
     snapshot_at: u64,
 }
 
+/// The entries of a batch: what they mean and how they are written, in the same order.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// What they mean.
+    pub entries: Vec<Entry>,
+    /// How they are written.
+    pub log: Vec<LogEntry>,
+}
+
 impl Books {
     /// Opens the books in `folder`. If there are none, `new` says what they shall count, and they
     /// begin with their first entry.
@@ -138,7 +147,11 @@ impl Books {
     ///
     /// # Errors
     /// [`AppendError`]: answer nobody and leave the process.
-    pub fn append(&mut self, batch: &[LogEntry], now: LedgerTime) -> Result<(), AppendError> {
+    pub fn append(&mut self, batch: &Batch, now: LedgerTime) -> Result<(), AppendError> {
+        let Batch {
+            entries,
+            log: batch,
+        } = batch;
         let mark = self.clock.mark_needed(now);
         if batch.is_empty() && mark.is_none() {
             return Ok(());
@@ -162,9 +175,17 @@ impl Books {
         }
         if let Some(checkpoint) = checkpoint {
             self.checkpoint = checkpoint;
-            self.index.wake(self.store.len());
+            self.index.feed(first, entries, batch);
         }
         Ok(())
+    }
+
+    /// The inclusion paths of all entries from `first` on, under the newest checkpoint.
+    ///
+    /// # Errors
+    /// [`TreeError`] if they cannot be made.
+    pub fn paths(&self, first: u64) -> Result<Vec<Vec<u8>>, TreeError> {
+        self.tree.paths(first)
     }
 
     /// The receipt of entry `index`, whose bytes the caller has at hand.

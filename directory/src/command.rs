@@ -14,7 +14,6 @@ use quid_common::name::Name;
 use quid_common::printable::Printable;
 use quid_common::refusal::Reason;
 use serde_json::json;
-use tokio::sync::mpsc;
 
 use crate::ahead;
 use crate::audit::{self, AuditError};
@@ -24,7 +23,7 @@ use crate::folder::Folder;
 use crate::logging::LogFormat;
 use crate::operator::{self, Act, Ended, Operation, SendError};
 use crate::serve;
-use crate::settlement::{self, Committer, Job, Reply};
+use crate::settlement::{self, Committer, Job, Outlet, Reply};
 use crate::store::LogReader;
 
 /// Runs the command in the program's arguments.
@@ -160,19 +159,18 @@ fn operate_directly(folder: &Folder, operation: Operation) -> Result<Ended, Fail
     let books = Books::open(folder, lock, None, false).map_err(Failure::files)?;
     let operator = books.key.public();
     let mut committer = Committer::new(books, Arc::default());
-    let (sender, mut answers) = mpsc::channel(1);
-    let room = sender
-        .try_reserve_owned()
-        .map_err(|_| Failure::files("no room for an answer"))?;
+    let outlet = Arc::new(Outlet::default());
     let job = Job {
         from: operator,
         ask: operation.ask(),
-        reply: Reply::new(0, room),
+        reply: Reply::new(0, &outlet),
     };
     committer.commit(settlement::check(vec![job]));
     committer.into_books().close();
-    let (_, answer) = answers.try_recv().map_err(Failure::files)?;
-    Ok(Ended::from(answer))
+    match outlet.take_now().pop() {
+        Some((_, answer)) => Ok(Ended::from(answer)),
+        None => Err(Failure::files("the operation was not answered")),
+    }
 }
 
 /// What the ledger in `folder` counts.

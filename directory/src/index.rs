@@ -30,7 +30,7 @@ use thiserror::Error;
 
 use self::writer::Writer;
 use crate::folder::{Folder, FolderError, shown};
-use crate::store::{LogReader, StoreError};
+use crate::store::{LogEntry, LogReader, StoreError};
 
 mod reader;
 mod writer;
@@ -43,6 +43,9 @@ const WAKE_LEN: u64 = 512;
 
 /// How long entries wait in the log and the tail when few come.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// Entries handed over that wait for the thread; some 8 MiB. When there are more it reads the log.
+const FED_LEN_MAX: usize = 64 * 1024;
 
 /// How much is kept where, in entries.
 #[derive(Clone, Copy, Debug)]
@@ -116,8 +119,20 @@ impl Index {
         Through(Arc::clone(&self.shared))
     }
 
-    /// Says that the log has `len` entries now. Cheap: call it after every batch.
-    pub fn wake(&self, len: u64) {
+    /// Hands over the entries of a durable batch, the first with number `first`, so that the thread
+    /// need not read them from the log again.
+    pub fn feed(&self, first: u64, entries: &[Entry], log: &[LogEntry]) {
+        let len = first + log.len() as u64;
+        let fed = entries
+            .iter()
+            .map(Posting::of)
+            .zip(log.iter().map(|entry| entry.leaf));
+        self.shared.fed().put(first, fed);
+        self.wake(len);
+    }
+
+    /// Says that the log has `len` entries now.
+    fn wake(&self, len: u64) {
         let mut state = self.shared.state();
         state.len = len;
         if state.idle || len.saturating_sub(state.followed) >= WAKE_LEN {
@@ -209,9 +224,10 @@ enum Posting {
 impl Posting {
     /// What the entry with these bytes means. One that cannot be read is for the ledger to judge.
     fn read(bytes: &[u8]) -> Self {
-        let Ok(entry) = Entry::decode(bytes) else {
-            return Self::Nothing;
-        };
+        Entry::decode(bytes).map_or(Self::Nothing, |entry| Self::of(&entry))
+    }
+
+    fn of(entry: &Entry) -> Self {
         match &entry.fact {
             Fact::Genesis(genesis) => Self::Account(genesis.statement().directory),
             Fact::Register(registration) => Self::Account(registration.statement().key),
@@ -265,12 +281,52 @@ struct Tail {
     postings: VecDeque<Posting>,
 }
 
+/// Entries that the settlement has handed over and the thread has not taken yet.
+#[derive(Debug, Default)]
+struct Fed {
+    /// Number of the first.
+    start: u64,
+    /// What each means, and its leaf hash.
+    postings: VecDeque<(Posting, [u8; 32])>,
+}
+
+impl Fed {
+    /// Adds a batch. What the thread is too far behind for, it reads from the log.
+    fn put(&mut self, first: u64, batch: impl Iterator<Item = (Posting, [u8; 32])>) {
+        let follows = first == self.start + self.postings.len() as u64;
+        if !follows || self.postings.len() >= FED_LEN_MAX {
+            self.postings.clear();
+        }
+        if self.postings.is_empty() {
+            self.start = first;
+        }
+        self.postings.extend(batch);
+    }
+
+    /// Takes at most `room` entries from number `from` on, if that is where they begin.
+    fn take(&mut self, from: u64, room: usize) -> Vec<(Posting, [u8; 32])> {
+        while self.start < from && self.postings.pop_front().is_some() {
+            self.start += 1;
+        }
+        if self.start != from {
+            return Vec::new();
+        }
+        let taken: Vec<_> = self
+            .postings
+            .drain(..room.min(self.postings.len()))
+            .collect();
+        self.start += taken.len() as u64;
+        taken
+    }
+}
+
 /// What the thread, its handle and the readers share.
 #[derive(Debug)]
 struct Shared {
     bounds: Bounds,
     state: Mutex<State>,
     wake: Condvar,
+    fed: Mutex<Fed>,
     tail: Mutex<Tail>,
     durable: AtomicU64,
 }
@@ -293,6 +349,7 @@ impl Shared {
             bounds,
             state,
             wake,
+            fed: Mutex::default(),
             tail,
             durable: AtomicU64::new(0),
         }
@@ -300,6 +357,10 @@ impl Shared {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fed(&self) -> MutexGuard<'_, Fed> {
+        self.fed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tail(&self) -> MutexGuard<'_, Tail> {

@@ -80,8 +80,8 @@ pub enum Ended {
 impl From<Answer> for Ended {
     fn from(answer: Answer) -> Self {
         match answer {
-            Answer::Done(receipt) => Self::Done {
-                entry: receipt.index,
+            Answer::Done(proof) => Self::Done {
+                entry: proof.borrow().index,
             },
             Answer::Refused(reason, _) => Self::Refused(reason),
             _ => Self::Refused(Reason::BUSY),

@@ -39,7 +39,10 @@ pub async fn answer(
                 .ask(member.key, Ask::Prove(prove.entry))
                 .await
             {
-                Answer::Done(receipt) => Proof { receipt }.into(),
+                Answer::Done(proof) => Proof {
+                    receipt: proof.into_receipt(),
+                }
+                .into(),
                 answer => refused(&answer).into(),
             }
         }

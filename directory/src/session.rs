@@ -127,7 +127,8 @@ async fn register(directory: &Directory, key: PublicKey, message: Register) -> M
         .ask(key, Ask::Register(registration))
         .await
     {
-        Answer::Done(receipt) => {
+        Answer::Done(proof) => {
+            let receipt = proof.into_receipt();
             info!(%name, entry = receipt.index, "registered");
             Registered { receipt }.into()
         }

@@ -1,17 +1,24 @@
 //! The settle stream: many orders and voids in flight, answers matched by the submitter's number.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use quid_common::key::PublicKey;
 use quid_common::order::{SignedDecline, SignedOrder, SignedVoid};
 use quid_common::refusal::Reason;
 use quid_common::wire::{CloseCode, Message, Settled, Submit, SubmitRefused, SubmitVoid, Voided};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
-use crate::settlement::{Answer, Ask, Job, Reply, Settlements};
+use crate::settlement::{Answer, Ask, Job, Outlet, Proof, Reply, Settlements};
 use crate::stream::{ReadError, Reader, WriteError, Writer};
 
 /// Most orders and voids of one stream that wait for their answers. The next is not read before
 /// there is room for its answer, so that a submitter that does not read cannot make us hold more.
 pub const IN_FLIGHT_MAX: u16 = 1024;
+
+/// How long a stream is not read after an answer was *busy*: whoever asks too much is slowed down.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Serves a settle stream to its end; says how to close the connection if the peer broke the
 /// protocol.
@@ -21,40 +28,21 @@ pub async fn serve(
     mut reader: Reader,
     mut writer: Writer,
 ) -> Option<CloseCode> {
-    let (room, mut answers) = mpsc::channel::<(u64, Answer)>(usize::from(IN_FLIGHT_MAX));
+    let waiting = Waiting::default();
     let read = async {
         loop {
-            let Ok(place) = room.clone().reserve_owned().await else {
-                return None;
+            waiting.room().await;
+            let jobs = match waiting.read(from, &mut reader).await {
+                Ok(jobs) => jobs,
+                Err(ended) => return ended,
             };
-            match reader.next().await {
-                Ok(Some(message)) => match job(from, message, place) {
-                    Ok(job) => settlements.submit(job),
-                    Err(code) => return Some(code),
-                },
-                Ok(None) => return None,
-                Err(ReadError::Gone(_)) => return None,
-                Err(ReadError::Deadline) => return Some(CloseCode::TIMEOUT),
-                Err(_) => return Some(CloseCode::PROTOCOL),
+            if !settlements.submit(from, jobs) {
+                tokio::time::sleep(BUSY_PAUSE).await;
             }
         }
-    };
-    let write = async {
-        let mut batch = Vec::new();
-        while answers.recv_many(&mut batch, WRITE_LEN).await > 0 {
-            for (number, answer) in batch.drain(..) {
-                writer.queue(&reply(number, answer));
-            }
-            match writer.flush().await {
-                Ok(()) => {}
-                // A stream that its owner gave up concerns nobody else.
-                Err(WriteError::Gone(_)) => return None,
-                Err(WriteError::Deadline) => return Some(CloseCode::SLOW),
-            }
-        }
-        None
     };
     // Answers still due when the peer has finished sending are written before the stream ends.
+    let write = waiting.write(&mut writer);
     tokio::pin!(write);
     let ended = tokio::select! {
         ended = read => ended,
@@ -63,31 +51,106 @@ pub async fn serve(
     if ended.is_some() {
         return ended;
     }
-    drop(room);
-    write.await
+    tokio::select! {
+        () = waiting.none() => None,
+        ended = &mut write => ended,
+    }
 }
 
-/// The job in a message; a malformed one is answered at once and makes no job.
-fn job(
-    from: PublicKey,
-    message: Message,
-    place: mpsc::OwnedPermit<(u64, Answer)>,
-) -> Result<Job, CloseCode> {
-    let (number, ask) = match message {
-        Message::Submit(submit) => (submit.number, order(&submit)),
-        Message::SubmitVoid(submit) => (submit.number, void(&submit)),
-        _ => return Err(CloseCode::PROTOCOL),
-    };
-    let reply = Reply::new(number, place);
-    Ok(Job {
-        from,
-        ask: ask.unwrap_or_else(Ask::Malformed),
-        reply,
-    })
+/// What of a stream waits for its answer.
+#[derive(Debug, Default)]
+struct Waiting {
+    outlet: Arc<Outlet>,
+    count: AtomicUsize,
+    /// Woken whenever answers have been written.
+    fewer: Notify,
 }
 
-fn order(submit: &Submit) -> Result<Ask, Reason> {
-    let order = SignedOrder::from_bytes(&submit.order).map_err(|_| Reason::ENCODING)?;
+impl Waiting {
+    /// Waits until there is room for one more answer.
+    async fn room(&self) {
+        while self.count() >= usize::from(IN_FLIGHT_MAX) {
+            self.fewer.notified().await;
+        }
+    }
+
+    /// Waits until every answer is written.
+    async fn none(&self) {
+        while self.count() > 0 {
+            self.fewer.notified().await;
+        }
+    }
+
+    /// Waits for a message, and takes with it those that are here already and have room.
+    ///
+    /// # Errors
+    /// The end of the stream, and how to close the connection if the peer is to blame.
+    async fn read(
+        &self,
+        from: PublicKey,
+        reader: &mut Reader,
+    ) -> Result<Vec<Job>, Option<CloseCode>> {
+        let mut next = reader.next().await;
+        let mut jobs = Vec::new();
+        loop {
+            let message = match next {
+                Ok(Some(message)) => message,
+                Ok(None) if jobs.is_empty() => return Err(None),
+                Ok(None) => break,
+                Err(ReadError::Gone(_)) => return Err(None),
+                Err(ReadError::Deadline) => return Err(Some(CloseCode::TIMEOUT)),
+                Err(_) => return Err(Some(CloseCode::PROTOCOL)),
+            };
+            jobs.push(self.job(from, message).map_err(Some)?);
+            if self.count() >= usize::from(IN_FLIGHT_MAX) {
+                break;
+            }
+            next = reader.ready();
+        }
+        Ok(jobs)
+    }
+
+    /// The job in a message; one that cannot be read is answered in its turn like any other.
+    fn job(&self, from: PublicKey, message: Message) -> Result<Job, CloseCode> {
+        let (number, ask) = match message {
+            Message::Submit(submit) => (submit.number, order(submit)),
+            Message::SubmitVoid(submit) => (submit.number, void(submit)),
+            _ => return Err(CloseCode::PROTOCOL),
+        };
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Ok(Job {
+            from,
+            ask: ask.unwrap_or_else(Ask::Malformed),
+            reply: Reply::new(number, &self.outlet),
+        })
+    }
+
+    /// Writes answers as they come, until the peer does not take them any more.
+    async fn write(&self, writer: &mut Writer) -> Option<CloseCode> {
+        loop {
+            for answers in self.outlet.take().await.chunks(WRITE_LEN) {
+                for (number, answer) in answers {
+                    queue(writer, *number, answer);
+                }
+                match writer.flush().await {
+                    Ok(()) => {}
+                    // A stream that its owner gave up concerns nobody else.
+                    Err(WriteError::Gone(_)) => return None,
+                    Err(WriteError::Deadline) => return Some(CloseCode::SLOW),
+                }
+                self.count.fetch_sub(answers.len(), Ordering::Relaxed);
+                self.fewer.notify_one();
+            }
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
+fn order(submit: Submit) -> Result<Ask, Reason> {
+    let order = SignedOrder::from_vec(submit.order.into_vec()).map_err(|_| Reason::ENCODING)?;
     let decline = submit
         .decline
         .as_deref()
@@ -97,29 +160,42 @@ fn order(submit: &Submit) -> Result<Ask, Reason> {
     Ok(Ask::Order(order, decline))
 }
 
-fn void(submit: &SubmitVoid) -> Result<Ask, Reason> {
-    SignedVoid::from_bytes(&submit.void)
+fn void(submit: SubmitVoid) -> Result<Ask, Reason> {
+    SignedVoid::from_vec(submit.void.into_vec())
         .map(Ask::Void)
         .map_err(|_| Reason::ENCODING)
 }
 
-fn reply(number: u64, answer: Answer) -> Message {
+fn queue(writer: &mut Writer, number: u64, answer: &Answer) {
     match answer {
-        Answer::Settled(receipt) => Settled { number, receipt }.into(),
-        Answer::Voided(receipt) => Voided { number, receipt }.into(),
-        Answer::Refused(reason, receipt) => SubmitRefused {
-            number,
-            reason,
-            receipt,
+        Answer::Settled(proof) => Settled::write(number, proof.borrow(), writer.buffer()),
+        Answer::Voided(proof) => {
+            let receipt = proof.clone().into_receipt();
+            writer.queue(&Voided { number, receipt }.into());
         }
-        .into(),
+        Answer::Refused(reason, proof) => {
+            let (reason, receipt) = (*reason, proof.clone().map(Proof::into_receipt));
+            writer.queue(
+                &SubmitRefused {
+                    number,
+                    reason,
+                    receipt,
+                }
+                .into(),
+            );
+        }
         // Nothing else answers an order or a void.
-        _ => SubmitRefused {
-            number,
-            reason: Reason::BUSY,
-            receipt: None,
+        _ => {
+            let (reason, receipt) = (Reason::BUSY, None);
+            writer.queue(
+                &SubmitRefused {
+                    number,
+                    reason,
+                    receipt,
+                }
+                .into(),
+            );
         }
-        .into(),
     }
 }
 

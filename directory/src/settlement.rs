@@ -1,19 +1,21 @@
 //! Settlement: alone decides when a job is applied, committed and answered.
 //!
-//! Jobs come in a bounded queue from all sessions. Whatever queued while the last batch was
-//! committing is the next batch: no timers. A batch passes two threads:
+//! Jobs come in a bounded queue from all sessions, fair between accounts. Whatever queued while the
+//! last batch was at work is the next batch: no timers. Two threads take batches in turn, so that
+//! one checks signatures while the other commits; a lone payment passes through one of them. Each
+//! batch goes through
 //!
-//! 1. *verify*: all signatures of the batch together, while the batch before commits;
-//! 2. *commit*: the ledger decides each job in order, the batch's entries and one signed checkpoint
-//!    become durable in one write, and only then are the answers sent (promise I4). Questions are
-//!    answered after the same write, so an answer never shows what a crash could take back.
+//! 1. *check*: all its signatures together;
+//! 2. *commit*, one batch at a time and in order: the ledger decides each job, the batch's entries
+//!    and one signed checkpoint become durable in one write, and only then are the answers sent
+//!    (promise I4). Questions are answered after the same write, so an answer never shows what a
+//!    crash could take back.
 //!
 //! An error while committing ends the process: nobody is answered, nothing is tried again
 //! ([`crate::store::give_up`]).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 
 use quid_common::amount::{Amount, Currency};
@@ -27,20 +29,25 @@ use quid_common::receipt::Receipt;
 use quid_common::refusal::Reason;
 use quid_common::signed::Signed;
 use quid_common::time::LedgerTime;
-use tokio::sync::mpsc;
 
+mod check;
 mod committer;
+mod queue;
+mod receipts;
+mod reply;
 
+pub use self::check::{Checked, check};
 pub use self::committer::Committer;
+use self::queue::Queue;
+pub use self::queue::{ACCOUNT_LEN_MAX, QUEUE_LEN_MAX};
+pub use self::receipts::{Proof, Receipts};
+pub use self::reply::{Outlet, Reply};
 use crate::books::Books;
 use crate::events::{Hub, Moved};
 use crate::ledger::Account;
-use crate::verify::{self, Claim};
 
-/// Most jobs that wait; beyond that a submitter is told *busy*.
-pub const QUEUE_LEN_MAX: usize = 8 * 1024;
-
-/// Most jobs in one batch: bounds how long the first of them waits for the last.
+/// Most jobs of trusted accounts in one batch, but for the last turn's: bounds how long the first
+/// of them waits for the last.
 pub const BATCH_LEN_MAX: usize = 1024;
 
 /// Something that a session or the operator wants of the ledger.
@@ -92,16 +99,9 @@ pub enum Ask {
 }
 
 impl Ask {
-    const fn is_question(&self) -> bool {
-        !matches!(
-            self,
-            Self::Order(..)
-                | Self::Void(_)
-                | Self::Malformed(_)
-                | Self::Register(_)
-                | Self::Issue(..)
-                | Self::Freeze(..)
-        )
+    /// Whether somebody signed it.
+    const fn is_signed(&self) -> bool {
+        matches!(self, Self::Order(..) | Self::Void(_) | Self::Register(_))
     }
 }
 
@@ -109,13 +109,13 @@ impl Ask {
 #[derive(Debug)]
 pub enum Answer {
     /// The order has settled.
-    Settled(Receipt),
+    Settled(Proof),
     /// The order is void.
-    Voided(Receipt),
+    Voided(Proof),
     /// Any other wish is fulfilled, or the entry asked for is here.
-    Done(Receipt),
+    Done(Proof),
     /// No effect; a logged refusal proves itself.
-    Refused(Reason, Option<Receipt>),
+    Refused(Reason, Option<Proof>),
     /// To [`Ask::Login`].
     Account(Box<Standing>),
     /// To [`Ask::Find`].
@@ -145,45 +145,29 @@ pub struct Standing {
     pub checkpoint: Checkpoint,
 }
 
-/// Room for one answer, reserved before the question was read.
-#[derive(Debug)]
-pub struct Reply {
-    number: u64,
-    room: mpsc::OwnedPermit<(u64, Answer)>,
-}
-
-impl Reply {
-    /// The answer will carry the asker's own `number`.
-    #[must_use]
-    pub const fn new(number: u64, room: mpsc::OwnedPermit<(u64, Answer)>) -> Self {
-        Self { number, room }
-    }
-
-    /// Sends the answer; never blocks. An asker that has gone is not missed.
-    pub fn send(self, answer: Answer) {
-        self.room.send((self.number, answer));
-    }
-}
-
 /// The way to the settlement for everybody: cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Settlements {
-    queue: mpsc::Sender<Job>,
+    entrance: Arc<Entrance>,
     durable: Arc<AtomicU64>,
 }
 
+/// Closes the queue when the last who could ask has gone.
+#[derive(Debug)]
+struct Entrance(Arc<Queue>);
+
+impl Drop for Entrance {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 impl Settlements {
-    /// Queues `job`; a full queue answers it *busy* at once, a stopping one *stopping*.
-    pub fn submit(&self, job: Job) {
-        match self.queue.try_reserve() {
-            Ok(room) => room.send(job),
-            Err(mpsc::error::TrySendError::Full(())) => {
-                job.reply.send(Answer::Refused(Reason::BUSY, None));
-            }
-            Err(mpsc::error::TrySendError::Closed(())) => {
-                job.reply.send(Answer::Refused(Reason::STOPPING, None));
-            }
-        }
+    /// Queues what the account `from` wants, in order; what there is no room for is answered
+    /// *busy* at once. Whether there was room for all: if not, ask more slowly.
+    #[must_use]
+    pub fn submit(&self, from: PublicKey, jobs: Vec<Job>) -> bool {
+        self.entrance.0.put(from, jobs)
     }
 
     /// Asks one question and waits for its answer.
@@ -191,17 +175,11 @@ impl Settlements {
     /// # Cancel safety
     /// Dropping the future drops the answer, not the job: it may still take effect.
     pub async fn ask(&self, from: PublicKey, ask: Ask) -> Answer {
-        let (sender, mut receiver) = mpsc::channel(1);
-        let room = sender
-            .reserve_owned()
-            .await
-            .expect("the receiver is held here");
-        self.submit(Job {
-            from,
-            ask,
-            reply: Reply::new(0, room),
-        });
-        match receiver.recv().await {
+        let outlet = Arc::new(Outlet::default());
+        let reply = Reply::new(0, &outlet);
+        // Without room the answer is *busy*.
+        let _ = self.submit(from, vec![Job { from, ask, reply }]);
+        match outlet.take().await.pop() {
             Some((_, answer)) => answer,
             None => Answer::Refused(Reason::STOPPING, None),
         }
@@ -217,8 +195,8 @@ impl Settlements {
 /// The two threads; they end when every [`Settlements`] is gone and the queue is empty.
 #[derive(Debug)]
 pub struct Threads {
-    verify: JoinHandle<()>,
-    commit: JoinHandle<Committer>,
+    threads: [JoinHandle<()>; 2],
+    stage: Arc<Stage>,
 }
 
 impl Threads {
@@ -228,12 +206,34 @@ impl Threads {
     /// If one of the threads panicked: the ledger's state in memory is then not to be trusted.
     #[must_use]
     pub fn join(self) -> Committer {
-        self.verify
-            .join()
-            .expect("the verifying thread does not panic");
-        self.commit
-            .join()
-            .expect("the committing thread does not panic")
+        for thread in self.threads {
+            thread.join().expect("a settling thread does not panic");
+        }
+        let stage = Arc::into_inner(self.stage).expect("the threads have ended");
+        let (_, committer) = stage.state.into_inner().expect("nobody panicked in it");
+        committer
+    }
+}
+
+/// Where batches are committed, one at a time and in order.
+#[derive(Debug)]
+struct Stage {
+    /// Which batch is next, and who commits it.
+    state: Mutex<(u64, Committer)>,
+    next: Condvar,
+}
+
+impl Stage {
+    fn commit(&self, number: u64, batch: Vec<Checked>) {
+        let mut state = self.state.lock().expect("nobody panicked in it");
+        while state.0 != number {
+            state = self.next.wait(state).expect("nobody panicked in it");
+        }
+        let (next, committer) = &mut *state;
+        committer.commit(batch);
+        *next += 1;
+        drop(state);
+        self.next.notify_one();
     }
 }
 
@@ -242,91 +242,30 @@ impl Threads {
 /// # Errors
 /// If the system gives no threads.
 pub fn start(books: Books, hub: Arc<Hub>) -> std::io::Result<(Settlements, Threads)> {
-    let mut committer = Committer::new(books, hub);
+    let committer = Committer::new(books, hub);
     let durable = Arc::clone(&committer.durable);
-    let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
-    // Room for one batch: the verifier is never more than one batch ahead.
-    let (verified, batches): (SyncSender<Vec<Checked>>, Receiver<Vec<Checked>>) = sync_channel(1);
-    let verify = std::thread::Builder::new()
-        .name("verify".into())
-        .spawn(move || run_verifier(jobs, &verified))?;
-    let commit = std::thread::Builder::new()
-        .name("commit".into())
-        .spawn(move || {
-            while let Ok(batch) = batches.recv() {
-                committer.commit(batch);
-            }
-            committer
-        })?;
-    Ok((Settlements { queue, durable }, Threads { verify, commit }))
+    let queue = Arc::new(Queue::default());
+    let stage = Arc::new(Stage {
+        state: Mutex::new((0, committer)),
+        next: Condvar::new(),
+    });
+    let entrance = Arc::new(Entrance(Arc::clone(&queue)));
+    let spawn = |name: &str| {
+        let (queue, stage) = (Arc::clone(&queue), Arc::clone(&stage));
+        std::thread::Builder::new()
+            .name(name.into())
+            .spawn(move || run(&queue, &stage))
+    };
+    let threads = [spawn("settle-1")?, spawn("settle-2")?];
+    Ok((
+        Settlements { entrance, durable },
+        Threads { threads, stage },
+    ))
 }
 
-fn run_verifier(mut jobs: mpsc::Receiver<Job>, verified: &SyncSender<Vec<Checked>>) {
-    while let Some(first) = jobs.blocking_recv() {
-        let mut batch = vec![first];
-        while batch.len() < BATCH_LEN_MAX
-            && let Ok(job) = jobs.try_recv()
-        {
-            batch.push(job);
-        }
-        if verified.send(check(batch)).is_err() {
-            return;
-        }
+fn run(queue: &Queue, stage: &Stage) {
+    while let Some(batch) = queue.take() {
+        let number = batch.number;
+        stage.commit(number, check::check_batch(queue, batch));
     }
-}
-
-/// A job whose signatures have been judged.
-#[derive(Debug)]
-pub struct Checked {
-    job: Job,
-    /// What the signatures refuse, if anything.
-    forged: Option<Reason>,
-}
-
-/// Judges the signatures of a batch.
-#[must_use]
-pub fn check(batch: Vec<Job>) -> Vec<Checked> {
-    let mut claims: Vec<Claim> = Vec::with_capacity(batch.len());
-    // For each claim whose it is, and what its failing means.
-    let mut owners = Vec::with_capacity(batch.len());
-    for (at, job) in batch.iter().enumerate() {
-        match &job.ask {
-            Ask::Order(order, decline) => {
-                claims.push(claim(order));
-                owners.push((at, Reason::BAD_SIGNATURE));
-                if let Some(decline) = decline {
-                    claims.push(claim(decline));
-                    owners.push((at, Reason::BAD_DECLINE));
-                }
-            }
-            Ask::Void(void) => {
-                claims.push(claim(void));
-                owners.push((at, Reason::BAD_SIGNATURE));
-            }
-            Ask::Register(registration) => {
-                claims.push(claim(registration));
-                owners.push((at, Reason::BAD_SIGNATURE));
-            }
-            // The operator's socket and plain questions carry no signature.
-            Ask::Issue(..) | Ask::Freeze(..) | Ask::Malformed(_) => {}
-            ask => debug_assert!(ask.is_question()),
-        }
-    }
-    let mut checked: Vec<Checked> = batch
-        .into_iter()
-        .map(|job| Checked { job, forged: None })
-        .collect();
-    for ((owner, reason), genuine) in owners
-        .into_iter()
-        .zip(verify::verify(&claims, &mut rand::rng()))
-    {
-        if let Some(job) = checked.get_mut(owner).filter(|_| !genuine) {
-            job.forged.get_or_insert(reason);
-        }
-    }
-    checked
-}
-
-fn claim<T: quid_common::signed::Statement>(fact: &Signed<T>) -> Claim {
-    (fact.statement().signer(), fact.message(), *fact.signature())
 }

@@ -48,9 +48,8 @@ impl Reader {
     /// Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Result<Option<Message>, ReadError> {
         loop {
-            if let Some(frame) = self.frames.next_frame()? {
-                self.due = None;
-                return Ok(Some(Message::from_frame(&frame)?));
+            if let Some(message) = self.ready()? {
+                return Ok(Some(message));
             }
             let chunk = self.stream.read_chunk(READ_LEN, true);
             let chunk = if self.frames.is_empty() {
@@ -70,6 +69,20 @@ impl Reader {
                 None => return Err(ReadError::Truncated),
             }
         }
+    }
+}
+
+impl Reader {
+    /// The next message, if all of it is here already.
+    ///
+    /// # Errors
+    /// [`ReadError`]; the stream is of no more use.
+    pub fn ready(&mut self) -> Result<Option<Message>, ReadError> {
+        let Some(frame) = self.frames.next_frame()? else {
+            return Ok(None);
+        };
+        self.due = None;
+        Ok(Some(Message::from_frame(&frame)?))
     }
 }
 
@@ -93,6 +106,11 @@ impl Writer {
     /// Adds a message to what the next [`Writer::flush`] sends.
     pub fn queue(&mut self, message: &Message) {
         message.write(&mut self.buffer);
+    }
+
+    /// Where the next [`Writer::flush`] finds what it sends, for whoever writes frames himself.
+    pub const fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
     }
 
     /// Sends what is queued.

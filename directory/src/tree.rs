@@ -232,6 +232,24 @@ impl Tree {
         Ok(path.concat())
     }
 
+    /// The paths, in the tree over all entries, of those from `first` on: equal to
+    /// [`Tree::path`] of each, but what they share is hashed once.
+    ///
+    /// # Errors
+    /// As [`Tree::path`].
+    pub fn paths(&self, first: u64) -> Result<Vec<Vec<u8>>, TreeError> {
+        let (size, nodes) = (self.size(), Nodes::new(self));
+        let mut paths = Vec::new();
+        for index in first..size {
+            paths.push(self.sound(nodes.path(index, size), &nodes)?);
+        }
+        if nodes.from_file.get() {
+            // Unheard of for new entries: each is checked by itself.
+            return (first..size).map(|index| self.path(index, size)).collect();
+        }
+        Ok(paths.into_iter().map(|path| path.concat()).collect())
+    }
+
     /// The proof (RFC 6962, 2.1.2) that the tree over the first `new` entries goes on where the
     /// one over the first `old` ended: 32 bytes a hash. `old` is at least 1.
     ///
@@ -399,6 +417,8 @@ struct Nodes<'a> {
     tree: &'a Tree,
     from_file: Cell<bool>,
     failure: RefCell<Option<io::Error>>,
+    /// Roots of incomplete subtrees, by their ends: the paths of one batch share them.
+    ragged: RefCell<Vec<(u64, u64, [u8; 32])>>,
 }
 
 /// The file could not be read: see [`Nodes::failure`].
@@ -406,11 +426,11 @@ struct Unread;
 
 impl<'a> Nodes<'a> {
     fn new(tree: &'a Tree) -> Self {
-        let (from_file, failure) = (Cell::new(false), RefCell::new(None));
         Self {
             tree,
-            from_file,
-            failure,
+            from_file: Cell::new(false),
+            failure: RefCell::new(None),
+            ragged: RefCell::default(),
         }
     }
 
@@ -439,14 +459,26 @@ impl<'a> Nodes<'a> {
 
     /// The root of the subtree over the leaves from `lo` up to but not including `hi`, where `lo`
     /// is a multiple of a power of two that is at least `hi - lo`.
-    fn subtree(&self, mut lo: u64, hi: u64) -> Result<[u8; 32], Unread> {
-        let mut peaks = Vec::with_capacity(LEVELS);
-        while lo < hi {
+    fn subtree(&self, lo: u64, hi: u64) -> Result<[u8; 32], Unread> {
+        if (hi - lo).is_power_of_two() {
             let level = (hi - lo).ilog2();
-            peaks.push(self.node(level, lo >> level)?);
-            lo += 1 << level;
+            return self.node(level, lo >> level);
         }
-        Ok(fold(&peaks))
+        let known = self.ragged.borrow();
+        if let Some((.., root)) = known.iter().find(|(from, to, _)| (*from, *to) == (lo, hi)) {
+            return Ok(*root);
+        }
+        drop(known);
+        let mut peaks = Vec::with_capacity(LEVELS);
+        let mut from = lo;
+        while from < hi {
+            let level = (hi - from).ilog2();
+            peaks.push(self.node(level, from >> level)?);
+            from += 1 << level;
+        }
+        let root = fold(&peaks);
+        self.ragged.borrow_mut().push((lo, hi, root));
+        Ok(root)
     }
 
     /// The path of leaf `index` among the first `size`, lowest first. Equal to

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use quid_common::wire::Message;
+use quid_common::wire::{Message, Paid, Settled};
 
 use super::samples::{messages, specimens};
 use super::world::World;
@@ -68,6 +68,19 @@ fn what_is_read_is_what_was_written() {
             Message::from_frame(&message.to_frame()).as_ref(),
             Ok(&message)
         );
+        let mut written = Vec::new();
+        message.write(&mut written);
+        let mut framed = Vec::new();
+        message.to_frame().write(&mut framed);
+        assert_eq!(written, framed);
+        // A receipt can be written without its message being made.
+        let mut short = Vec::new();
+        match &message {
+            Message::Settled(it) => Settled::write(it.number, it.receipt.borrow(), &mut short),
+            Message::Paid(it) => Paid::write(it.number, it.receipt.borrow(), &mut short),
+            _ => continue,
+        }
+        assert_eq!(short, framed);
     }
     for specimen in specimens(&world) {
         let again = (specimen.reread)(&specimen.bytes);

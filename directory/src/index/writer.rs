@@ -118,13 +118,21 @@ impl Writer {
                 return Ok(());
             }
             let mut read = Vec::with_capacity(room.min(READ_LEN as usize));
-            log.scan(from, to, |_, entry| {
-                read.push(Posting::read(&entry.bytes));
-                self.next_tip = entry.leaf;
-                Ok::<_, StoreError>(())
-            })?;
+            let fed = self.shared.fed().take(from, room.min((to - from) as usize));
+            if fed.is_empty() {
+                log.scan(from, to, |_, entry| {
+                    read.push(Posting::read(&entry.bytes));
+                    self.next_tip = entry.leaf;
+                    Ok::<_, StoreError>(())
+                })?;
+            }
+            for (posting, leaf) in fed {
+                read.push(posting);
+                self.next_tip = leaf;
+            }
+            let followed = from + read.len() as u64;
             self.shared.tail().postings.extend(read);
-            self.shared.state().followed = to;
+            self.shared.state().followed = followed;
         }
     }
 

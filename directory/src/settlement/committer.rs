@@ -8,18 +8,17 @@ use quid_common::entry::{Entry, Fact, Freeze, Issue};
 use quid_common::id::{OperationId, OrderId};
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
-use quid_common::printable::Printable;
-use quid_common::receipt::Receipt;
 use quid_common::refusal::Reason;
 use quid_common::signed::Signed;
 use quid_common::time::LedgerTime;
 use tracing::{debug, info, warn};
 
-use super::{Answer, Ask, Checked, Job, Standing};
+use super::{Answer, Ask, Checked, Job, Proof, Receipts, Reply, Standing};
 use crate::ahead;
-use crate::books::Books;
+use crate::books::{Batch, Books};
 use crate::events::{Hub, Moved};
 use crate::ledger::{Past, Verdict};
+use crate::logging::AuditLines;
 use crate::quota::Quota;
 use crate::store::{self, LogEntry};
 use crate::tree::TreeError;
@@ -30,6 +29,7 @@ pub struct Committer {
     books: Books,
     hub: Arc<Hub>,
     quota: Quota,
+    treasury: Name,
     pub(super) durable: Arc<AtomicU64>,
 }
 
@@ -73,6 +73,7 @@ impl Committer {
             books,
             hub,
             quota: Quota::default(),
+            treasury: Name::treasury(),
             durable,
         }
     }
@@ -86,7 +87,7 @@ impl Committer {
     /// Decides, commits and answers one batch. Callable on any one thread.
     pub fn commit(&mut self, batch: Vec<Checked>) {
         let now = self.books.now();
-        let mut open = Vec::new();
+        let mut open = Batch::default();
         let mut outcomes = Vec::with_capacity(batch.len());
         for Checked { job, forged } in batch {
             let outcome = match forged {
@@ -100,17 +101,36 @@ impl Committer {
         }
         self.durable
             .store(self.books.ledger.entries(), Ordering::Release);
-        let first = self.books.ledger.entries() - open.len() as u64;
-        for (job, outcome) in outcomes {
-            let answer = self.answer(&job, outcome, first, &open);
-            job.reply.send(answer);
-        }
-        self.tell(first, &open);
+        let Batch { entries, log } = open;
+        let receipts = self.receipts(log);
+        let answers = outcomes.into_iter().map(|(job, outcome)| {
+            let answer = self.answer(&job, outcome, receipts.as_ref());
+            (job.reply, answer)
+        });
+        Reply::send_all(answers);
+        self.tell(&entries, receipts.as_ref());
         self.books.tidy();
     }
 
+    /// The receipts of a batch that is durable now; `None` if they cannot be made, which is loud.
+    fn receipts(&self, entries: Vec<LogEntry>) -> Option<Arc<Receipts>> {
+        let first = self.books.ledger.entries() - entries.len() as u64;
+        match self.books.paths(first) {
+            Ok(paths) => Some(Arc::new(Receipts {
+                first,
+                entries,
+                paths,
+                checkpoint: self.books.checkpoint().clone(),
+            })),
+            Err(error) => {
+                warn!(entry = first, %error, "cannot prove a batch");
+                None
+            }
+        }
+    }
+
     /// The entry, known or new, that a job comes to.
-    fn decide(&mut self, job: &Job, now: LedgerTime, open: &mut Vec<LogEntry>) -> Outcome {
+    fn decide(&mut self, job: &Job, now: LedgerTime, open: &mut Batch) -> Outcome {
         let ledger = &self.books.ledger;
         let old = &self.books.old_ids;
         let mut past = |payer: &PublicKey, id: OrderId| -> Past { old.find(ledger, payer, id) };
@@ -172,11 +192,12 @@ impl Committer {
         }
     }
 
-    fn apply(&mut self, fact: Fact, now: LedgerTime, open: &mut Vec<LogEntry>) -> u64 {
+    fn apply(&mut self, fact: Fact, now: LedgerTime, open: &mut Batch) -> u64 {
         let entry = Entry { time: now, fact };
         match self.books.ledger.apply(&entry) {
             Ok(index) => {
-                open.push(LogEntry::new(entry.encode()));
+                open.log.push(LogEntry::new(entry.encode()));
+                open.entries.push(entry);
                 index
             }
             // The fold checks again what was decided: a difference is a bug that could cost money.
@@ -242,25 +263,21 @@ impl Committer {
             .decide_freeze(&Signed::new(freeze, &self.books.key))
     }
 
-    /// The answer to a job, now that its batch (entries from `first` on) is durable.
-    fn answer(&self, job: &Job, outcome: Outcome, first: u64, open: &[LogEntry]) -> Answer {
+    /// The answer to a job, now that its batch is durable.
+    fn answer(&self, job: &Job, outcome: Outcome, receipts: Option<&Arc<Receipts>>) -> Answer {
         match outcome {
             Outcome::Refused(reason) => Answer::Refused(reason, None),
             Outcome::Question => self.answer_question(&job.from, &job.ask),
-            Outcome::New(index, effect) => {
-                let bytes = index
-                    .checked_sub(first)
-                    .and_then(|at| open.get(at as usize));
-                let Some(entry) = bytes else {
-                    return Answer::Refused(Reason::BUSY, None);
-                };
-                match self.books.receipt(index, entry.bytes.clone()) {
-                    Ok(receipt) => answer_for(&job.ask, effect, receipt),
-                    Err(error) => unprovable(index, &error),
-                }
-            }
+            Outcome::New(index, effect) => match receipts.and_then(|all| all.of(index)) {
+                Some(proof) => answer_for(&job.ask, effect, proof),
+                // The entry stands, but its receipt cannot be made now: not final.
+                None => Answer::Refused(Reason::BUSY, None),
+            },
             Outcome::Known(index) => match self.books.entry_receipt(index) {
-                Ok((entry, receipt)) => answer_for(&job.ask, Effect::of(&entry.fact), receipt),
+                Ok((entry, receipt)) => {
+                    let effect = Effect::of(&entry.fact);
+                    answer_for(&job.ask, effect, Proof::Own(receipt))
+                }
                 Err(error) => unprovable(index, &error),
             },
         }
@@ -341,7 +358,7 @@ impl Committer {
         }
         match self.books.entry_receipt(index) {
             Ok((entry, receipt)) if parties(&entry.fact).contains(&Some(*from)) => {
-                Answer::Done(receipt)
+                Answer::Done(Proof::Own(receipt))
             }
             // Somebody else's entry and none look the same.
             Ok(_) => Answer::Refused(Reason::NOT_FOUND, None),
@@ -351,14 +368,15 @@ impl Committer {
 
     fn moved(&self, from: &PublicKey, index: u64) -> Answer {
         match self.prove(from, index) {
-            Answer::Done(receipt) => {
+            Answer::Done(proof) => {
+                let receipt = proof.into_receipt();
                 let other = Entry::decode(&receipt.entry).ok().and_then(|entry| {
                     parties(&entry.fact)
                         .into_iter()
                         .flatten()
                         .find(|party| party != from)
                 });
-                let counterparty = other.map_or_else(Name::treasury, |key| self.name(&key));
+                let counterparty = other.map_or_else(Name::treasury, |key| self.name(&key).clone());
                 Answer::Moved(Moved {
                     index,
                     receipt,
@@ -370,64 +388,63 @@ impl Committer {
     }
 
     /// Tells the sessions concerned, and the log, what a durable batch moved.
-    fn tell(&self, first: u64, open: &[LogEntry]) {
-        for (index, written) in (first..).zip(open) {
-            let Ok(entry) = Entry::decode(&written.bytes) else {
-                continue;
-            };
-            let moved = match &entry.fact {
+    fn tell(&self, entries: &[Entry], receipts: Option<&Arc<Receipts>>) {
+        let first = self.books.ledger.entries() - entries.len() as u64;
+        let mut lines = AuditLines::begin();
+        for (index, entry) in (first..).zip(entries) {
+            match &entry.fact {
                 Fact::Payment(order) => {
                     let order = order.statement();
-                    let (payer, payee) = (self.name(&order.payer), self.name(&order.payee));
-                    info!(
-                        target: "quid_directory::audit",
-                        entry = index,
-                        order = %order.id,
-                        %payer,
-                        %payee,
-                        amount = order.amount.units(),
-                        memo = %Printable(order.memo.as_str()),
-                        "settled"
-                    );
-                    [Some((order.payer, payee)), Some((order.payee, payer))]
+                    if let Some(lines) = &mut lines {
+                        lines.settled(
+                            index,
+                            order,
+                            self.name(&order.payer),
+                            self.name(&order.payee),
+                        );
+                    }
+                    self.tell_of(index, &order.payer, &order.payee, receipts);
+                    self.tell_of(index, &order.payee, &order.payer, receipts);
                 }
                 Fact::Issue(issue) => {
                     let issue = issue.statement();
-                    let account = self.name(&issue.account);
-                    let amount = issue.amount.units();
+                    let (account, amount) = (self.name(&issue.account), issue.amount.units());
                     info!(target: "quid_directory::audit", entry = index, %account, amount, "issued");
-                    [Some((issue.account, Name::treasury())), None]
+                    self.tell_of(index, &issue.account, &issue.directory, receipts);
                 }
-                fact => {
-                    debug!(target: "quid_directory::audit", entry = index, ?fact, "logged");
-                    [None, None]
-                }
-            };
-            for (account, counterparty) in moved.into_iter().flatten() {
-                if self.hub.wants(&account) {
-                    match self.books.receipt(index, written.bytes.clone()) {
-                        Ok(receipt) => {
-                            self.hub.moved(
-                                &account,
-                                &Moved {
-                                    index,
-                                    receipt,
-                                    counterparty,
-                                },
-                            );
-                        }
-                        Err(error) => warn!(entry = index, %error, "cannot tell of a movement"),
-                    }
-                }
+                fact => debug!(target: "quid_directory::audit", entry = index, ?fact, "logged"),
             }
+        }
+        if let Some(lines) = lines {
+            lines.write();
         }
     }
 
-    fn name(&self, key: &PublicKey) -> Name {
-        self.books
-            .ledger
-            .account(key)
-            .map_or_else(Name::treasury, |account| account.name.clone())
+    /// Tells the sessions of `account`, if it has any that listen.
+    fn tell_of(
+        &self,
+        index: u64,
+        account: &PublicKey,
+        counterparty: &PublicKey,
+        receipts: Option<&Arc<Receipts>>,
+    ) {
+        if !self.hub.wants(account) {
+            return;
+        }
+        if let Some(proof) = receipts.and_then(|all| all.of(index)) {
+            let moved = Moved {
+                index,
+                receipt: proof.into_receipt(),
+                counterparty: self.name(counterparty).clone(),
+            };
+            self.hub.moved(account, &moved);
+        }
+    }
+
+    /// Whose key it is; the treasury's name for one that is nobody's, which no entry has.
+    fn name(&self, key: &PublicKey) -> &Name {
+        let account = self.books.ledger.account(key);
+        account.map_or(&self.treasury, |account| &account.name)
     }
 }
 
@@ -444,7 +461,7 @@ fn parties(fact: &Fact) -> [Option<PublicKey>; 2] {
     }
 }
 
-fn answer_for(ask: &Ask, effect: Effect, receipt: Receipt) -> Answer {
+fn answer_for(ask: &Ask, effect: Effect, receipt: Proof) -> Answer {
     match effect {
         Effect::Payment => Answer::Settled(receipt),
         Effect::Void if matches!(ask, Ask::Order(..)) => {

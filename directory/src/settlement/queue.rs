@@ -1,0 +1,312 @@
+//! The queue in front of the settlement: bounded, and fair between accounts.
+//!
+//! Each account has a line of its own; batches are taken from all lines in turn. So a member that
+//! sends more than its share waits for itself alone, and past its own bound is told *busy*. An
+//! account under which a bad signature came is distrusted for a while: its jobs are few in a batch
+//! and checked apart, so that they cost the others next to nothing.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use quid_common::key::PublicKey;
+use quid_common::refusal::Reason;
+
+use super::{Answer, BATCH_LEN_MAX, Job};
+
+/// Most jobs of all accounts that wait; beyond that a submitter is told *busy*. Some 20 MiB when
+/// full, and one second's work of one core.
+pub const QUEUE_LEN_MAX: usize = 32 * 1024;
+
+/// Most jobs of one account that wait, whatever its sessions: twice what one settle stream may
+/// have in flight.
+pub const ACCOUNT_LEN_MAX: usize = 2048;
+
+/// Jobs taken from one line before it is the next one's turn.
+const TURN_LEN: usize = 64;
+
+/// Jobs taken from a distrusted line for one batch. Checked one by one, they cost a batch some
+/// 0.3 ms.
+const DISTRUSTED_TURN_LEN: usize = 8;
+
+/// Jobs of all distrusted accounts in one batch, at most: some 2 ms.
+const DISTRUSTED_LEN_MAX: usize = 64;
+
+/// What one bad signature costs in trust: so many good ones from the same account make up for it.
+const DISTRUST: u32 = 64;
+
+/// The most that can be lost.
+const DISTRUST_MAX: u32 = 16 * DISTRUST;
+
+/// Most distrusted accounts without a job that are remembered; some 100 KiB.
+const DISTRUSTED_MAX: usize = 1024;
+
+/// Jobs on their way into a batch.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lines: HashMap<PublicKey, Line>,
+    /// Accounts whose lines have jobs, in the order of their turns.
+    turns: VecDeque<PublicKey>,
+    /// Distrusted accounts without a job, the longest idle first; kept while there is room.
+    idle: VecDeque<PublicKey>,
+    len: usize,
+    taken: u64,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    jobs: VecDeque<Job>,
+    distrust: u32,
+}
+
+/// What is to be settled together.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// Counts the batches: they are committed in this order.
+    pub(super) number: u64,
+    /// Of accounts that are trusted.
+    pub(super) trusted: Vec<Job>,
+    /// Of those that are not.
+    pub(super) distrusted: Vec<Job>,
+}
+
+impl Queue {
+    /// Queues what one account wants, in order. What there is no room for is answered *busy* at
+    /// once; whether there was any.
+    pub(super) fn put(&self, from: PublicKey, jobs: Vec<Job>) -> bool {
+        let mut jobs = jobs.into_iter();
+        let mut state = self.state();
+        let refused = if state.closed {
+            Reason::STOPPING
+        } else {
+            let room = QUEUE_LEN_MAX.saturating_sub(state.len);
+            let line = state.lines.entry(from).or_default();
+            let begins = line.jobs.is_empty();
+            let before = line.jobs.len();
+            let room = room.min(ACCOUNT_LEN_MAX.saturating_sub(before));
+            line.jobs.extend(jobs.by_ref().take(room));
+            let added = line.jobs.len() - before;
+            let waits = !line.jobs.is_empty();
+            let forget = !waits && line.distrust == 0;
+            state.len += added;
+            if begins && waits {
+                state.turns.push_back(from);
+            }
+            if forget {
+                state.lines.remove(&from);
+            }
+            Reason::BUSY
+        };
+        drop(state);
+        self.wake.notify_one();
+        let mut all = true;
+        for job in jobs {
+            all = false;
+            job.reply.send(Answer::Refused(refused, None));
+        }
+        all
+    }
+
+    /// The next batch, waiting for its first job; `None` once the queue is closed and empty.
+    pub(super) fn take(&self) -> Option<Taken> {
+        let mut state = self.state();
+        while state.len == 0 {
+            if state.closed {
+                return None;
+            }
+            state = self
+                .wake
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        Some(state.take())
+    }
+
+    /// Lets `account` be distrusted for another bad signature, or trusted again for a good one.
+    pub(super) fn judge(&self, account: &PublicKey, good: u32, bad: u32) {
+        self.state().judge(account, good, bad);
+    }
+
+    /// No job is taken in any more; those that wait are still settled.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.wake.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take(&mut self) -> Taken {
+        let mut taken = Taken {
+            number: self.taken,
+            trusted: Vec::with_capacity(self.len.min(BATCH_LEN_MAX)),
+            distrusted: Vec::new(),
+        };
+        self.taken += 1;
+        let mut waiting = Vec::new();
+        while taken.trusted.len() < BATCH_LEN_MAX
+            && let Some(account) = self.turns.pop_front()
+        {
+            let Some(line) = self.lines.get_mut(&account) else {
+                continue;
+            };
+            let (into, turn) = if line.distrust > 0 {
+                let room = DISTRUSTED_LEN_MAX.saturating_sub(taken.distrusted.len());
+                (&mut taken.distrusted, DISTRUSTED_TURN_LEN.min(room))
+            } else {
+                (&mut taken.trusted, TURN_LEN)
+            };
+            let turn = turn.min(line.jobs.len());
+            into.extend(line.jobs.drain(..turn));
+            self.len -= turn;
+            match (line.jobs.is_empty(), line.distrust > 0) {
+                (true, false) => drop(self.lines.remove(&account)),
+                (true, true) => self.rest(account),
+                // Its turn in this batch is over.
+                (false, true) => waiting.push(account),
+                (false, false) => self.turns.push_back(account),
+            }
+        }
+        self.turns.extend(waiting);
+        taken
+    }
+
+    fn judge(&mut self, account: &PublicKey, good: u32, bad: u32) {
+        if bad == 0 && !self.lines.contains_key(account) {
+            return;
+        }
+        let line = self.lines.entry(*account).or_default();
+        let before = line.distrust;
+        line.distrust = before
+            .saturating_sub(good)
+            .saturating_add(bad.saturating_mul(DISTRUST))
+            .min(DISTRUST_MAX);
+        if !line.jobs.is_empty() {
+            return;
+        }
+        if line.distrust == 0 {
+            self.lines.remove(account);
+        } else if before == 0 {
+            self.rest(*account);
+        }
+    }
+
+    /// Keeps a distrusted line without jobs in mind, and forgets the one that has rested longest
+    /// when there are too many.
+    fn rest(&mut self, account: PublicKey) {
+        self.idle.push_back(account);
+        while self.idle.len() > DISTRUSTED_MAX {
+            let Some(oldest) = self.idle.pop_front() else {
+                break;
+            };
+            if self
+                .lines
+                .get(&oldest)
+                .is_some_and(|line| line.jobs.is_empty())
+            {
+                self.lines.remove(&oldest);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::settlement::{Ask, Outlet, Reply};
+
+    fn account(number: u8) -> PublicKey {
+        PublicKey::from_bytes([number; 32])
+    }
+
+    fn put(queue: &Queue, from: u8, count: usize, outlet: &Arc<Outlet>) -> bool {
+        let job = |number| Job {
+            from: account(from),
+            ask: Ask::Balance,
+            reply: Reply::new(number, outlet),
+        };
+        queue.put(account(from), (0..count as u64).map(job).collect())
+    }
+
+    fn count(jobs: &[Job], from: u8) -> usize {
+        jobs.iter().filter(|job| job.from == account(from)).count()
+    }
+
+    #[test]
+    fn one_who_asks_much_waits_for_itself_alone() {
+        let (queue, outlet) = (Queue::default(), Arc::default());
+        assert!(put(&queue, 1, ACCOUNT_LEN_MAX, &outlet));
+        assert!(put(&queue, 2, 10, &outlet));
+        let taken = queue.take().expect("it is open");
+        assert_eq!(count(&taken.trusted, 2), 10);
+        assert!((BATCH_LEN_MAX..BATCH_LEN_MAX + TURN_LEN).contains(&taken.trusted.len()));
+    }
+
+    #[test]
+    fn past_its_bound_an_account_is_busy_and_others_are_not() {
+        let (queue, outlet) = (Queue::default(), Arc::default());
+        assert!(!put(&queue, 1, ACCOUNT_LEN_MAX + 3, &outlet));
+        assert_eq!(outlet.take_now().len(), 3);
+        assert!(put(&queue, 2, 1, &outlet));
+    }
+
+    #[test]
+    fn the_queue_is_bounded_whoever_asks() {
+        let (queue, outlet) = (Queue::default(), Arc::default());
+        for from in 0..QUEUE_LEN_MAX / ACCOUNT_LEN_MAX {
+            assert!(put(&queue, from as u8, ACCOUNT_LEN_MAX, &outlet));
+        }
+        assert!(!put(&queue, 200, 1, &outlet));
+        assert_eq!(outlet.take_now().len(), 1);
+    }
+
+    #[test]
+    fn a_distrusted_account_has_few_jobs_apart_until_it_has_made_up_for_it() {
+        let (queue, outlet) = (Queue::default(), Arc::default());
+        queue.judge(&account(1), 0, 1);
+        assert!(put(&queue, 1, 100, &outlet));
+        assert!(put(&queue, 2, 100, &outlet));
+        for _ in 0..DISTRUST as usize / DISTRUSTED_TURN_LEN {
+            let taken = queue.take().expect("jobs wait");
+            assert_eq!(taken.distrusted.len(), DISTRUSTED_TURN_LEN);
+            assert_eq!(count(&taken.trusted, 1), 0);
+            queue.judge(&account(1), DISTRUSTED_TURN_LEN as u32, 0);
+        }
+        let taken = queue.take().expect("jobs wait");
+        assert_eq!(count(&taken.trusted, 1), 100 - DISTRUST as usize);
+        assert!(queue.state().lines.is_empty());
+    }
+
+    #[test]
+    fn distrust_is_remembered_for_so_many_accounts_and_no_more() {
+        let queue = Queue::default();
+        for number in 0..2 * DISTRUSTED_MAX as u32 {
+            let mut key = [0; 32];
+            key[..4].copy_from_slice(&number.to_be_bytes());
+            queue.judge(&PublicKey::from_bytes(key), 0, 1);
+        }
+        assert_eq!(queue.state().lines.len(), DISTRUSTED_MAX);
+        assert_eq!(queue.state().idle.len(), DISTRUSTED_MAX);
+    }
+
+    #[test]
+    fn a_closed_queue_takes_nothing_in_and_gives_the_rest() {
+        let (queue, outlet) = (Queue::default(), Arc::default());
+        assert!(put(&queue, 1, 2, &outlet));
+        queue.close();
+        assert!(!put(&queue, 1, 1, &outlet));
+        assert_eq!(queue.take().map(|taken| taken.trusted.len()), Some(2));
+        assert!(queue.take().is_none());
+    }
+}
