@@ -54,6 +54,22 @@ impl Node {
         })
     }
 
+    /// The node with this number in its role, calling from somebody else's endpoint.
+    pub(crate) fn on(endpoint: &Endpoint, role: u8, number: u32) -> Result<Self, Failure> {
+        let key = key(role, number);
+        let identity = TlsIdentity::new(&key.seed())?;
+        Ok(Self {
+            key,
+            endpoint: endpoint.clone(),
+            identity,
+        })
+    }
+
+    /// The settings for calls to whoever proves `key`.
+    pub(crate) fn config(&self, key: PublicKey, alpn: &[u8]) -> Result<ClientConfig, Failure> {
+        client_config(&self.identity, key, alpn)
+    }
+
     pub(crate) fn public(&self) -> PublicKey {
         self.key.public()
     }
@@ -65,7 +81,7 @@ impl Node {
         key: PublicKey,
         alpn: &[u8],
     ) -> Result<Connection, Failure> {
-        let config = client_config(&self.identity, key, alpn)?;
+        let config = self.config(key, alpn)?;
         Ok(self
             .endpoint
             .connect_with(config, to, tls::SERVER_NAME)?
@@ -85,7 +101,7 @@ impl Node {
         self.begin(connection, listening).await
     }
 
-    async fn register(
+    pub(crate) async fn register(
         &self,
         connection: &Connection,
         directory: &DirectoryAddress,

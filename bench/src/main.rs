@@ -5,9 +5,12 @@
 //! flat JSON object; bench/README.md says what each field means.
 
 mod client;
+mod crowd;
 mod directory;
 mod floors;
+mod idle;
 mod latency;
+mod login;
 mod members;
 mod options;
 mod payees;
@@ -30,8 +33,11 @@ fn main() -> ExitCode {
         Scenario::Settle(options) => settle::settle(&options),
         Scenario::Hot(options) => settle::hot(&options),
         Scenario::Latency(options) => settle::latency(&options),
+        Scenario::Login(options) => login::login(&options),
+        Scenario::Idle(options) => idle::idle(&options),
         Scenario::Payees(role) => return ended(payees::run(&role)),
         Scenario::Payers(role) => return ended(payers::run(&role)),
+        Scenario::Greet => return ended(login::greet()),
         Scenario::Echo => return ended(floors::echo()),
     };
     ended(result.and_then(|report| report.print()))

@@ -23,12 +23,19 @@ pub(crate) enum Scenario {
     Hot(Options),
     /// One payment at a time.
     Latency(Options),
+    /// Handshake, login and presence, beside bare handshakes.
+    Login(Options),
+    /// Nodes online that do nothing: the directory's memory and CPU.
+    Idle(Options),
     /// A process of payees, started by the scenarios.
     #[command(hide = true)]
     Payees(Payees),
     /// A process of payers, started by the scenarios.
     #[command(hide = true)]
     Payers(Payers),
+    /// Takes connections, for the rate of bare handshakes.
+    #[command(hide = true)]
+    Greet,
     /// Answers requests, for the floor of a round trip.
     #[command(hide = true)]
     Echo,
