@@ -103,7 +103,7 @@ pub struct OperationId(pub [u8; 16]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference(pub [u8; 16]);
 
-/// The SHA-256 of a message's exact bytes.
+/// A SHA-256: of a message's exact bytes, or the root of a tree.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 

@@ -10,9 +10,12 @@
 
 pub mod address;
 pub mod amount;
+mod armour;
 pub mod cbor;
 pub mod checkpoint;
+pub mod consistency;
 pub mod entry;
+pub mod fork;
 pub mod frame;
 pub mod id;
 pub mod key;

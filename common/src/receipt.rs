@@ -4,12 +4,12 @@
 //! A receipt is the entry, its index, the inclusion path (RFC 6962) and a checkpoint. It proves
 //! that an order settled, not that it is new: see the node's journal for that.
 
-use data_encoding::BASE64_MIME;
 use serde_bytes::ByteBuf;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use thiserror::Error;
 use tlog_tiles::{Hash, check_record, record_hash};
 
+use crate::armour;
 use crate::cbor::{self, CborError};
 use crate::checkpoint::{Checkpoint, CheckpointError, Head};
 use crate::entry::{ENTRY_LEN_MAX, Entry, EntryError};
@@ -78,10 +78,7 @@ impl Receipt {
     /// The receipt as text, for keeping in a file.
     #[must_use]
     pub fn to_text(&self) -> String {
-        format!(
-            "{TEXT_HEADER}\n{}",
-            BASE64_MIME.encode(&cbor::encode(self)).replace('\r', "")
-        )
+        armour::to_text(TEXT_HEADER, &cbor::encode(self))
     }
 
     /// Reads what [`Receipt::to_text`] wrote.
@@ -89,17 +86,8 @@ impl Receipt {
     /// # Errors
     /// [`ReceiptError::Text`] or [`ReceiptError::Encoding`]: this is no receipt's text.
     pub fn from_text(text: &str) -> Result<Self, ReceiptError> {
-        let body = text.strip_prefix(TEXT_HEADER).ok_or(ReceiptError::Text)?;
-        let bytes = BASE64_MIME
-            .decode(body.as_bytes())
-            .map_err(|_| ReceiptError::Text)?;
-        let receipt: Self = cbor::decode(&bytes)?;
-        // One receipt has one text.
-        if receipt.to_text() == text {
-            Ok(receipt)
-        } else {
-            Err(ReceiptError::Text)
-        }
+        let bytes = armour::from_text(TEXT_HEADER, text).ok_or(ReceiptError::Text)?;
+        Ok(cbor::decode(&bytes)?)
     }
 }
 

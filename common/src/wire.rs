@@ -9,7 +9,7 @@ use crate::amount::{Amount, Currency};
 use crate::cbor::{self, CborError};
 use crate::checkpoint::Checkpoint;
 use crate::frame::Frame;
-use crate::id::{InstanceId, LedgerId, OrderId, Reference};
+use crate::id::{Digest, InstanceId, LedgerId, OrderId, Reference};
 use crate::key::PublicKey;
 use crate::name::Name;
 use crate::order::Memo;
@@ -219,6 +219,22 @@ messages! {
     27 Proof {
         /// The receipt.
         receipt: Receipt,
+    }
+    /// Asks how the log goes on from its first entries to more of them. Answered by
+    /// [`Consistency`].
+    28 AskConsistency {
+        /// The number of first entries, at least 1.
+        from: u64,
+        /// The number of entries up to which it goes on.
+        to: u64,
+    }
+    /// That the log begins with what it began with.
+    29 Consistency {
+        /// The root over the first entries asked about, as this directory's log has them.
+        root: Digest,
+        /// The consistency proof from there on (RFC 6962, 2.1.2): 32 bytes a hash, empty between
+        /// two equal numbers.
+        proof: ByteBuf,
     }
 
     /// Makes this a settle stream: from now on [`Submit`] and [`SubmitVoid`] are sent on it and

@@ -5,11 +5,13 @@
 //! - `damage`: every prefix and every single-bit flip of everything;
 //! - `structure`: what CBOR allows and the protocol does not, at every place where it could stand;
 //! - `receipts`: logs of many sizes, and a verifier written from PROTOCOL.md alone;
+//! - `forks`: two histories of many shapes, and what is none;
 //! - `document`: PROTOCOL.md's tables and its worked example against the code.
 
 mod wire {
     mod damage;
     mod document;
+    mod forks;
     mod golden;
     mod items;
     mod receipts;

@@ -187,6 +187,15 @@ impl Books {
         Ok((entry, self.receipt(index, bytes)?))
     }
 
+    /// The root over the first `from` entries, and the proof that the first `to` begin with them.
+    ///
+    /// # Errors
+    /// [`TreeError::Range`] unless `1 <= from <= to` and the log has so many; else the tree cannot
+    /// answer.
+    pub fn consistency(&self, from: u64, to: u64) -> Result<([u8; 32], Vec<u8>), TreeError> {
+        self.tree.consistency(from, to)
+    }
+
     /// What may wait until the answers are out: ids that nobody can use any more leave memory, the
     /// tree's old part goes to its file, and now and then a snapshot is taken.
     pub fn tidy(&mut self) {

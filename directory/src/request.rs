@@ -1,9 +1,10 @@
 //! Single requests of a member: one message, one answer, one stream.
 
+use quid_common::id::Digest;
 use quid_common::refusal::Reason;
 use quid_common::wire::{
-    AskHistory, Balance, CloseCode, Fate, Find, Found, Message, PAGE_LEN_MAX, Proof, Refused, Who,
-    WhoPage,
+    AskConsistency, AskHistory, Balance, CloseCode, Consistency, Fate, Find, Found, Message,
+    PAGE_LEN_MAX, Proof, Refused, Who, WhoPage,
 };
 
 use crate::member::{Directory, Member, refused};
@@ -42,6 +43,7 @@ pub async fn answer(
                 answer => refused(&answer).into(),
             }
         }
+        Message::AskConsistency(ask) => consistency(directory, member, &ask).await,
         Message::Register(_) | Message::Login(_) => Refused {
             reason: Reason::OUT_OF_TURN,
         }
@@ -74,6 +76,18 @@ async fn found(directory: &Directory, member: &Member, find: Find) -> Message {
         .await
     {
         Answer::Key(key) => Found { key, address }.into(),
+        answer => refused(&answer).into(),
+    }
+}
+
+async fn consistency(directory: &Directory, member: &Member, ask: &AskConsistency) -> Message {
+    let question = Ask::Consistency(ask.from, ask.to);
+    match directory.settlements.ask(member.key, question).await {
+        Answer::Consistency(root, proof) => Consistency {
+            root: Digest(root),
+            proof: proof.into(),
+        }
+        .into(),
         answer => refused(&answer).into(),
     }
 }

@@ -83,6 +83,8 @@ pub enum Ask {
     Fate(PublicKey, OrderId),
     /// The receipt of an entry that concerns the asking account.
     Prove(u64),
+    /// How the log goes on from its first entries to more of them.
+    Consistency(u64, u64),
     /// What an entry moved to or from the asking account.
     Moved(u64),
     /// The names of these keys.
@@ -120,6 +122,8 @@ pub enum Answer {
     Key(PublicKey),
     /// To [`Ask::Fate`].
     Fate(Option<Receipt>, LedgerTime),
+    /// To [`Ask::Consistency`]: the root over the first entries, and the proof.
+    Consistency([u8; 32], Vec<u8>),
     /// To [`Ask::Moved`].
     Moved(Moved),
     /// To [`Ask::Names`], in the order asked.

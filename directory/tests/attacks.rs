@@ -13,7 +13,7 @@ use quid_common::amount::{Amount, Currency};
 use quid_common::checkpoint::{Checkpoint, Head};
 use quid_common::entry::Registration;
 use quid_common::frame::{BODY_LEN_MAX, BODY_LEN_MAX_STRANGER, Frame};
-use quid_common::id::{InstanceId, LedgerId, OrderId};
+use quid_common::id::{Digest, InstanceId, LedgerId, OrderId};
 use quid_common::key::SecretKey;
 use quid_common::name::Name;
 use quid_common::order::{Decline, Order, SignedOrder, Void};
@@ -61,7 +61,7 @@ async fn every_message_in_every_state_is_answered_by_name_or_closes_its_own_conn
         let answer = match message {
             Message::OpenSettle(_) | Message::Subscribe(_) => continue,
             Message::Register(_) | Message::Login(_) => Some(Reason::OUT_OF_TURN),
-            Message::Prove(_) => Some(Reason::NOT_FOUND),
+            Message::Prove(_) | Message::AskConsistency(_) => Some(Reason::NOT_FOUND),
             Message::Find(_) => Some(Reason::UNKNOWN_ACCOUNT),
             Message::Who(_)
             | Message::AskBalance(_)
@@ -1208,6 +1208,16 @@ fn messages(directory: &Directory) -> Vec<Message> {
         Prove { entry: u64::MAX }.into(),
         Proof {
             receipt: receipt.clone(),
+        }
+        .into(),
+        AskConsistency {
+            from: u64::MAX,
+            to: 0,
+        }
+        .into(),
+        Consistency {
+            root: Digest([0xff; 32]),
+            proof: vec![0xff; 33].into(),
         }
         .into(),
         OpenSettle {}.into(),

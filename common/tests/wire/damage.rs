@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use quid_common::cbor;
 use quid_common::checkpoint::{Checkpoint, Head};
 use quid_common::entry::{Entry, Registration};
+use quid_common::fork::Fork;
 use quid_common::frame::{BODY_LEN_MAX, FrameReader};
 use quid_common::order::{Decline, Order, Void};
 use quid_common::receipt::Receipt;
@@ -113,6 +114,23 @@ fn a_flipped_bit_of_a_receipts_text_is_refused() {
             .is_ok_and(|it| it.verify(world.ledger, &world.directory.public()).is_ok())
     };
     assert!(holds(&text));
+    for (bit, bytes) in flips(text.as_bytes()) {
+        let forged = std::str::from_utf8(&bytes).is_ok_and(holds);
+        assert!(!forged, "bit {bit} flipped");
+    }
+    for end in 0..text.len() {
+        assert!(!holds(&text[..end]), "cut to {end} bytes");
+    }
+}
+
+#[test]
+fn a_flipped_bit_of_a_forks_text_is_refused() {
+    let world = World::new();
+    let text = world.fork().to_text();
+    let holds = |text: &str| {
+        Fork::from_text(text).is_ok_and(|it| it.verify(&world.directory.public()).is_ok())
+    };
+    assert!(holds(&text) && Fork::is_claimed_by(text.as_bytes()));
     for (bit, bytes) in flips(text.as_bytes()) {
         let forged = std::str::from_utf8(&bytes).is_ok_and(holds);
         assert!(!forged, "bit {bit} flipped");

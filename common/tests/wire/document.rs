@@ -19,7 +19,7 @@ use quid_common::wire::{
     CloseCode, HistoryLine, HistoryPage, Message, Offer, PAGE_LEN_MAX, Paid, Person, Register,
     Registered, WhoPage, history_kind,
 };
-use quid_common::{address, checkpoint, entry, frame, order, receipt, signed, tls};
+use quid_common::{address, checkpoint, consistency, entry, frame, order, receipt, signed, tls};
 use serde_bytes::ByteBuf;
 
 use super::golden::{golden, hex};
@@ -309,6 +309,7 @@ fn own_limit(name: &str) -> Option<String> {
         "CHECKPOINT_LEN_MAX" => checkpoint::CHECKPOINT_LEN_MAX.to_string(),
         "SIZE_MAX" => checkpoint::SIZE_MAX.to_string(),
         "PATH_LEN_MAX" => receipt::PATH_LEN_MAX.to_string(),
+        "PROOF_LEN_MAX" => consistency::PROOF_LEN_MAX.to_string(),
         "PAGE_LEN_MAX" => PAGE_LEN_MAX.to_string(),
         "Memo::LEN_MAX" => Memo::LEN_MAX.to_string(),
         "Name::LEN_MIN" => Name::LEN_MIN.to_string(),

@@ -17,6 +17,8 @@ fn every_encoding_is_as_it_always_was() {
         .collect();
     let receipt = world.receipt(super::world::PAYMENT).to_text();
     lines.push(("receipt.4.text".into(), hex(receipt.as_bytes())));
+    let fork = world.fork().to_text();
+    lines.push(("fork.text".into(), hex(fork.as_bytes())));
     if std::env::var_os("QUID_BLESS").is_some_and(|value| value == "1") {
         std::fs::write(path(), file(&lines)).expect("the golden file can be written");
         return;

@@ -7,6 +7,7 @@ use quid_common::amount::{Amount, Currency};
 use quid_common::cbor;
 use quid_common::checkpoint::Checkpoint;
 use quid_common::entry::{Entry, Fact, Registration};
+use quid_common::fork::Fork;
 use quid_common::frame::Frame;
 use quid_common::id::{InstanceId, Reference};
 use quid_common::key::PublicKey;
@@ -16,10 +17,10 @@ use quid_common::receipt::Receipt;
 use quid_common::refusal::Reason;
 use quid_common::signed::{Signed, Statement};
 use quid_common::wire::{
-    AskBalance, AskFate, AskHistory, Balance, CaughtUp, Declined, Fate, Find, Found, HistoryLine,
-    HistoryPage, Lagged, Login, Message, Moved, Offer, Offline, Online, OpenSettle, Paid, Person,
-    Proof, Prove, Refused, Register, Registered, Settled, Submit, SubmitRefused, SubmitVoid,
-    Subscribe, Voided, Welcome, Who, WhoPage, history_kind,
+    AskBalance, AskConsistency, AskFate, AskHistory, Balance, CaughtUp, Declined, Fate, Find,
+    Found, HistoryLine, HistoryPage, Lagged, Login, Message, Moved, Offer, Offline, Online,
+    OpenSettle, Paid, Person, Proof, Prove, Refused, Register, Registered, Settled, Submit,
+    SubmitRefused, SubmitVoid, Subscribe, Voided, Welcome, Who, WhoPage, history_kind,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -211,6 +212,9 @@ fn requests(world: &World) -> Vec<(&'static str, Message)> {
         ("bare", fate(None).into()),
         ("only", Prove { entry: ISSUE }.into()),
         ("only", proof.into()),
+        ("only", AskConsistency { from: 6, to: 9 }.into()),
+        ("full", world.consistency(6, 9).into()),
+        ("bare", world.consistency(9, 9).into()),
     ]
 }
 
@@ -409,6 +413,11 @@ fn logged(world: &World) -> Vec<Specimen> {
         }));
         all.push(receipt);
     }
+    let mut fork = plain("fork", "fork", &world.fork());
+    fork.proves = Some(Box::new(move |bytes| {
+        cbor::decode::<Fork>(bytes).is_ok_and(|it| it.verify(&key).is_ok())
+    }));
+    all.push(fork);
     all
 }
 

@@ -3,7 +3,8 @@
 use quid_common::amount::{Amount, Currency};
 use quid_common::checkpoint::{Checkpoint, Head};
 use quid_common::entry::{Entry, Fact, Freeze, Genesis, Issue, Refusal, Registration};
-use quid_common::id::{LedgerId, OperationId, OrderId, Reference};
+use quid_common::fork::Fork;
+use quid_common::id::{Digest, LedgerId, OperationId, OrderId, Reference};
 use quid_common::key::SecretKey;
 use quid_common::name::Name;
 use quid_common::order::{
@@ -13,6 +14,7 @@ use quid_common::receipt::Receipt;
 use quid_common::refusal::Reason;
 use quid_common::signed::Signed;
 use quid_common::time::LedgerTime;
+use quid_common::wire::Consistency;
 use serde_bytes::ByteBuf;
 use tlog_tiles::{Hash, HashReader};
 
@@ -87,6 +89,41 @@ impl World {
 
     pub(crate) fn receipt(&self, index: u64) -> Receipt {
         self.log.receipt(index, self.log.len(), self.checkpoint())
+    }
+
+    /// How the log goes on from its first `from` entries to `to`.
+    pub(crate) fn consistency(&self, from: u64, to: u64) -> Consistency {
+        Consistency {
+            root: Digest(self.log.head(from).root),
+            proof: self.log.consistency(from, to).into(),
+        }
+    }
+
+    /// The ledger as another who has it was shown it: as this one up to its last entry, which is
+    /// another, and one more.
+    pub(crate) fn other_log(&self) -> Log {
+        let mut log = Log::default();
+        for entry in &self.entries[..self.entries.len() - 1] {
+            log.push(entry.encode());
+        }
+        for ms in [8_500, 9_500] {
+            let fact = Fact::Void(Void::sign(self.ledger, order_id(5), &self.bob));
+            let time = after(ms);
+            log.push(Entry { time, fact }.encode());
+        }
+        log
+    }
+
+    /// The evidence that both logs were signed.
+    pub(crate) fn fork(&self) -> Fork {
+        let other = self.other_log();
+        let newer = other.head(other.len());
+        Fork {
+            older: self.checkpoint(),
+            newer: Checkpoint::sign(self.ledger, newer, &self.directory),
+            root: Digest(other.head(self.log.len()).root),
+            proof: other.consistency(self.log.len(), other.len()).into(),
+        }
     }
 
     pub(crate) fn registration(&self) -> Signed<Registration> {
@@ -227,6 +264,11 @@ impl Log {
             .expect("all hashes are here")
             .0;
         Head { size, root }
+    }
+
+    pub(crate) fn consistency(&self, from: u64, to: u64) -> Vec<u8> {
+        let proof = tlog_tiles::prove_tree(to, from, self).expect("all hashes are here");
+        proof.iter().flat_map(|hash| hash.0).collect()
     }
 
     pub(crate) fn receipt(&self, index: u64, size: u64, checkpoint: Checkpoint) -> Receipt {

@@ -21,6 +21,7 @@ use crate::events::{Hub, Moved};
 use crate::ledger::{Past, Verdict};
 use crate::quota::Quota;
 use crate::store::{self, LogEntry};
+use crate::tree::TreeError;
 
 /// The one writer: the ledger, its log and its tree, in step.
 #[derive(Debug)]
@@ -126,6 +127,7 @@ impl Committer {
             | Ask::Find(_)
             | Ask::Fate(..)
             | Ask::Prove(_)
+            | Ask::Consistency(..)
             | Ask::Moved(_)
             | Ask::Names(_) => return Outcome::Question,
         };
@@ -263,6 +265,11 @@ impl Committer {
             },
             Ask::Fate(payer, id) => self.fate(from, payer, *id),
             Ask::Prove(index) => self.prove(from, *index),
+            Ask::Consistency(from, to) => match self.books.consistency(*from, *to) {
+                Ok((root, proof)) => Answer::Consistency(root, proof),
+                Err(TreeError::Range { .. }) => Answer::Refused(Reason::NOT_FOUND, None),
+                Err(error) => unprovable(*from, &error),
+            },
             Ask::Moved(index) => self.moved(from, *index),
             Ask::Names(keys) => Answer::Names(
                 keys.iter()
