@@ -82,6 +82,15 @@ impl Checkpoint {
         self.0.lines().next()?.strip_prefix("quid/")?.parse().ok()
     }
 
+    /// The head that this claims; [`Checkpoint::verify`] tells whether that is so.
+    #[must_use]
+    pub fn claim(&self) -> Option<Head> {
+        let mut lines = self.0.lines().skip(1);
+        let size = lines.next()?.parse().ok()?;
+        let root = Hash::parse_hash(lines.next()?).ok()?.0;
+        Some(Head { size, root })
+    }
+
     /// The signed note.
     #[must_use]
     pub fn as_str(&self) -> &str {

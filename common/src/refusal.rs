@@ -102,6 +102,8 @@ reasons! {
     51 STOPPING "stopping" NotFinal;
     /// the decline is not the payee's word about this order; the order's own fate is open
     52 BAD_DECLINE "bad_decline" NotFinal;
+    /// the directory's log lacks entries that it has signed; it writes nothing until its operator restores them
+    53 LOG_INCOMPLETE "log_incomplete" NotFinal;
 
     /// log in first
     64 NOT_LOGGED_IN "not_logged_in" Request;

@@ -13,8 +13,9 @@ use quid_common::signed::Signed;
 use quid_common::time::LedgerTime;
 use serde_bytes::ByteBuf;
 use thiserror::Error;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use crate::ahead::{Ahead, AheadError};
 use crate::clock::{self, Clock, ClockError};
 use crate::folder::{Folder, FolderError, Lock};
 use crate::index::{Index, IndexError, IndexReader};
@@ -39,6 +40,8 @@ pub struct Books {
     pub opening_balance: Option<Amount>,
     /// Proof that nobody else writes.
     pub lock: Lock,
+    /// What the log lacks; while there is anything, nothing may be written.
+    pub ahead: Option<Ahead>,
     folder: Folder,
     store: Store,
     log: LogReader,
@@ -80,6 +83,7 @@ impl Books {
             return Err(OpenError::OtherKey);
         }
         let checkpoint = verified_checkpoint(&log, &tree, &ledger, &key)?;
+        let ahead = Ahead::recall(folder, &lock, &tree, ledger.ledger_id(), &key.public())?;
         let index = Index::spawn(folder, ledger.ledger_id())?;
         let old_ids = OldIds {
             index: IndexReader::open(folder)?,
@@ -96,6 +100,7 @@ impl Books {
             old_ids,
             opening_balance: None,
             lock,
+            ahead,
             folder: folder.clone(),
             store,
             log,
@@ -194,6 +199,30 @@ impl Books {
     /// answer.
     pub fn consistency(&self, from: u64, to: u64) -> Result<([u8; 32], Vec<u8>), TreeError> {
         self.tree.consistency(from, to)
+    }
+
+    /// Looks at a checkpoint that a node was given before. From one that is genuine and not of this
+    /// log on, [`Books::ahead`] says what is lacking.
+    pub fn compare(&mut self, checkpoint: &Checkpoint) {
+        if *checkpoint == self.checkpoint {
+            return;
+        }
+        let (ledger, directory) = (self.ledger.ledger_id(), self.key.public());
+        match Ahead::of(checkpoint, &self.tree, ledger, &directory) {
+            Ok(None) => {}
+            Ok(Some(found)) => {
+                let known = self
+                    .ahead
+                    .as_ref()
+                    .is_some_and(|it| it.size() >= found.size());
+                if !known {
+                    error!("{}", found.explain(self.tree.size()));
+                    found.remember(&self.folder, &self.lock);
+                    self.ahead = Some(found);
+                }
+            }
+            Err(error) => warn!(%error, "cannot compare a checkpoint with the log"),
+        }
     }
 
     /// What may wait until the answers are out: ids that nobody can use any more leave memory, the
@@ -329,6 +358,9 @@ pub enum OpenError {
     /// The index cannot be made.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// What the log lacks cannot be told.
+    #[error(transparent)]
+    Ahead(#[from] AheadError),
     /// An entry breaks the rules.
     #[error("entry {index} of the log is wrong: {reason}; restore the ledger from a backup")]
     Entry {

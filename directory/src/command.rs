@@ -16,6 +16,7 @@ use quid_common::refusal::Reason;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use crate::ahead;
 use crate::audit::{self, AuditError};
 use crate::books::{self, Books, OpenError};
 use crate::cli::{Cli, Command, Exit, Failure, Standing, print, print_address};
@@ -145,6 +146,11 @@ fn operate(
             );
             print(&format!("{verb} {what} (entry {entry})"))
         }
+        Ended::Refused(Reason::LOG_INCOMPLETE) => Err(Failure::new(
+            Exit::Refused,
+            Reason::LOG_INCOMPLETE.name(),
+            ahead::advice(folder),
+        )),
         Ended::Refused(reason) => Err(refusal(reason, &name)),
     }
 }

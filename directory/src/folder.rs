@@ -13,6 +13,8 @@ use quid_common::key::SecretKey;
 use quid_common::printable::printable_bytes;
 use thiserror::Error;
 
+use crate::ahead;
+
 /// A directory's data folder, found to be its owner's alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder {
@@ -112,6 +114,12 @@ impl Folder {
     #[must_use]
     pub fn snapshot(&self) -> PathBuf {
         self.path.join("snapshot")
+    }
+
+    /// A signed checkpoint that the log does not hold; there only while there is one.
+    #[must_use]
+    pub fn ahead(&self) -> PathBuf {
+        self.path.join(ahead::NAME)
     }
 
     /// The socket on which a serving directory takes the operator's commands.

@@ -7,6 +7,7 @@
 //! ARCHITECTURE.md tells a payment's way through these files.
 #![forbid(unsafe_code)]
 
+pub mod ahead;
 pub mod audit;
 pub mod books;
 pub mod cli;

@@ -141,7 +141,11 @@ async fn log_in(
     key: PublicKey,
     login: Login,
 ) -> Result<(Welcome, Member, Option<Guard>), Refused> {
-    let standing = match directory.settlements.ask(key, Ask::Login).await {
+    let standing = match directory
+        .settlements
+        .ask(key, Ask::Login(login.checkpoint))
+        .await
+    {
         Answer::Account(standing) => standing,
         answer => return Err(refused(&answer)),
     };

@@ -73,8 +73,8 @@ pub enum Ask {
     Issue(OperationId, Name, Amount),
     /// The operator's: freeze (true) or thaw an account.
     Freeze(OperationId, Name, bool),
-    /// Everything that a login answers.
-    Login,
+    /// Everything that a login answers; with the newest checkpoint that the account has seen.
+    Login(Option<Checkpoint>),
     /// The asking account's balance.
     Balance,
     /// The key of a name.

@@ -1,11 +1,18 @@
-//! One history: how the log shows that it goes on where it was.
+//! One history: how the log shows that it goes on where it was, and what the directory does when it
+//! is shown that it does not.
 
 mod world;
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Output;
+
 use quid_common::checkpoint::{Checkpoint, Head};
 use quid_common::consistency;
+use quid_common::order::SignedOrder;
 use quid_common::refusal::Reason;
-use quid_common::wire::{AskConsistency, Consistency, Message, Prove};
+use quid_common::wire::{AskConsistency, AskFate, Consistency, Message, Prove};
 use world::{Directory, Member};
 
 #[tokio::test]
@@ -76,4 +83,164 @@ fn head(member: &Member, checkpoint: &Checkpoint) -> Head {
     checkpoint
         .verify(member.ledger(), &member.client.directory)
         .expect("the directory's own")
+}
+
+#[tokio::test]
+async fn a_directory_with_an_old_backup_writes_nothing_until_it_has_its_log_again() {
+    let directory = Directory::start("100");
+    let alice = directory.member(1, "alice").await;
+    let bob = directory.member(2, "bob").await;
+    let before = alice.order(bob.key(), 1, 1);
+    let entry = submit(&alice, &before).await.expect("it settles");
+    let old_head = proof(&alice, entry).await;
+    // A backup, and what happens after it.
+    let place = directory.stop();
+    copy(&place.path().join("data"), &place.path().join("backup"));
+    let directory = Directory::start_on(place, "100", "127.0.0.1:0");
+    let alice = directory.client(1).await.log_in(true).await.expect("known");
+    let lost = alice.order(bob.key(), 2, 2);
+    let entry = submit(&alice, &lost).await.expect("it settles");
+    let newest = proof(&alice, entry).await;
+    let size = newest.claim().expect("a head").size;
+
+    // The backup is restored, and serves whoever has seen nothing newer.
+    let place = directory.stop();
+    exchange(place.path(), "data", "whole", "backup");
+    let directory = Directory::start_on(place, "100", "127.0.0.1:0");
+    let alice = login(&directory, 1, Some(old_head)).await;
+    let bob = login(&directory, 2, None).await;
+    let open = alice.order(bob.key(), 3, 3);
+    submit(&bob, &open).await.expect("nobody knows better");
+    // What is no checkpoint of this ledger's changes nothing.
+    for strange in [
+        "x".to_owned(),
+        newest
+            .as_str()
+            .replacen(&format!("\n{size}\n"), "\n99\n", 1),
+        newest.as_str().replace("quid/", "quid/0"),
+    ] {
+        let strange = Checkpoint::try_from(strange).expect("short");
+        login(&directory, 1, Some(strange)).await;
+    }
+    let after = alice.order(bob.key(), 4, 4);
+    submit(&bob, &after)
+        .await
+        .expect("nobody has shown anything");
+
+    // One node shows what is missing, and nobody can have anything written.
+    let alice = login(&directory, 1, Some(newest.clone())).await;
+    writes_nothing(&directory, &alice, &bob, &before).await;
+    let fate = AskFate {
+        payer: alice.key(),
+        id: lost.statement().id,
+    };
+    match bob.client.request(&fate.into()).await {
+        Message::Refused(refused) => assert_eq!(refused.reason, Reason::LOG_INCOMPLETE),
+        other => panic!("{other:?}"),
+    }
+    // Whoever restarts it has not helped.
+    let directory = directory.stop_and_restart();
+    let (alice, bob) = (
+        login(&directory, 1, None).await,
+        login(&directory, 2, None).await,
+    );
+    writes_nothing(&directory, &alice, &bob, &before).await;
+    let place = directory.stop();
+    let output = world::run_on(&place.path().join("data"), &["issue", "alice", "1"]);
+    says_what_is_missing(&output, size);
+
+    // The right ledger heals it.
+    exchange(place.path(), "data", "wrong", "whole");
+    fs::copy(
+        place.path().join("wrong/ahead"),
+        place.path().join("data/ahead"),
+    )
+    .expect("it was remembered");
+    let directory = Directory::start_on(place, "100", "127.0.0.1:0");
+    assert!(!directory.data().join("ahead").exists());
+    let alice = login(&directory, 1, Some(newest)).await;
+    let bob = login(&directory, 2, None).await;
+    assert_eq!(submit(&bob, &lost).await, Ok(entry), "it was never lost");
+    submit(&bob, &alice.order(bob.key(), 5, 5))
+        .await
+        .expect("it writes again");
+    directory.audit();
+}
+
+#[tokio::test]
+async fn a_damaged_memory_of_what_is_missing_is_named() {
+    let directory = Directory::start("100");
+    let data = directory.stop();
+    let data = data.path().join("data");
+    for text in [&b""[..], b"quid/", &[0xff; 40], &[b'a'; 4096]] {
+        fs::write(data.join("ahead"), text).expect("the folder is ours");
+        let output = world::run_on(&data, &["issue", "treasury", "1"]);
+        let told = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(7), "{told}");
+        assert!(told.contains("ahead is no checkpoint"), "{told}");
+    }
+}
+
+/// Nobody can have anything written, and everybody can ask.
+async fn writes_nothing(
+    directory: &Directory,
+    alice: &Member,
+    bob: &Member,
+    settled: &SignedOrder,
+) {
+    let order = alice.order(bob.key(), 5, 77);
+    let id = order.statement().id;
+    for submitter in [alice, bob] {
+        let refused = submit(submitter, &order).await;
+        assert_eq!(refused, Err(Reason::LOG_INCOMPLETE));
+        // What is there is there.
+        assert!(submit(submitter, settled).await.is_ok());
+    }
+    let void = alice.settle().await.void(alice, id).await;
+    assert_eq!(void, Err(Reason::LOG_INCOMPLETE));
+    let stranger = directory.client(9).await;
+    assert_eq!(
+        stranger.register("carol").await,
+        Err(Reason::LOG_INCOMPLETE)
+    );
+    for command in [&["issue", "alice", "1"][..], &["freeze", "alice"]] {
+        let output = directory.run(command);
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains("restored"), "{told}");
+    }
+    assert!(alice.balance().await > 0);
+    assert!(!bob.who().await.is_empty());
+}
+
+fn says_what_is_missing(output: &Output, size: u64) {
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    let last = told.lines().last().unwrap_or_default();
+    assert!(last.contains(&format!("at least {size} entries")), "{told}");
+}
+
+async fn login(directory: &Directory, seed: u8, checkpoint: Option<Checkpoint>) -> Member {
+    let client = directory.client(seed).await;
+    client.log_in_with(true, checkpoint).await.expect("known")
+}
+
+async fn submit(member: &Member, order: &SignedOrder) -> Result<u64, Reason> {
+    member.settle().await.submit(order).await
+}
+
+/// Puts the folder `with` in the place of `name`, which is kept as `kept`.
+fn exchange(place: &Path, name: &str, kept: &str, with: &str) {
+    fs::rename(place.join(name), place.join(kept)).expect("the folder is ours");
+    copy(&place.join(with), &place.join(name));
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("it is new");
+    fs::set_permissions(to, Permissions::from_mode(0o700)).expect("it is ours");
+    for file in fs::read_dir(from).expect("it is there").flatten() {
+        if file.file_type().is_ok_and(|kind| kind.is_file()) {
+            fs::copy(file.path(), to.join(file.file_name())).expect("it can be read");
+        }
+    }
 }

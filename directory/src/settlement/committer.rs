@@ -16,6 +16,7 @@ use quid_common::time::LedgerTime;
 use tracing::{debug, info, warn};
 
 use super::{Answer, Ask, Checked, Job, Standing};
+use crate::ahead;
 use crate::books::Books;
 use crate::events::{Hub, Moved};
 use crate::ledger::{Past, Verdict};
@@ -122,14 +123,23 @@ impl Committer {
             Ask::Issue(operation, name, amount) => self.decide_issue(*operation, name, *amount),
             Ask::Freeze(operation, name, frozen) => self.decide_freeze(*operation, name, *frozen),
             Ask::Malformed(reason) => Verdict::Refuse(*reason),
-            Ask::Login
-            | Ask::Balance
+            Ask::Login(seen) => {
+                if let Some(seen) = seen {
+                    self.books.compare(seen);
+                }
+                return Outcome::Question;
+            }
+            Ask::Balance
             | Ask::Find(_)
             | Ask::Fate(..)
             | Ask::Prove(_)
             | Ask::Consistency(..)
             | Ask::Moved(_)
             | Ask::Names(_) => return Outcome::Question,
+        };
+        let verdict = match &self.books.ahead {
+            Some(_) => ahead::withhold(verdict),
+            None => verdict,
         };
         match verdict {
             Verdict::Known { entry } => Outcome::Known(entry),
@@ -276,7 +286,7 @@ impl Committer {
                     .map(|key| ledger.account(key).map(|a| a.name.clone()))
                     .collect(),
             ),
-            Ask::Login | Ask::Balance => match ledger.account(from) {
+            Ask::Login(_) | Ask::Balance => match ledger.account(from) {
                 Some(account) => Answer::Account(Box::new(Standing {
                     account: account.clone(),
                     currency: ledger.currency().clone(),
@@ -306,7 +316,11 @@ impl Committer {
             None => None,
         };
         let Some(entry) = entry else {
-            return Answer::Fate(None, now);
+            // Without the lost part nobody knows that it has not settled.
+            return match &self.books.ahead {
+                Some(_) => Answer::Refused(Reason::LOG_INCOMPLETE, None),
+                None => Answer::Fate(None, now),
+            };
         };
         match self.books.entry_receipt(entry) {
             Ok((

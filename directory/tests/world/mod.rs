@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use quid_common::address::DirectoryAddress;
 use quid_common::amount::{Amount, Currency};
+use quid_common::checkpoint::Checkpoint;
 use quid_common::entry::Registration;
 use quid_common::frame::{BODY_LEN_MAX, FrameReader};
 use quid_common::id::{InstanceId, LedgerId, OrderId};
@@ -43,7 +44,8 @@ impl Directory {
         Self::start_on(place, opening, "127.0.0.1:0")
     }
 
-    fn start_on(place: TempDir, opening: &str, listen: &str) -> Self {
+    /// The data that is in `place`, served at `listen`.
+    pub(crate) fn start_on(place: TempDir, opening: &str, listen: &str) -> Self {
         let mut child = Command::new(PROGRAM)
             .args([
                 "serve",
@@ -214,11 +216,20 @@ impl Client {
     }
 
     pub(crate) async fn log_in(self, listening: bool) -> Result<Member, Reason> {
+        self.log_in_with(listening, None).await
+    }
+
+    /// Logs in and shows a checkpoint that it was given before.
+    pub(crate) async fn log_in_with(
+        self,
+        listening: bool,
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<Member, Reason> {
         let login = Login {
             instance: InstanceId([self.key.public().as_bytes()[0]; 16]),
             listening,
             hidden: false,
-            checkpoint: None,
+            checkpoint,
         };
         match self.request(&login.into()).await {
             Message::Welcome(welcome) => Ok(Member {
