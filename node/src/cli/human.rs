@@ -174,6 +174,13 @@ fn receipt(f: Out<'_, '_>, item: &Receipt) -> fmt::Result {
 }
 
 fn verdict(f: Out<'_, '_>, item: &Verdict) -> fmt::Result {
+    if let Some(size) = item.fork {
+        return write!(
+            f,
+            "good: this proves that the directory has signed two histories, which differ within \
+             the first {size} entries"
+        );
+    }
     f.write_str("good: the directory's log holds this")?;
     if let Some(kind) = &item.kind {
         write!(f, " {kind}")?;
@@ -181,7 +188,24 @@ fn verdict(f: Out<'_, '_>, item: &Verdict) -> fmt::Result {
     if let Some(time) = &item.time {
         write!(f, " of {}", clock(time))?;
     }
-    in_entry(f, item.entry)
+    in_entry(f, item.entry)?;
+    let amount = match (&item.amount, &item.currency) {
+        (Some(amount), Some(code)) => Some(format!("{amount} {code}")),
+        _ => None,
+    };
+    for (label, value) in [
+        ("order", &item.order),
+        ("amount", &amount),
+        ("payer", &item.payer),
+        ("payee", &item.payee),
+        ("ledger", &item.ledger),
+    ] {
+        if let Some(value) = value {
+            f.write_char('\n')?;
+            row(f, label, value)?;
+        }
+    }
+    Ok(())
 }
 
 fn online(f: Out<'_, '_>, item: &Online) -> fmt::Result {

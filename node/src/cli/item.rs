@@ -138,7 +138,8 @@ items! {
         file: Option<String>,
         receipt: String,
     }
-    /// `receipt verify`
+    /// `receipt verify`. With `fork` it is about a proof of two histories, which differ within so
+    /// many entries.
     Verdict {
         ok: bool,
         entry: Option<u64>,
@@ -146,6 +147,18 @@ items! {
         kind: Option<String>,
         time: Option<String>,
         ledger: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fork: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        order: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        payer: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        payee: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        amount: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        currency: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
