@@ -5,6 +5,7 @@
 use std::fmt::{self, Write as _};
 
 use quid_common::printable::Printable;
+use quid_node::PayError;
 
 use super::item::{
     Direction, Home, Item, Line, Offline, Online, Paid, Person, Presence, Receipt, Received,
@@ -29,6 +30,8 @@ impl fmt::Display for Item {
             Self::Received(item) => received(f, item),
             Self::Sent(item) => sent(f, item),
             Self::Refused(item) => refused(f, item),
+            Self::Forked(item) => write!(f, "stopped: {}", Printable(&item.message)),
+            Self::Doubted(item) => write!(f, "in doubt: {}", Printable(&item.message)),
         }
     }
 }
@@ -67,6 +70,16 @@ fn status(f: Out<'_, '_>, item: &Status) -> fmt::Result {
     ] {
         f.write_char('\n')?;
         row(f, label, value)?;
+    }
+    let fork = item.fork.as_ref().map(|file| {
+        let file = file.into();
+        PayError::Forked { file }.to_string()
+    });
+    for (label, value) in [("fork", &fork), ("doubt", &item.doubt)] {
+        if let Some(value) = value {
+            f.write_char('\n')?;
+            row(f, label, Printable(value))?;
+        }
     }
     Ok(())
 }

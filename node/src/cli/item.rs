@@ -62,6 +62,10 @@ items! {
         key: String,
         directory: String,
         ledger: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fork: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        doubt: Option<String>,
     }
     /// `who`
     Person {
@@ -199,6 +203,17 @@ items! {
         memo: String,
         time: String,
     }
+    /// `listen` and `shell`: the directory has signed two histories.
+    Forked {
+        event: EventName,
+        file: String,
+        message: String,
+    }
+    /// `listen` and `shell`: the directory does not show that its log holds what it signed.
+    Doubted {
+        event: EventName,
+        message: String,
+    }
     /// `listen` and `shell`: an order by or to this account is refused for good.
     Refused {
         event: EventName,
@@ -249,6 +264,10 @@ pub(crate) enum EventName {
     Sent,
     /// An order was refused for good.
     Refused,
+    /// The directory has signed two histories.
+    Forked,
+    /// The directory does not show that its log holds what it signed.
+    Doubted,
 }
 
 /// Whether money came or went.

@@ -121,6 +121,8 @@ async fn status(node: &Node, listening: bool, sink: &Sink) -> Result<(), Failure
         key: node.home().key().to_string(),
         directory: node.home().directory().to_string(),
         ledger: status.ledger.to_string(),
+        fork: status.fork.map(|file| file.display().to_string()),
+        doubt: status.doubt,
     })
     .await?;
     Ok(())
@@ -194,9 +196,11 @@ async fn pay(node: &Node, request: PayRequest, sink: &Sink) -> Result<(), Failur
         }
         End::Unknown => {
             let order = outcome.order;
+            let why = node.doubt().map(|doubt| format!(" ({doubt})"));
             let message = format!(
-                "unknown: not confirmed within {wait_s} s; ask again with `quid receipt show \
-                 {order}` or cancel it with `quid void {order}`"
+                "unknown: not confirmed within {wait_s} s{}; ask again with `quid receipt show \
+                 {order}` or cancel it with `quid void {order}`",
+                why.unwrap_or_default()
             );
             Err(not_known(item, message).into())
         }
@@ -212,6 +216,9 @@ fn unsent(error: PayError) -> Report {
             "key_changed",
             format!("refused: {error}; ask them whether they have a new key before anything else"),
         ),
+        PayError::Forked { .. } => {
+            Report::new(Exit::Refused, "forked", format!("refused: {error}"))
+        }
         PayError::Request(error) => report(error),
     }
 }
