@@ -6,7 +6,7 @@
 use thiserror::Error;
 use tlog_tiles::{Hash, check_tree};
 
-use crate::checkpoint::Head;
+use crate::checkpoint::{Head, SIZE_MAX};
 use crate::receipt::PATH_LEN_MAX;
 
 /// Most hashes in a consistency proof: one more than in an inclusion path.
@@ -19,7 +19,8 @@ pub const PROOF_LEN_MAX: usize = PATH_LEN_MAX + 1;
 /// [`NotAPrefix`]: this proof does not show it. Another might.
 pub fn check(older: Head, newer: Head, proof: &[u8]) -> Result<(), NotAPrefix> {
     let (hashes, rest) = proof.as_chunks::<32>();
-    if !rest.is_empty() || hashes.len() > PROOF_LEN_MAX || !(1..=newer.size).contains(&older.size) {
+    let sizes = 1 <= older.size && older.size <= newer.size && newer.size <= SIZE_MAX;
+    if !sizes || !rest.is_empty() || hashes.len() > PROOF_LEN_MAX {
         return Err(NotAPrefix);
     }
     let hashes = hashes.iter().copied().map(Hash).collect();

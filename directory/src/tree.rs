@@ -250,13 +250,13 @@ impl Tree {
         Ok(paths.into_iter().map(|path| path.concat()).collect())
     }
 
-    /// The proof (RFC 6962, 2.1.2) that the tree over the first `new` entries goes on where the
-    /// one over the first `old` ended: 32 bytes a hash. `old` is at least 1.
+    /// The root over the first `old` entries, and the proof (RFC 6962, 2.1.2) that the tree over the
+    /// first `new` goes on from there: 32 bytes a hash. `old` is at least 1.
     ///
     /// # Errors
     /// [`TreeError::Range`] unless `1 <= old <= new <=` [`Tree::size`], [`TreeError::Damaged`] if
     /// the file does not fit.
-    pub fn consistency(&self, old: u64, new: u64) -> Result<Vec<u8>, TreeError> {
+    pub fn consistency(&self, old: u64, new: u64) -> Result<([u8; 32], Vec<u8>), TreeError> {
         if old == 0 || old > new || new > self.size() {
             return Err(TreeError::Range {
                 first: old,
@@ -264,12 +264,14 @@ impl Tree {
             });
         }
         let nodes = Nodes::new(self);
+        let root = self.sound(nodes.subtree(0, old), &nodes)?;
         let proof = self.sound(prove_tree(new, old, &nodes), &nodes)?;
         if nodes.from_file.get() {
-            let (from, to) = (Hash(self.root_at(old)?), Hash(self.root_at(new)?));
-            self.sound(check_tree(&proof, new, to, old, from), &nodes)?;
+            // Whatever leads to the newer root leads from the right older one.
+            let whole = Hash(self.root_at(new)?);
+            self.sound(check_tree(&proof, new, whole, old, Hash(root)), &nodes)?;
         }
-        Ok(proof.iter().flat_map(|hash| hash.0).collect())
+        Ok((root, proof.iter().flat_map(|hash| hash.0).collect()))
     }
 
     /// Moves nodes from memory to the file, once enough have come together. Call it after every

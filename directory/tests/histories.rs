@@ -12,7 +12,7 @@ use quid_common::checkpoint::{Checkpoint, Head};
 use quid_common::consistency;
 use quid_common::order::SignedOrder;
 use quid_common::refusal::Reason;
-use quid_common::wire::{AskConsistency, AskFate, Consistency, Message, Prove};
+use quid_common::wire::{AskConsistency, AskFate, Consistency, Message, Prove, Submit};
 use world::{Directory, Member};
 
 #[tokio::test]
@@ -83,6 +83,80 @@ fn head(member: &Member, checkpoint: &Checkpoint) -> Head {
     checkpoint
         .verify(member.ledger(), &member.client.directory)
         .expect("the directory's own")
+}
+
+/// More entries than the tree keeps in memory: what is asked about the first of them is read from
+/// its file.
+#[tokio::test]
+async fn the_oldest_entries_are_proved_when_they_have_long_left_memory() {
+    const COUNT: u64 = 40_000;
+    const IN_FLIGHT: u64 = 512;
+    let directory = Directory::start("100");
+    let alice = directory.member(1, "alice").await;
+    let bob = directory.member(2, "bob").await;
+    let first = submit(&alice, &alice.order(bob.key(), 1, COUNT)).await;
+    let first = first.expect("it settles");
+    let old_text = proof(&alice, first).await;
+    let old = head(&alice, &old_text);
+    let mut stream = alice.settle().await.stream;
+    for number in 0..COUNT + IN_FLIGHT {
+        if number >= IN_FLIGHT {
+            match stream.next().await {
+                Some(Message::Settled(_)) => {}
+                other => panic!("not settled: {other:?}"),
+            }
+        }
+        if number < COUNT {
+            let order = alice.order(bob.key(), 1, number).into_bytes().into();
+            let submit = Submit {
+                number,
+                order,
+                decline: None,
+            };
+            stream.send(&submit.into()).await;
+        }
+    }
+    let new = head(&alice, &proof(&alice, first).await);
+    assert!(new.size > COUNT);
+    assert!(
+        directory
+            .data()
+            .join("tree")
+            .metadata()
+            .is_ok_and(|file| file.len() > 0)
+    );
+    // The receipt under the new head, and every way from the old one.
+    match alice.client.request(&Prove { entry: first }.into()).await {
+        Message::Proof(proof) => {
+            let proven = proof.receipt.verify_under(new);
+            assert_eq!(proven.map(|proven| proven.index()), Ok(first));
+        }
+        other => panic!("{other:?}"),
+    }
+    for (from, to) in [
+        (old.size, new.size),
+        (1, new.size),
+        (old.size, old.size + 1),
+    ] {
+        let Message::Consistency(shown) = ask(&bob, from, to).await else {
+            panic!("no proof from {from} to {to}")
+        };
+        if from == old.size {
+            assert_eq!(shown.root.0, old.root);
+        }
+        let root = shown.root.0;
+        let from = Head { size: from, root };
+        if to == new.size {
+            assert_eq!(consistency::check(from, new, &shown.proof), Ok(()));
+        }
+    }
+    // A login that shows the old head is held against the same file.
+    let alice = login(&directory, 1, Some(old_text)).await;
+    assert!(
+        submit(&alice, &alice.order(bob.key(), 1, COUNT + 1))
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ use quid_common::name::Name;
 use quid_common::order::Memo;
 
 pub(crate) use start::start;
-use value::{AmountText, FileOrId, ReceiptName};
+use value::{AmountText, DirectoryKey, FileOrId, ReceiptName};
 
 /// Pay and be paid tiny amounts, directly, over QUIC.
 #[derive(Clone, Debug, Parser)]
@@ -184,8 +184,12 @@ pub(crate) enum Receipt {
     },
     /// Say whether a receipt is good; needs no network
     Verify {
-        /// A receipt's file, or the number or order id of one that this home holds
+        /// A receipt's file, or the number or order id of one that this home holds. Also the file
+        /// of a proof that the directory has signed two histories
         file_or_id: FileOrId,
+        /// Judge by this directory's key, or address, instead of a home's
+        #[arg(long, value_name = "KEY")]
+        directory: Option<DirectoryKey>,
     },
 }
 

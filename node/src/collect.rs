@@ -22,6 +22,7 @@ use crate::books::{Books, Movement};
 use crate::clock::LedgerClock;
 use crate::directory::{Directory, Submission};
 use crate::fate::{Judgement, Subject};
+use crate::heads::Source;
 use crate::journal::{JournalError, NoteState, Noted};
 use crate::node::{Decision, Options};
 use crate::tasks::Tasks;
@@ -87,7 +88,7 @@ impl Collector {
     /// Dropping the future abandons the answer; an order that was noted is followed all the same.
     pub(crate) async fn offered(self: &Arc<Self>, payer: PublicKey, offer: Offer) -> Collected {
         if let Some(checkpoint) = &offer.checkpoint
-            && let Err(error) = self.books.trust.check(checkpoint)
+            && let Err(error) = self.books.trust.check(checkpoint, Source::Peer)
         {
             tracing::warn!(payer = %payer.short(), %error, "a payer's checkpoint proves nothing");
         }
@@ -96,6 +97,13 @@ impl Collector {
         };
         if let Err(reason) = self.screen(order.statement(), payer) {
             return Collected::Declined(reason);
+        }
+        if self.books.trust.fork().is_some() {
+            // Whatever was noted before goes on to its end; nothing new is taken.
+            return match self.noted(&order).await {
+                Ok(noted) => noted.unwrap_or(Collected::Declined(Reason::BUSY)),
+                Err(error) => busy(&error),
+            };
         }
         if let Some(accept) = &self.options.accept {
             // An order that was noted before is not judged again: its end stands or will.
@@ -312,7 +320,7 @@ impl Collector {
     }
 
     async fn came(&self, receipt: Receipt, counterparty: Name) {
-        let Ok(proven) = self.books.trust.prove(&receipt) else {
+        let Ok(proven) = self.books.trust.prove(&receipt, Source::Directory) else {
             return;
         };
         let movement = Movement {

@@ -30,6 +30,7 @@ use crate::backoff::Backoff;
 use crate::calls::{Calls, Limits, Lost};
 use crate::clock::LedgerClock;
 use crate::events::{Event, Hub};
+use crate::heads::Source;
 use crate::home::Home;
 use crate::journal::{JournalError, Learned};
 use crate::node::Registered;
@@ -352,7 +353,7 @@ impl Directory {
         .await?;
         let proven = self
             .trust
-            .prove(&receipt)
+            .prove(&receipt, Source::Directory)
             .map_err(|error| RequestError::Protocol(error.to_string()))?;
         match &proven.entry().fact {
             Fact::Register(fact)
@@ -383,7 +384,7 @@ impl Directory {
             return false;
         };
         self.trust
-            .prove(&proof.receipt)
+            .prove(&proof.receipt, Source::Directory)
             .is_ok_and(|proven| match &proven.entry().fact {
                 Fact::Issue(issue) => {
                     proven.index() == entry && issue.statement().account == self.home.key()
@@ -432,7 +433,7 @@ impl Directory {
             instance: wish.instance,
             listening: wish.listening,
             hidden: wish.hidden,
-            checkpoint: self.trust.newest().map(|(checkpoint, _)| checkpoint),
+            checkpoint: self.trust.newest().map(|newest| newest.checkpoint),
         };
         let welcome = match ask_stranger(connection, &login.into()).await? {
             Message::Welcome(welcome) => welcome,
@@ -455,6 +456,12 @@ impl Directory {
             .journal()
             .keep_checkpoint(head.size, welcome.checkpoint.clone())
             .await?;
+        if let Some(base) = self.trust.unkept() {
+            self.home
+                .journal()
+                .keep_base(base.head.size, base.checkpoint)
+                .await?;
+        }
         Ok(welcome)
     }
 

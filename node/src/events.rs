@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,6 +35,17 @@ pub enum Event {
     /// The session with the directory ended; the node tries to get it back.
     Offline {
         /// Why, for people.
+        reason: String,
+    },
+    /// The directory has signed two histories. From now on nothing is paid or accepted.
+    Forked {
+        /// The file with the proof, which anybody can verify.
+        file: PathBuf,
+    },
+    /// For 30 s the directory has not shown that its log holds what it signed. Nothing stops for
+    /// that; ask its operator.
+    Doubted {
+        /// What it does not show, for people.
         reason: String,
     },
     /// Money came, settled beyond doubt. Told once for each payment.

@@ -13,6 +13,7 @@ use quid_common::refusal::{Class, Reason};
 use quid_common::time::LedgerTime;
 
 use crate::directory::Answer;
+use crate::heads::Source;
 use crate::trust::{Trust, TrustError};
 
 /// Which order is asked about.
@@ -49,10 +50,14 @@ impl<'a> Subject<'a> {
 
     /// What the answer to the order itself means.
     pub(crate) fn submitted(&self, answer: Answer, trust: &Trust) -> Judgement {
+        trust.heard(match &answer {
+            Answer::Refused(reason, _) => Some(*reason),
+            Answer::Settled(_) | Answer::Voided(_) => None,
+        });
         match answer {
-            Answer::Settled(receipt) | Answer::Voided(receipt) => self.proved(receipt, trust),
+            Answer::Settled(receipt) | Answer::Voided(receipt) => self.told(receipt, trust),
             Answer::Refused(reason, receipt) => match (reason.class(), receipt) {
-                (Class::Logged, Some(receipt)) => self.proved(receipt, trust),
+                (Class::Logged, Some(receipt)) => self.told(receipt, trust),
                 (Class::Logged | Class::Static | Class::Expired, _) => Judgement::Refused {
                     reason,
                     entry: None,
@@ -81,7 +86,7 @@ impl<'a> Subject<'a> {
         trust: &Trust,
     ) -> Judgement {
         match receipt {
-            Some(receipt) => self.proved(receipt, trust),
+            Some(receipt) => self.told(receipt, trust),
             None if time >= self.id.expiry() => Judgement::Refused {
                 reason: Reason::EXPIRED,
                 entry: None,
@@ -90,9 +95,18 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// What a receipt means, from whomever it came.
+    /// What a receipt means that another node passed on.
     pub(crate) fn proved(&self, receipt: Receipt, trust: &Trust) -> Judgement {
-        let proven = match trust.prove(&receipt) {
+        self.judged(receipt, Source::Peer, trust)
+    }
+
+    /// What a receipt means that the directory gave.
+    fn told(&self, receipt: Receipt, trust: &Trust) -> Judgement {
+        self.judged(receipt, Source::Directory, trust)
+    }
+
+    fn judged(&self, receipt: Receipt, source: Source, trust: &Trust) -> Judgement {
+        let proven = match trust.prove(&receipt, source) {
             Ok(proven) => proven,
             Err(error) => return self.nonsense(&error),
         };

@@ -6,6 +6,7 @@
 //! | `key.pem` | the secret key, PKCS#8 PEM, mode 0600 |
 //! | `settings.json` | version and directory address |
 //! | `journal.sqlite3` | see [`crate::journal`] |
+//! | `fork-*.txt` | the proof that the directory has signed two histories: see [`crate::evidence`] |
 //! | `listener.lock` | locked and named by the process that listens |
 //! | `run/` | one locked file for every process at work on this home |
 
@@ -427,6 +428,12 @@ fn create_once(path: &Path, content: impl FnOnce() -> io::Result<Secret>) -> Res
     let created = create();
     let _ = fs::remove_file(&unnamed);
     created.map_err(io_error(path, "create"))
+}
+
+/// Writes a file of the home's own, durably and whole, unless there is one of that name.
+pub(crate) fn keep_file(path: &Path, content: &[u8]) -> Result<(), HomeError> {
+    create_once(path, || Ok(Secret(content.to_vec())))?;
+    path.parent().map_or(Ok(()), sync_folder)
 }
 
 fn sync_folder(path: &Path) -> Result<(), HomeError> {

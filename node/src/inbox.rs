@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::backoff::Backoff;
 use crate::books::{Books, Movement};
 use crate::directory::{Directory, Link};
+use crate::heads::Source;
 use crate::journal::JournalError;
 use crate::stream::{Reader, StreamError, Writer};
 
@@ -86,7 +87,7 @@ fn movement(moved: wire::Moved, books: &Books) -> Option<Movement> {
         receipt,
         counterparty,
     } = moved;
-    match books.trust.prove(&receipt) {
+    match books.trust.prove(&receipt, Source::Directory) {
         Ok(proven) => Some(Movement {
             receipt,
             proven,

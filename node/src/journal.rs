@@ -189,6 +189,51 @@ impl Journal {
             .await
     }
 
+    /// The newest checkpoint that is known to fit all before it.
+    pub(crate) async fn base(&self) -> Result<Option<Checkpoint>, JournalError> {
+        self.step(|connection| {
+            Ok(setting(connection, BASE)?.and_then(|text: String| Checkpoint::try_from(text).ok()))
+        })
+        .await
+    }
+
+    /// Keeps a checkpoint that fits all before it, if it is of a longer log than the one kept.
+    pub(crate) async fn keep_base(
+        &self,
+        size: u64,
+        checkpoint: Checkpoint,
+    ) -> Result<(), JournalError> {
+        self.step(move |connection| {
+            if advance(connection, BASE_SIZE, size)? {
+                keep_setting(connection, BASE, &checkpoint.as_str())?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Notes that the directory has signed two histories, of which a file in the home is the proof.
+    pub(crate) async fn mark_forked(&self) -> Result<(), JournalError> {
+        self.step(|connection| keep_setting(connection, FORKED, &1))
+            .await
+    }
+
+    /// Forgets what was seen of a log with two histories, if that was noted: somebody has moved the
+    /// proof away, and so the directory is trusted afresh.
+    pub(crate) async fn forget_forked(&self) -> Result<(), JournalError> {
+        self.step(|connection| {
+            if setting::<i64>(connection, FORKED)?.is_some() {
+                let mut forget =
+                    connection.prepare_cached("DELETE FROM settings WHERE what = ?1")?;
+                for what in [CHECKPOINT, CHECKPOINT_SIZE, BASE, BASE_SIZE, FORKED] {
+                    forget.execute([what])?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Payments to this account up to this entry have been told to the application.
     pub(crate) async fn watermark(&self) -> Result<Option<u64>, JournalError> {
         self.step(|connection| Ok(setting::<i64>(connection, WATERMARK)?.map(i64::cast_unsigned)))
@@ -506,6 +551,9 @@ const CURRENCY: &str = "currency";
 const LEDGER: &str = "ledger";
 const CHECKPOINT: &str = "checkpoint";
 const CHECKPOINT_SIZE: &str = "checkpoint_size";
+const BASE: &str = "base";
+const BASE_SIZE: &str = "base_size";
+const FORKED: &str = "forked";
 const WATERMARK: &str = "watermark";
 
 /// Marks the file as ours: "Quid" in ASCII.

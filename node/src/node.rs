@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,15 +19,17 @@ use quid_common::wire::{
 };
 use thiserror::Error;
 use tokio::sync::{Mutex, Notify, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::books::Books;
 use crate::clock::LedgerClock;
 use crate::collect::Collector;
+use crate::compare;
 use crate::directory::{
     Directory, PresenceWish, REQUEST_WAIT, RequestError, Session, State, unexpected,
 };
 use crate::events::{Events, Hub};
+use crate::heads::Source;
 use crate::history::{self, HistoryItem};
 use crate::home::{Home, HomeError, RunningMark};
 use crate::inbox;
@@ -155,6 +158,11 @@ pub struct Status {
     pub currency: Currency,
     /// How many of this home's orders have no known end yet.
     pub pending: u64,
+    /// Where the proof is that the directory has signed two histories, if it has. Nothing is paid
+    /// or accepted then.
+    pub fork: Option<PathBuf>,
+    /// What the directory does not show of its log, or says that it lacks, for people.
+    pub doubt: Option<String>,
 }
 
 /// Which receipt is wanted.
@@ -184,13 +192,15 @@ impl Node {
         let socket = Socket::bind(bind_address(&home, &options), identity, options.listen)?;
 
         let tasks = Arc::new(Tasks::default());
-        let trust = Arc::new(Trust::new(home.directory().key(), home.ledger()));
+        let trust = Trust::new(home.directory().key(), home.ledger(), home.path());
         let journal = home.journal();
-        if let Some(checkpoint) = journal.checkpoint().await.map_err(HomeError::from)?
-            && let Err(error) = trust.check(&checkpoint)
-        {
-            tracing::error!(%error, "the journal's checkpoint proves nothing");
+        if trust.fork().is_none() {
+            journal.forget_forked().await.map_err(HomeError::from)?;
         }
+        let base = journal.base().await.map_err(HomeError::from)?;
+        let newest = journal.checkpoint().await.map_err(HomeError::from)?;
+        trust.recall(base, newest);
+        let trust = Arc::new(trust);
         let hub = Hub::new(Arc::clone(journal), tasks.stop().clone()).map_err(HomeError::from)?;
         let parts = Parts::assemble(home, socket, tasks, trust, Arc::new(hub), mark, &options);
         parts.run(options);
@@ -275,7 +285,25 @@ impl Node {
             ledger,
             currency,
             pending,
+            fork: self.parts.trust.fork().map(Path::to_owned),
+            doubt: self.parts.trust.doubt(),
         })
+    }
+
+    /// What the directory does not show of its log, or says that it lacks, for people; as far as
+    /// this node has met it.
+    #[must_use]
+    pub fn doubt(&self) -> Option<String> {
+        self.parts.trust.doubt()
+    }
+
+    /// Waits until the directory has shown that its log goes on from all that this node knows of
+    /// it, or has shown that it does not; a second at most. A node that stays need not call it.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn compare(&self) {
+        let _ = timeout(COMPARE_WAIT, self.parts.trust.compared()).await;
     }
 
     /// Everybody who is online, by name.
@@ -380,7 +408,7 @@ impl Node {
     /// # Cancel safety
     /// Safe.
     pub async fn receipt(&self, which: ReceiptId) -> Result<(Receipt, Proven), RequestError> {
-        let receipt = match which {
+        let (receipt, source) = match which {
             ReceiptId::Entry(entry) => self.receipt_of_entry(entry).await?,
             ReceiptId::Order(order) => self.receipt_of_order(order).await?,
         };
@@ -388,17 +416,19 @@ impl Node {
         let proven = self
             .parts
             .trust
-            .prove(&receipt)
+            .prove(&receipt, source)
             .map_err(|error| RequestError::Protocol(error.to_string()))?;
         Ok((receipt, proven))
     }
 
-    async fn receipt_of_entry(&self, entry: u64) -> Result<Receipt, RequestError> {
+    async fn receipt_of_entry(&self, entry: u64) -> Result<(Receipt, Source), RequestError> {
         if let Some(receipt) = self.parts.home.journal().receipt(entry).await? {
-            return Ok(receipt);
+            return Ok((receipt, Source::Journal));
         }
         match self.parts.directory.ask(Prove { entry }).await? {
-            Message::Proof(proof) if proof.receipt.index == entry => Ok(proof.receipt),
+            Message::Proof(proof) if proof.receipt.index == entry => {
+                Ok((proof.receipt, Source::Directory))
+            }
             Message::Proof(_) => Err(RequestError::Protocol(
                 "the proof of another entry".to_owned(),
             )),
@@ -406,7 +436,7 @@ impl Node {
         }
     }
 
-    async fn receipt_of_order(&self, id: OrderId) -> Result<Receipt, RequestError> {
+    async fn receipt_of_order(&self, id: OrderId) -> Result<(Receipt, Source), RequestError> {
         let journal = self.parts.home.journal();
         let sent = match journal.order(id).await?.map(|row| row.state) {
             Some(OrderState::Settled { entry }) => Some(entry),
@@ -429,7 +459,10 @@ impl Node {
             id,
         };
         match self.parts.directory.ask(ask).await? {
-            Message::Fate(fate) => fate.receipt.ok_or(RequestError::Refused(Reason::NOT_FOUND)),
+            Message::Fate(fate) => fate
+                .receipt
+                .map(|receipt| (receipt, Source::Directory))
+                .ok_or(RequestError::Refused(Reason::NOT_FOUND)),
             answer => Err(unexpected(&answer)),
         }
     }
@@ -546,6 +579,10 @@ impl Parts {
     fn run(&self, options: Options) {
         let tasks = &self.tasks;
         tasks.spawn(Arc::clone(&self.directory).supervise());
+        tasks.spawn(compare::follow(
+            Arc::clone(&self.directory),
+            self.books.clone(),
+        ));
         let collector = options.listen.then(|| {
             Arc::new(Collector::new(
                 self.books.clone(),
@@ -608,6 +645,9 @@ fn bind_address(home: &Home, options: &Options) -> SocketAddr {
 
 /// How often leftovers are looked for while a session lasts.
 const LEFTOVERS_EVERY: Duration = Duration::from_secs(5);
+
+/// How long [`Node::compare`] waits.
+const COMPARE_WAIT: Duration = Duration::from_secs(1);
 
 /// How long the goodbye may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);

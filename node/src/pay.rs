@@ -4,6 +4,7 @@
 //! itself; it asks about it, and voids it if need be. An order of which nothing has left goes to
 //! the directory. Which way is durable before the first byte leaves.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,6 +25,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::backoff::Backoff;
 use crate::books::Books;
 use crate::clock::LedgerClock;
+use crate::compare;
 use crate::directory::{
     Directory, Link, REQUEST_WAIT, RequestError, Submission, found_key, unexpected,
 };
@@ -152,6 +154,14 @@ pub enum PayError {
         /// The key that the directory names now.
         offered: PublicKey,
     },
+    /// The directory has signed two histories: what it settles proves nothing any more. Ask its
+    /// operator; once that is settled, move the file away and start the node again, which then trusts
+    /// the directory afresh.
+    #[error("{}", compare::stopped(.file))]
+    Forked {
+        /// The file with the proof.
+        file: PathBuf,
+    },
     /// The directory did not answer, or the journal could not be written.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -243,6 +253,11 @@ impl Payer {
         }
         if self.books.home.name().as_ref() == Some(&payment.payee) {
             return Err(PayError::Local(Reason::SELF_PAYMENT));
+        }
+        if let Some(file) = self.books.trust.fork() {
+            return Err(PayError::Forked {
+                file: file.to_owned(),
+            });
         }
         // Nothing is sent before this time, or nothing at all.
         let limit = begun + payment.wait.clamp(ASK_WAIT_MIN, REQUEST_WAIT);

@@ -214,7 +214,7 @@ impl PayeeLink {
     pub(crate) async fn offer(&self, order: &SignedOrder) -> Result<PayeeAnswer, Lost> {
         self.touch();
         let order = order.bytes().to_vec();
-        let checkpoint = self.trust.newest().map(|(checkpoint, _)| checkpoint);
+        let checkpoint = self.trust.newest().map(|newest| newest.checkpoint);
         let answer = self
             .calls
             .ask(move |number| {

@@ -210,7 +210,12 @@ impl Resolver {
         let judgement = match stream::ask(&link.connection, &question, deadline).await {
             Ok(Message::Fate(fate)) => {
                 self.clock.observe(fate.time, std::time::Instant::now());
+                self.books.trust.heard(None);
                 subject.asked(fate.receipt, fate.time, &self.books.trust)
+            }
+            Ok(Message::Refused(refused)) => {
+                self.books.trust.heard(Some(refused.reason));
+                Judgement::Open(Some(refused.reason))
             }
             Ok(_) => Judgement::Open(None),
             Err(_) => return Err(Lost),

@@ -97,7 +97,8 @@ fn check_everything(tree: &Tree, reference: &Reference, step: usize) {
             .expect("the path leads to the root");
         }
         for old in (1..=size).step_by(step) {
-            let proof = tree.consistency(old, size).expect("the tree is sound");
+            let (from, proof) = tree.consistency(old, size).expect("the tree is sound");
+            assert_eq!(from, reference.root(old));
             let old_root = Hash(reference.root(old));
             check_tree(&hashes(&proof), size, Hash(root), old, old_root)
                 .expect("the proof leads from root to root");
@@ -177,7 +178,7 @@ fn the_rfcs_own_examples_come_out() {
          5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e\
          bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b"
     );
-    let proof = |old, new| hex(&tree.consistency(old, new).expect("it is in range"));
+    let proof = |old, new| hex(&tree.consistency(old, new).expect("it is in range").1);
     assert_eq!(proof(1, 1), "");
     assert_eq!(proof(1, 8), path(0, 8));
     assert_eq!(

@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 use super::failure::Failure;
 use super::item;
 use super::once::{check, interruption, once};
-use super::receipt::{caught, load, save, verify};
+use super::receipt::{Ground, caught, load, save, verify};
 use super::request::{PayRequest, Request};
 use super::run::run;
 use super::screen::Sink;
-use super::value::{FileOrId, ReceiptName};
+use super::value::{DirectoryKey, FileOrId, ReceiptName};
 use super::{Command, Receipt};
 use crate::control::Current;
 
@@ -47,9 +47,10 @@ impl Asker<'_> {
                 after: history.after,
             },
             Command::Receipt(Receipt::Show { id, out }) => return self.show(id, out, sink).await,
-            Command::Receipt(Receipt::Verify { file_or_id }) => {
-                return self.verify(file_or_id, sink).await;
-            }
+            Command::Receipt(Receipt::Verify {
+                file_or_id,
+                directory,
+            }) => return self.verify(file_or_id, directory, sink).await,
             Command::Init(_) | Command::Listen(_) | Command::Shell(_) => {
                 return Err(Failure::usage(
                     "init, listen and shell are commands of their own: run them outside",
@@ -87,13 +88,21 @@ impl Asker<'_> {
         Ok(())
     }
 
-    async fn verify(&self, what: FileOrId, sink: &Sink) -> Result<(), Failure> {
-        let home = Home::open(self.path)?;
+    async fn verify(
+        &self,
+        what: FileOrId,
+        directory: Option<DirectoryKey>,
+        sink: &Sink,
+    ) -> Result<(), Failure> {
+        let ground = match directory {
+            Some(DirectoryKey(key)) => Ground::of_key(key),
+            None => Ground::of_home(&Home::open(self.path)?),
+        };
         let text = match what {
             FileOrId::File(file) => load(&file)?,
             FileOrId::Id(which) => self.receipt(which, sink).await?.receipt.into_bytes(),
         };
-        verify(&text, &home, sink).await
+        verify(&text, &ground, sink).await
     }
 
     async fn receipt(&self, which: ReceiptName, sink: &Sink) -> Result<item::Receipt, Failure> {

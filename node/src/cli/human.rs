@@ -5,6 +5,7 @@
 use std::fmt::{self, Write as _};
 
 use quid_common::printable::Printable;
+use quid_node::PayError;
 
 use super::item::{
     Direction, Home, Item, Line, Offline, Online, Paid, Person, Presence, Receipt, Received,
@@ -29,6 +30,8 @@ impl fmt::Display for Item {
             Self::Received(item) => received(f, item),
             Self::Sent(item) => sent(f, item),
             Self::Refused(item) => refused(f, item),
+            Self::Forked(item) => write!(f, "stopped: {}", Printable(&item.message)),
+            Self::Doubted(item) => write!(f, "in doubt: {}", Printable(&item.message)),
         }
     }
 }
@@ -67,6 +70,16 @@ fn status(f: Out<'_, '_>, item: &Status) -> fmt::Result {
     ] {
         f.write_char('\n')?;
         row(f, label, value)?;
+    }
+    let fork = item.fork.as_ref().map(|file| {
+        let file = file.into();
+        PayError::Forked { file }.to_string()
+    });
+    for (label, value) in [("fork", &fork), ("doubt", &item.doubt)] {
+        if let Some(value) = value {
+            f.write_char('\n')?;
+            row(f, label, Printable(value))?;
+        }
     }
     Ok(())
 }
@@ -174,6 +187,13 @@ fn receipt(f: Out<'_, '_>, item: &Receipt) -> fmt::Result {
 }
 
 fn verdict(f: Out<'_, '_>, item: &Verdict) -> fmt::Result {
+    if let Some(size) = item.fork {
+        return write!(
+            f,
+            "good: this proves that the directory has signed two histories, which differ within \
+             the first {size} entries"
+        );
+    }
     f.write_str("good: the directory's log holds this")?;
     if let Some(kind) = &item.kind {
         write!(f, " {kind}")?;
@@ -181,7 +201,24 @@ fn verdict(f: Out<'_, '_>, item: &Verdict) -> fmt::Result {
     if let Some(time) = &item.time {
         write!(f, " of {}", clock(time))?;
     }
-    in_entry(f, item.entry)
+    in_entry(f, item.entry)?;
+    let amount = match (&item.amount, &item.currency) {
+        (Some(amount), Some(code)) => Some(format!("{amount} {code}")),
+        _ => None,
+    };
+    for (label, value) in [
+        ("order", &item.order),
+        ("amount", &amount),
+        ("payer", &item.payer),
+        ("payee", &item.payee),
+        ("ledger", &item.ledger),
+    ] {
+        if let Some(value) = value {
+            f.write_char('\n')?;
+            row(f, label, value)?;
+        }
+    }
+    Ok(())
 }
 
 fn online(f: Out<'_, '_>, item: &Online) -> fmt::Result {

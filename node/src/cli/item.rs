@@ -62,6 +62,10 @@ items! {
         key: String,
         directory: String,
         ledger: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fork: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        doubt: Option<String>,
     }
     /// `who`
     Person {
@@ -138,7 +142,8 @@ items! {
         file: Option<String>,
         receipt: String,
     }
-    /// `receipt verify`
+    /// `receipt verify`. With `fork` it is about a proof of two histories, which differ within so
+    /// many entries.
     Verdict {
         ok: bool,
         entry: Option<u64>,
@@ -146,6 +151,18 @@ items! {
         kind: Option<String>,
         time: Option<String>,
         ledger: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fork: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        order: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        payer: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        payee: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        amount: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        currency: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -185,6 +202,17 @@ items! {
         counterparty: String,
         memo: String,
         time: String,
+    }
+    /// `listen` and `shell`: the directory has signed two histories.
+    Forked {
+        event: EventName,
+        file: String,
+        message: String,
+    }
+    /// `listen` and `shell`: the directory does not show that its log holds what it signed.
+    Doubted {
+        event: EventName,
+        message: String,
     }
     /// `listen` and `shell`: an order by or to this account is refused for good.
     Refused {
@@ -236,6 +264,10 @@ pub(crate) enum EventName {
     Sent,
     /// An order was refused for good.
     Refused,
+    /// The directory has signed two histories.
+    Forked,
+    /// The directory does not show that its log holds what it signed.
+    Doubted,
 }
 
 /// Whether money came or went.

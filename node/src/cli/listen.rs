@@ -7,7 +7,7 @@ use std::time::Duration;
 use quid_common::amount::{Amount, Currency};
 use quid_common::name::Name;
 use quid_common::time::LedgerTime;
-use quid_node::{Event, Events, Home, Node, Options, RequestError, StartError};
+use quid_node::{Event, Events, Home, Node, Options, PayError, RequestError, StartError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -163,6 +163,17 @@ fn event_item(event: Event, currency: &Currency) -> Item {
         }
         .into(),
         Event::Offline { reason } => offline(reason),
+        Event::Forked { file } => item::Forked {
+            event: EventName::Forked,
+            message: PayError::Forked { file: file.clone() }.to_string(),
+            file: file.display().to_string(),
+        }
+        .into(),
+        Event::Doubted { reason } => item::Doubted {
+            event: EventName::Doubted,
+            message: reason,
+        }
+        .into(),
         Event::Received {
             entry,
             order,

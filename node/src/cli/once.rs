@@ -73,6 +73,8 @@ async fn alone(
         result = work => result,
         () = stop.cancelled() => if begun.get() { interrupted } else { Err(not_begun()) },
     };
+    // What this command has met is held against what is known, and nobody waited for it.
+    node.compare().await;
     // Says goodbye, so that the directory need not wait for us to time out.
     let _ = timeout(CLOSE_WAIT, node.close()).await;
     result

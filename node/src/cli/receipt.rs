@@ -5,15 +5,18 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use quid_common::amount::Currency;
 use quid_common::checkpoint::CheckpointError;
+use quid_common::fork::{Fork, ForkError, TwoHistories};
 use quid_common::id::LedgerId;
+use quid_common::key::PublicKey;
 use quid_common::receipt::{Proven, Receipt as Proof, ReceiptError};
 use quid_node::Home;
 
 use super::exit::Exit;
 use super::failure::{Failure, Report, quoted};
 use super::item::{self, Item, Verdict};
-use super::run::kind;
+use super::run::receipt_item;
 use super::screen::{Output, Sink};
 
 /// Writes a receipt's text to a new file.
@@ -67,36 +70,94 @@ pub(crate) fn load(file: &Path) -> Result<Vec<u8>, Failure> {
     })
 }
 
-/// Judges a receipt's text by nothing but the home's pinned key and ledger.
+/// What a receipt is judged by.
+#[derive(Clone, Debug)]
+pub(crate) struct Ground {
+    /// The directory's key.
+    pub(crate) directory: PublicKey,
+    /// The ledger, if it is known; else a receipt's own is taken.
+    pub(crate) ledger: Option<LedgerId>,
+    /// What it counts, if that is known; else no amounts are shown.
+    pub(crate) currency: Option<Currency>,
+}
+
+impl Ground {
+    /// What a home knows.
+    pub(crate) fn of_home(home: &Home) -> Self {
+        Self {
+            directory: home.directory().key(),
+            ledger: home.ledger(),
+            currency: home.currency(),
+        }
+    }
+
+    /// The directory's key and nothing else.
+    pub(crate) const fn of_key(directory: PublicKey) -> Self {
+        Self {
+            directory,
+            ledger: None,
+            currency: None,
+        }
+    }
+}
+
+/// Judges the text of a receipt, or of a proof of two histories, by nothing but `ground`.
 ///
 /// # Errors
 /// Exit code 5 with the verdict if it is not good.
-pub(crate) async fn verify(text: &[u8], home: &Home, sink: &Sink) -> Result<(), Failure> {
-    match judge(text, home) {
-        Ok((proven, ledger)) => {
-            if home.ledger().is_none() {
+pub(crate) async fn verify(text: &[u8], ground: &Ground, sink: &Sink) -> Result<(), Failure> {
+    let verdict = if Fork::is_claimed_by(text) {
+        judge_fork(text, &ground.directory).map(two_histories)
+    } else {
+        judge(text, ground).map(|(receipt, proven, ledger)| good(&receipt, &proven, ledger, ground))
+    };
+    match verdict {
+        Ok(verdict) => {
+            if ground.ledger.is_none()
+                && let Some(ledger) = &verdict.ledger
+            {
                 sink.note(format!(
-                    "this home knows no ledger yet: the receipt's own is taken, {ledger}"
+                    "no ledger is known here yet: the file's own is taken, {ledger}"
                 ))
                 .await?;
             }
-            let entry = proven.entry();
-            sink.item(Verdict {
-                ok: true,
-                entry: Some(proven.index()),
-                kind: Some(kind(&entry.fact, home).to_owned()),
-                time: Some(item::rfc3339(entry.time)),
-                ledger: Some(ledger.to_string()),
-                ..Verdict::default()
-            })
-            .await?;
+            sink.item(verdict).await?;
             Ok(())
         }
         Err(flaw) => Err(flaw.told().into()),
     }
 }
 
-/// Why a receipt is not good.
+/// What is said of a good receipt.
+fn good(receipt: &Proof, proven: &Proven, ledger: LedgerId, ground: &Ground) -> Verdict {
+    let shown = receipt_item(ground, receipt, proven);
+    Verdict {
+        ok: true,
+        entry: Some(shown.entry),
+        kind: Some(shown.kind),
+        time: Some(shown.time),
+        ledger: Some(ledger.to_string()),
+        order: shown.order,
+        payer: shown.payer,
+        payee: shown.payee,
+        amount: shown.amount,
+        currency: shown.currency,
+        ..Verdict::default()
+    }
+}
+
+/// What is said of a good proof of two histories.
+fn two_histories(proved: TwoHistories) -> Verdict {
+    Verdict {
+        ok: true,
+        kind: Some("fork".to_owned()),
+        ledger: Some(proved.ledger().to_string()),
+        fork: Some(proved.size()),
+        ..Verdict::default()
+    }
+}
+
+/// Why a receipt, or a proof of two histories, is not good.
 struct Flaw {
     entry: Option<u64>,
     reason: &'static str,
@@ -120,22 +181,22 @@ impl Flaw {
     }
 }
 
-fn judge(text: &[u8], home: &Home) -> Result<(Proven, LedgerId), Flaw> {
+fn judge(text: &[u8], ground: &Ground) -> Result<(Proof, Proven, LedgerId), Flaw> {
     let receipt = std::str::from_utf8(text)
         .map_err(|_| ReceiptError::Text)
         .and_then(Proof::from_text)
         .map_err(|error| flaw(None, &error))?;
     let entry = Some(receipt.index);
-    let ledger = match home.ledger() {
+    let ledger = match ground.ledger {
         Some(ledger) => ledger,
-        None => claimed_ledger(&receipt).ok_or(Flaw {
+        None => receipt.checkpoint.ledger().ok_or(Flaw {
             entry,
             reason: "checkpoint_malformed",
             message: "the checkpoint names no ledger".to_owned(),
         })?,
     };
     let proven = receipt
-        .verify(ledger, &home.directory().key())
+        .verify(ledger, &ground.directory)
         .map_err(|error| flaw(entry, &error))?;
     // The directory vouches for the entry; whoever is said to have signed it must have.
     let signed = match proven.entry().fact.signature() {
@@ -151,13 +212,7 @@ fn judge(text: &[u8], home: &Home) -> Result<(Proven, LedgerId), Flaw> {
                 .to_owned(),
         });
     }
-    Ok((proven, ledger))
-}
-
-/// The ledger that the receipt's checkpoint is said to be of.
-fn claimed_ledger(receipt: &Proof) -> Option<LedgerId> {
-    let origin = receipt.checkpoint.as_str().lines().next()?;
-    origin.strip_prefix("quid/")?.parse().ok()
+    Ok((receipt, proven, ledger))
 }
 
 fn flaw(entry: Option<u64>, error: &ReceiptError) -> Flaw {
@@ -175,6 +230,25 @@ fn flaw(entry: Option<u64>, error: &ReceiptError) -> Flaw {
         reason,
         message: error.to_string(),
     }
+}
+
+fn judge_fork(text: &[u8], directory: &PublicKey) -> Result<TwoHistories, Flaw> {
+    let fork = std::str::from_utf8(text)
+        .map_err(|_| ForkError::Text)
+        .and_then(Fork::from_text);
+    fork.and_then(|fork| fork.verify(directory))
+        .map_err(|error| Flaw {
+            entry: None,
+            reason: match error {
+                ForkError::Text => "not_a_fork",
+                ForkError::Encoding(_) => "encoding",
+                ForkError::Older(_) => "older",
+                ForkError::Newer(_) | ForkError::Order => "newer",
+                ForkError::Root => "root",
+                ForkError::Proof => "proof",
+            },
+            message: error.to_string(),
+        })
 }
 
 /// Takes the one receipt that a request answers with, and passes on anything else.

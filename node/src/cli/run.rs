@@ -2,16 +2,18 @@
 
 use quid_common::amount::Currency;
 use quid_common::entry::Fact;
+use quid_common::key::PublicKey;
 use quid_common::receipt::{Proven, Receipt as Proof};
 use quid_common::refusal::Reason;
 use quid_node::{
-    HistoryItem, HistoryState, Home, Kind, Node, Outcome, PayError, Payment, Presence, ReceiptId,
+    HistoryItem, HistoryState, Kind, Node, Outcome, PayError, Payment, Presence, ReceiptId,
     RequestError, Resolved, State as End, VoidOutcome,
 };
 
 use super::exit::Exit;
 use super::failure::{Failure, Report, refused, report};
 use super::item::{self, Direction, Line, Paid, Person, Receipt, Registered, Route, State};
+use super::receipt::Ground;
 use super::request::{PayRequest, Request};
 use super::screen::Sink;
 use super::value::ReceiptName;
@@ -68,8 +70,8 @@ pub(crate) async fn run(
                 ReceiptName::Order(order) => ReceiptId::Order(order),
             };
             let (receipt, proven) = node.receipt(which).await?;
-            sink.item(receipt_item(node.home(), &receipt, &proven))
-                .await?;
+            let ground = Ground::of_home(node.home());
+            sink.item(receipt_item(&ground, &receipt, &proven)).await?;
         }
     }
     Ok(())
@@ -119,6 +121,8 @@ async fn status(node: &Node, listening: bool, sink: &Sink) -> Result<(), Failure
         key: node.home().key().to_string(),
         directory: node.home().directory().to_string(),
         ledger: status.ledger.to_string(),
+        fork: status.fork.map(|file| file.display().to_string()),
+        doubt: status.doubt,
     })
     .await?;
     Ok(())
@@ -192,9 +196,11 @@ async fn pay(node: &Node, request: PayRequest, sink: &Sink) -> Result<(), Failur
         }
         End::Unknown => {
             let order = outcome.order;
+            let why = node.doubt().map(|doubt| format!(" ({doubt})"));
             let message = format!(
-                "unknown: not confirmed within {wait_s} s; ask again with `quid receipt show \
-                 {order}` or cancel it with `quid void {order}`"
+                "unknown: not confirmed within {wait_s} s{}; ask again with `quid receipt show \
+                 {order}` or cancel it with `quid void {order}`",
+                why.unwrap_or_default()
             );
             Err(not_known(item, message).into())
         }
@@ -210,6 +216,9 @@ fn unsent(error: PayError) -> Report {
             "key_changed",
             format!("refused: {error}; ask them whether they have a new key before anything else"),
         ),
+        PayError::Forked { .. } => {
+            Report::new(Exit::Refused, "forked", format!("refused: {error}"))
+        }
         PayError::Request(error) => report(error),
     }
 }
@@ -329,20 +338,21 @@ impl Paid {
 }
 
 /// What a receipt proves, field by field.
-pub(crate) fn receipt_item(home: &Home, receipt: &Proof, proven: &Proven) -> Receipt {
+pub(crate) fn receipt_item(ground: &Ground, receipt: &Proof, proven: &Proven) -> Receipt {
     let entry = proven.entry();
     let mut item = Receipt {
         entry: proven.index(),
-        kind: kind(&entry.fact, home).to_owned(),
+        kind: kind(&entry.fact, ground.directory).to_owned(),
         time: item::rfc3339(entry.time),
-        ledger: home.ledger().map(|ledger| ledger.to_string()),
+        ledger: ground.ledger.map(|ledger| ledger.to_string()),
         entries: proven.head().size,
         receipt: receipt.to_text(),
         ..Receipt::default()
     };
     let money = |amount| {
-        home.currency()
-            .map(|currency| item::money(&currency, amount))
+        let currency = ground.currency.as_ref();
+        currency
+            .map(|currency| item::money(currency, amount))
             .unzip()
     };
     match &entry.fact {
@@ -379,13 +389,13 @@ pub(crate) fn receipt_item(home: &Home, receipt: &Proof, proven: &Proven) -> Rec
 }
 
 /// The one word for an entry's kind.
-pub(crate) fn kind(fact: &Fact, home: &Home) -> &'static str {
+fn kind(fact: &Fact, directory: PublicKey) -> &'static str {
     match fact {
         Fact::Genesis(_) => "genesis",
         Fact::Register(_) => "registration",
         Fact::Issue(_) => "issue",
         // The treasury's key is the directory's.
-        Fact::Payment(order) if order.statement().payee == home.directory().key() => "burn",
+        Fact::Payment(order) if order.statement().payee == directory => "burn",
         Fact::Payment(_) => "payment",
         Fact::Void(_) => "void",
         Fact::Freeze(fact) if fact.statement().frozen => "freeze",

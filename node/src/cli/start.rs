@@ -11,10 +11,12 @@ use super::ask::Asker;
 use super::exit::Exit;
 use super::failure::{Failure, Report};
 use super::home::home_path;
+use super::receipt::{Ground, load, verify};
 use super::screen::{Screen, Sink, Style};
 use super::signals::stop_on_signal;
 use super::usage::{NoCommand, parse, wants_json};
-use super::{Cli, Command, init, listen, log};
+use super::value::{DirectoryKey, FileOrId};
+use super::{Cli, Command, Receipt, init, listen, log};
 use crate::shell;
 
 /// Does what the command line says.
@@ -82,6 +84,14 @@ async fn command(cli: Cli, sink: &Sink) -> Result<(), Failure> {
     let format = cli.global.log_format;
     let quiet = log::quiet_level(&cli.command, format);
     let log = log::start(format, quiet, cli.global.verbose);
+    if let Command::Receipt(Receipt::Verify {
+        file_or_id: FileOrId::File(file),
+        directory: Some(DirectoryKey(key)),
+    }) = &cli.command
+    {
+        // Nothing of any home is needed for it.
+        return verify(&load(file)?, &Ground::of_key(*key), sink).await;
+    }
     let path = home_path(cli.global.home)?;
     let json = cli.global.json;
     if let Command::Shell(args) = &cli.command {

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use quid_common::address::DirectoryAddress;
 use quid_common::amount::{Amount, AmountError, Currency, check_amount_grammar};
 use quid_common::id::{IdError, OrderId};
+use quid_common::key::PublicKey;
 use thiserror::Error;
 
 /// An amount that is well formed and not zero, before the directory's currency gives it a value.
@@ -87,6 +89,22 @@ impl FromStr for FileOrId {
     }
 }
 
+/// A directory's key, written alone or as part of its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DirectoryKey(pub(crate) PublicKey);
+
+impl FromStr for DirectoryKey {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let of_address = |address: DirectoryAddress| address.key();
+        text.parse()
+            .or_else(|_| text.parse().map(of_address))
+            .map(Self)
+            .map_err(|_| ValueError::DirectoryKey)
+    }
+}
+
 /// Reads `--home`, `--out`: any path but none.
 pub(crate) fn path(text: &str) -> Result<PathBuf, ValueError> {
     if text.is_empty() {
@@ -140,6 +158,11 @@ pub(crate) enum ValueError {
         IdError::Order
     )]
     ReceiptName,
+    #[error(
+        "write the directory's key, 52 characters, or its address, quid://KEY@HOST:PORT, as \
+         `quid-directory address` prints it"
+    )]
+    DirectoryKey,
     #[error("the path is empty: write a file or folder")]
     EmptyPath,
     #[error("write whole seconds from 1 to {WAIT_MAX_S}, such as 10")]
@@ -195,6 +218,21 @@ mod tests {
         assert_eq!(wait("3601"), Err(ValueError::Wait));
         assert_eq!(limit("0"), Err(ValueError::Limit));
         assert_eq!(wait("007"), Ok(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_directorys_key_stands_alone_or_in_its_address() {
+        const KEY: &str = "25njqamcweflpvkl73j4szahhihoc4xt3ktcgjnpaingr5yhkena";
+        let key = KEY.parse().map(DirectoryKey).expect("a key");
+        assert_eq!(KEY.parse(), Ok(key));
+        assert_eq!(format!("quid://{KEY}@localhost:4840").parse(), Ok(key));
+        for text in ["", "localhost:4840", "quid://localhost:4840", &KEY[1..]] {
+            assert_eq!(
+                text.parse::<DirectoryKey>(),
+                Err(ValueError::DirectoryKey),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -187,7 +187,7 @@ fn payer() -> SecretKey {
 }
 
 fn trust() -> Trust {
-    Trust::new(directory().public(), Some(LEDGER))
+    Trust::new(directory().public(), Some(LEDGER), "/nowhere".as_ref())
 }
 
 fn order(units: u64) -> SignedOrder {

@@ -321,6 +321,27 @@ async fn the_newest_checkpoint_is_kept() {
             .expect("written");
     }
     assert_eq!(journal.checkpoint().await, Ok(Some(checkpoint(9))));
+    assert_eq!(journal.base().await, Ok(None));
+    for size in [2, 5, 4] {
+        let kept = journal.keep_base(size, checkpoint(size)).await;
+        kept.expect("written");
+    }
+    assert_eq!(journal.base().await, Ok(Some(checkpoint(5))));
+    // Forgotten only where two histories were noted, and then as if nothing had been seen.
+    journal.forget_forked().await.expect("nothing to forget");
+    assert_eq!(journal.base().await, Ok(Some(checkpoint(5))));
+    journal.mark_forked().await.expect("written");
+    journal.forget_forked().await.expect("written");
+    assert_eq!(
+        (journal.base().await, journal.checkpoint().await),
+        (Ok(None), Ok(None))
+    );
+    journal
+        .keep_checkpoint(3, checkpoint(3))
+        .await
+        .expect("written");
+    journal.forget_forked().await.expect("nothing to forget");
+    assert_eq!(journal.checkpoint().await, Ok(Some(checkpoint(3))));
 }
 
 #[tokio::test]

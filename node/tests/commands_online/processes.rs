@@ -16,7 +16,7 @@ use tempfile::TempDir;
 pub(crate) struct World {
     folder: TempDir,
     directory: Option<Child>,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl World {

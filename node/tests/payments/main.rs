@@ -2,6 +2,7 @@
 //! three is killed.
 
 mod faults;
+mod histories;
 mod hostile;
 mod puppet;
 mod world;
