@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use signed_note::{Note, Signer, Verifier, VerifierList, key_id};
+use signed_note::{Note, Signature, Signer, key_id};
 use thiserror::Error;
 use tlog_tiles::Hash;
 
@@ -29,6 +29,9 @@ pub struct Head {
     pub root: [u8; 32],
 }
 
+/// Who should have signed, what, and the signature.
+pub type Claim = (PublicKey, Vec<u8>, [u8; 64]);
+
 /// A head with the directory's signature, as it travels. Nothing is proved before
 /// [`Checkpoint::verify`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,8 +45,11 @@ impl Checkpoint {
         let origin = origin(ledger);
         let mut note = Note::new(body(&origin, head).as_bytes(), &[])
             .expect("three printable lines are a note's text");
-        note.add_sigs(&[&NoteKey::signer(&origin, key)])
-            .expect("the origin is a valid name and signing in memory cannot fail");
+        note.add_sigs(&[&NoteKey {
+            name: origin,
+            secret: key,
+        }])
+        .expect("the origin is a valid name and signing in memory cannot fail");
         let text = String::from_utf8(note.to_bytes()).expect("a note is UTF-8");
         Self(text.into())
     }
@@ -53,9 +59,28 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError`] for another ledger, another key or anything but the one encoding.
     pub fn verify(&self, ledger: LedgerId, directory: &PublicKey) -> Result<Head, CheckpointError> {
+        let (head, (key, message, signature)) = self.to_verify(ledger, directory)?;
+        if key.verify(&message, &signature) {
+            Ok(head)
+        } else {
+            Err(CheckpointError::Signature)
+        }
+    }
+
+    /// The head, and the key, the message and the signature to verify before it counts: for
+    /// verification in batches. Everything but the signature is checked here.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::verify`].
+    pub fn to_verify(
+        &self,
+        ledger: LedgerId,
+        directory: &PublicKey,
+    ) -> Result<(Head, Claim), CheckpointError> {
         let origin = origin(ledger);
-        let note = Note::from_bytes(self.0.as_bytes()).map_err(|_| CheckpointError::Malformed)?;
-        let parsed = tlog_tiles::Checkpoint::from_bytes(note.text())
+        let end = self.0.find("\n\n").ok_or(CheckpointError::Malformed)?;
+        let (text, signed) = self.0.split_at(end.saturating_add(1));
+        let parsed = tlog_tiles::Checkpoint::from_bytes(text.as_bytes())
             .map_err(|_| CheckpointError::Malformed)?;
         if parsed.origin() != origin {
             return Err(CheckpointError::Ledger);
@@ -65,17 +90,25 @@ impl Checkpoint {
             root: parsed.hash().0,
         };
         // One head has one text: nothing may hide in extension lines or odd numerals.
-        if head.size == 0 || head.size > SIZE_MAX || body(&origin, head).as_bytes() != note.text() {
+        if head.size == 0 || head.size > SIZE_MAX || body(&origin, head) != text {
             return Err(CheckpointError::Malformed);
         }
-        let verifiers = VerifierList::new(vec![Box::new(NoteKey::verifier(&origin, *directory))]);
-        let (by_directory, others) = note
-            .verify(&verifiers)
+        let line = signed
+            .strip_prefix('\n')
+            .ok_or(CheckpointError::Malformed)?;
+        let signature = Signature::from_bytes(line.trim_end_matches('\n').as_bytes())
+            .map_err(|_| CheckpointError::Malformed)?;
+        if signature.name() != origin || signature.id() != note_key_id(&origin, directory) {
+            return Err(CheckpointError::Signature);
+        }
+        if signature.to_bytes() != line.as_bytes() {
+            return Err(CheckpointError::Malformed);
+        }
+        let signature = signature
+            .signature()
+            .try_into()
             .map_err(|_| CheckpointError::Signature)?;
-        if by_directory.len() != 1 || !others.is_empty() || note.to_bytes() != self.0.as_bytes() {
-            return Err(CheckpointError::Malformed);
-        }
-        Ok(head)
+        Ok((head, (*directory, text.as_bytes().to_vec(), signature)))
     }
 
     /// The ledger that this claims to be of; [`Checkpoint::verify`] tells whether that is so.
@@ -149,38 +182,10 @@ fn body(origin: &str, head: Head) -> String {
     String::from_utf8(body.to_bytes()).expect("a checkpoint is text")
 }
 
-/// Lets our keys, under the ZIP-215 rule, sign and verify notes.
+/// Lets our keys sign notes.
 struct NoteKey<'a> {
     name: String,
-    public: PublicKey,
-    secret: Option<&'a SecretKey>,
-}
-
-impl<'a> NoteKey<'a> {
-    fn signer(name: &str, key: &'a SecretKey) -> Self {
-        Self {
-            name: name.to_owned(),
-            public: key.public(),
-            secret: Some(key),
-        }
-    }
-
-    fn id(&self) -> u32 {
-        // 0x01: Ed25519, C2SP signed-note.
-        let mut typed = [1; 33];
-        typed[1..].copy_from_slice(self.public.as_bytes());
-        key_id(&self.name, &typed)
-    }
-}
-
-impl NoteKey<'static> {
-    fn verifier(name: &str, public: PublicKey) -> Self {
-        Self {
-            name: name.to_owned(),
-            public,
-            secret: None,
-        }
-    }
+    secret: &'a SecretKey,
 }
 
 impl Signer for NoteKey<'_> {
@@ -189,30 +194,20 @@ impl Signer for NoteKey<'_> {
     }
 
     fn key_id(&self) -> u32 {
-        self.id()
+        note_key_id(&self.name, &self.secret.public())
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
-        self.secret
-            .map(|key| key.sign(message).to_vec())
-            .ok_or_else(signature::Error::new)
+        Ok(self.secret.sign(message).to_vec())
     }
 }
 
-impl Verifier for NoteKey<'static> {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn key_id(&self) -> u32 {
-        self.id()
-    }
-
-    fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        signature
-            .try_into()
-            .is_ok_and(|signature| self.public.verify(message, signature))
-    }
+/// How a signature line names `key`.
+fn note_key_id(name: &str, key: &PublicKey) -> u32 {
+    // 0x01: Ed25519, C2SP signed-note.
+    let mut typed = [1; 33];
+    typed[1..].copy_from_slice(key.as_bytes());
+    key_id(name, &typed)
 }
 
 #[cfg(test)]

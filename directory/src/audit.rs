@@ -3,22 +3,38 @@
 //! It reads the log beside a serving directory, applies every entry to an empty ledger under all
 //! its rules, checks every signature, the tree and every stored checkpoint, and names the first
 //! entry that is wrong.
+//!
+//! **Three stages**, so that all cores are busy and memory is bounded however long the log is:
+//!
+//! 1. the calling thread reads the log, in pieces ([`piece`]);
+//! 2. a thread for each core decodes a piece and judges its signatures together, those of its
+//!    checkpoints too;
+//! 3. one thread takes the pieces in the order of the log and applies them.
+//!
+//! The last stage meets every fault, whichever stage found it, at the entry where it belongs: so
+//! the one that is named is the first, whatever kind it is.
 
-use std::collections::VecDeque;
 use std::io::IsTerminal;
-use std::time::{Duration, Instant};
+use std::num::NonZero;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 
 use quid_common::amount::Currency;
 use quid_common::checkpoint::{Checkpoint, Head};
-use quid_common::entry::Entry;
 use quid_common::id::LedgerId;
 use quid_common::key::PublicKey;
 use thiserror::Error;
 
+use self::piece::{Judged, Piece};
+use self::progress::Progress;
 use crate::ledger::{Ledger, Totals};
-use crate::store::{LogEntry, LogReader, StoreError};
+use crate::store::{LogReader, StoreError};
 use crate::tree::Frontier;
-use crate::verify::{self, Claim};
+
+mod piece;
+mod progress;
+#[cfg(test)]
+mod tests;
 
 /// What a sound log amounts to.
 #[derive(Clone, Debug)]
@@ -87,65 +103,70 @@ pub fn audit(
     let Some((size, newest)) = log.latest_checkpoint()? else {
         return Err(AuditError::Empty);
     };
-    let mut auditor = Auditor::new(*key, saved, size)?;
+    let progress = Progress::new(size, std::io::stderr().is_terminal());
+    let auditor = Auditor::new(*key, saved, size, progress)?;
+    // What entry 0 has to be, and the checkpoints have to name: see `LedgerId`.
+    let ledger = LedgerId(log.entry(0)?.leaf);
+    let workers = thread::available_parallelism()
+        .map_or(1, NonZero::get)
+        .min(WORKERS_MAX);
+    thread::scope(|scope| {
+        let (mut to_workers, mut from_workers) = (Vec::new(), Vec::new());
+        for _ in 0..workers {
+            let (to_worker, pieces) = sync_channel::<Piece>(QUEUE_LEN);
+            let (judged, from_worker) = sync_channel(QUEUE_LEN);
+            scope.spawn(move || {
+                for piece in pieces {
+                    if judged.send(piece.judge(ledger, key)).is_err() {
+                        return;
+                    }
+                }
+            });
+            to_workers.push(to_worker);
+            from_workers.push(from_worker);
+        }
+        let last = scope.spawn(move || auditor.follow(&from_workers, newest));
+        read(log, size, &to_workers);
+        drop(to_workers);
+        last.join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Hands the log to the workers, a piece to each in turn, until its end or a fault of the file, or
+/// until nobody takes any more.
+fn read(log: &LogReader, size: u64, workers: &[SyncSender<Piece>]) {
     let mut from = 0;
-    while from < size {
-        let to = size.min(from.saturating_add(WINDOW_LEN));
-        auditor.checkpoints = checkpoints(log, from, to)?;
-        log.scan(from, to, |index, entry| auditor.entry(index, &entry))?;
+    for worker in workers.iter().cycle() {
+        let to = size.min(from + PIECE_LEN);
+        let piece = Piece::read(log, from, to);
+        let last = to == size || piece.is_broken();
+        if worker.send(piece).is_err() || last {
+            return;
+        }
         from = to;
     }
-    auditor.finish(newest)
 }
 
-/// The checkpoints of sizes above `from`, up to and including `to`.
-fn checkpoints(
-    log: &LogReader,
-    from: u64,
-    to: u64,
-) -> Result<VecDeque<(u64, Checkpoint)>, AuditError> {
-    let mut window = VecDeque::new();
-    let all: Result<(), Stop> = log.checkpoints(from.saturating_add(1), |size, checkpoint| {
-        if size > to {
-            return Err(Stop::Enough);
-        }
-        window.push_back((size, checkpoint));
-        Ok(())
-    });
-    match all {
-        Ok(()) | Err(Stop::Enough) => Ok(window),
-        Err(Stop::Failed(error)) => Err(error.into()),
-    }
-}
-
-/// Why a walk over the checkpoints ends before their last.
-enum Stop {
-    Enough,
-    Failed(StoreError),
-}
-
-impl From<StoreError> for Stop {
-    fn from(error: StoreError) -> Self {
-        Self::Failed(error)
-    }
-}
-
+/// The last stage: what the log comes to so far.
 struct Auditor {
     key: PublicKey,
     ledger: Ledger,
     frontier: Frontier,
-    /// Those of the window of entries that is being read.
-    checkpoints: VecDeque<(u64, Checkpoint)>,
+    /// Entries that a checkpoint vouches for.
+    vouched: u64,
     saved: Option<Head>,
-    saved_seen: bool,
-    claims: Vec<Claim>,
-    owners: Vec<u64>,
     size: u64,
     progress: Progress,
 }
 
 impl Auditor {
-    fn new(key: PublicKey, saved: Option<&Checkpoint>, size: u64) -> Result<Self, AuditError> {
+    fn new(
+        key: PublicKey,
+        saved: Option<&Checkpoint>,
+        size: u64,
+        progress: Progress,
+    ) -> Result<Self, AuditError> {
         let saved = saved.map(|saved| head_of(saved, &key)).transpose()?;
         if let Some(saved) = saved.filter(|saved| saved.size > size) {
             return Err(AuditError::Against(format!(
@@ -157,109 +178,108 @@ impl Auditor {
             key,
             ledger: Ledger::new(),
             frontier: Frontier::new(),
-            checkpoints: VecDeque::new(),
+            vouched: 0,
             saved,
-            saved_seen: false,
-            claims: Vec::new(),
-            owners: Vec::new(),
             size,
-            progress: Progress::new(size),
+            progress,
         })
     }
 
-    fn entry(&mut self, index: u64, written: &LogEntry) -> Result<(), AuditError> {
-        let wrong = |reason: String| AuditError::Entry {
+    /// Takes the pieces from the workers in the order in which they were handed out.
+    fn follow(
+        mut self,
+        workers: &[Receiver<Judged>],
+        newest: Checkpoint,
+    ) -> Result<Report, AuditError> {
+        for worker in workers.iter().cycle() {
+            if self.ledger.entries() == self.size {
+                break;
+            }
+            let judged = worker
+                .recv()
+                .expect("the reader sends the whole log or the fault that ends it");
+            self.piece(judged)?;
+            self.progress.at(self.ledger.entries());
+        }
+        self.finish(newest)
+    }
+
+    fn piece(&mut self, judged: Judged) -> Result<(), AuditError> {
+        let mut checkpoints = judged.checkpoints.into_iter().peekable();
+        for (entry, leaf) in judged.entries {
+            let index = self.ledger.entries();
+            let wrong = |reason: String| AuditError::Entry {
+                entry: index,
+                reason,
+            };
+            let entry = entry.map_err(wrong)?;
+            self.ledger
+                .apply(&entry)
+                .map_err(|fault| wrong(fault.rule.to_string()))?;
+            if index == 0 && self.ledger.directory() != self.key {
+                return Err(wrong(
+                    "the ledger was begun by another directory's key".into(),
+                ));
+            }
+            self.frontier.append(leaf);
+            // An auditor answers nobody, so it needs no id past its expiry.
+            self.ledger.forget(entry.time, u64::MAX);
+            while let Some((_, head)) = checkpoints.next_if(|(size, _)| *size == index + 1) {
+                self.compare(index, head)?;
+            }
+            self.compare_saved()?;
+        }
+        judged.broken.map_or(Ok(()), |fault| Err(fault.into()))
+    }
+
+    /// Holds the tree after entry `index` against what a checkpoint of that size says.
+    fn compare(&mut self, index: u64, found: Result<Head, String>) -> Result<(), AuditError> {
+        let wrong = |reason| AuditError::Entry {
             entry: index,
             reason,
         };
-        let entry = Entry::decode(&written.bytes).map_err(|error| wrong(error.to_string()))?;
-        if let Some((key, message, signature)) = entry.fact.signature() {
-            self.claims.push(Claim {
-                from: key,
-                key,
-                message,
-                signature,
-            });
-            self.owners.push(index);
+        let head = found.map_err(|error| wrong(format!("after it, {error}")))?;
+        if head != self.head() {
+            let since = self.vouched;
+            return Err(wrong(format!(
+                "it or one before it, from entry {since} on, is not what its checkpoint says"
+            )));
         }
-        self.ledger
-            .apply(&entry)
-            .map_err(|fault| wrong(fault.to_string()))?;
-        if index == 0 && self.ledger.directory() != self.key {
-            return Err(wrong(
-                "the ledger was begun by another directory's key".into(),
-            ));
-        }
-        self.frontier.append(written.leaf);
-        if self.claims.len() >= CLAIMS_LEN {
-            self.judge()?;
-        }
-        // An auditor answers nobody, so it needs no id past its expiry.
-        self.ledger.forget(entry.time, u64::MAX);
-        self.compare(index)?;
-        self.progress.at(index);
+        self.vouched = index + 1;
         Ok(())
     }
 
-    /// Holds the tree after `index` against the checkpoints of that size.
-    fn compare(&mut self, index: u64) -> Result<(), AuditError> {
-        let size = index + 1;
-        while let Some((_, checkpoint)) = self.checkpoints.pop_front_if(|(at, _)| *at == size) {
-            let head = checkpoint
-                .verify(self.ledger.ledger_id(), &self.key)
-                .map_err(|error| AuditError::Entry {
-                    entry: index,
-                    reason: format!("after it, {error}"),
-                })?;
-            if head
-                != (Head {
-                    size,
-                    root: self.frontier.root(),
-                })
-            {
-                return Err(AuditError::Entry {
-                    entry: index,
-                    reason: "at or before it, the log is not what its checkpoint says".into(),
-                });
-            }
-        }
-        if let Some(saved) = self.saved.filter(|saved| saved.size == size) {
-            if saved.root != self.frontier.root() {
-                return Err(AuditError::Against(format!(
-                    "at {size} entries the roots differ: history was rewritten"
-                )));
-            }
-            self.saved_seen = true;
+    fn compare_saved(&self) -> Result<(), AuditError> {
+        let size = self.ledger.entries();
+        if self
+            .saved
+            .is_some_and(|saved| saved.size == size && saved != self.head())
+        {
+            return Err(AuditError::Against(format!(
+                "at {size} entries the roots differ: history was rewritten"
+            )));
         }
         Ok(())
     }
 
-    fn judge(&mut self) -> Result<(), AuditError> {
-        let verdicts = verify::verify(&self.claims, &mut rand::rng());
-        let bad = verdicts
-            .into_iter()
-            .zip(&self.owners)
-            .find(|(genuine, _)| !genuine);
-        if let Some((_, owner)) = bad {
-            let reason = "its signature is not the signer's".into();
+    fn head(&self) -> Head {
+        Head {
+            size: self.frontier.size(),
+            root: self.frontier.root(),
+        }
+    }
+
+    fn finish(self, checkpoint: Checkpoint) -> Result<Report, AuditError> {
+        if self.vouched != self.size {
+            // Nobody but a forger leaves a checkpoint under another size than its own.
             return Err(AuditError::Entry {
-                entry: *owner,
-                reason,
+                entry: self.size.saturating_sub(1),
+                reason: "the checkpoint stored after it is missing".into(),
             });
         }
-        self.claims.clear();
-        self.owners.clear();
-        Ok(())
-    }
-
-    fn finish(mut self, checkpoint: Checkpoint) -> Result<Report, AuditError> {
-        self.judge()?;
         self.ledger
             .check()
             .map_err(|fault| AuditError::Balance(fault.to_string()))?;
-        if self.saved.is_some() && !self.saved_seen {
-            return Err(AuditError::Against("its size was never reached".into()));
-        }
         Ok(Report {
             entries: self.size,
             accounts: self.ledger.accounts().len().saturating_sub(1),
@@ -281,43 +301,12 @@ fn head_of(saved: &Checkpoint, key: &PublicKey) -> Result<Head, AuditError> {
         .map_err(|error| AuditError::Against(error.to_string()))
 }
 
-/// Tells a person at a terminal how far a long audit is.
-struct Progress {
-    size: u64,
-    next: Instant,
-    shown: bool,
-}
+/// Entries in a piece: their signatures are judged together, which is cheapest from some hundreds
+/// on.
+const PIECE_LEN: u64 = 512;
 
-impl Progress {
-    fn new(size: u64) -> Self {
-        Self {
-            size,
-            next: Instant::now() + Duration::from_secs(1),
-            shown: false,
-        }
-    }
+/// Pieces that wait before and behind each worker. With those in work, some 3 MiB a worker.
+const QUEUE_LEN: usize = 2;
 
-    fn at(&mut self, index: u64) {
-        if index.is_multiple_of(1024) && Instant::now() >= self.next {
-            self.next = Instant::now() + Duration::from_millis(200);
-            if std::io::stderr().is_terminal() {
-                eprint!("\raudited {index} of {} entries", self.size);
-                self.shown = true;
-            }
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if self.shown {
-            eprint!("\r\x1b[K");
-        }
-    }
-}
-
-/// Signatures that are judged together.
-const CLAIMS_LEN: usize = 512;
-
-/// Entries whose checkpoints are held in memory at once.
-const WINDOW_LEN: u64 = 8192;
+/// Most workers: the last stage keeps no more than about so many busy.
+const WORKERS_MAX: usize = 64;

@@ -20,12 +20,9 @@ use crate::clock::{self, Clock, ClockError};
 use crate::folder::{Folder, FolderError, Lock};
 use crate::index::{Index, IndexError, IndexReader};
 use crate::ledger::{Ledger, Past};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{self, Chain, Keeper};
 use crate::store::{self, LogEntry, LogReader, Store, StoreError};
 use crate::tree::{Tree, TreeError};
-
-/// Entries between two snapshots: about a second's work to apply again at the next start.
-pub const SNAPSHOT_EVERY: u64 = 200_000;
 
 /// The ledger of a data folder, in memory and on disk.
 #[derive(Debug)]
@@ -49,7 +46,7 @@ pub struct Books {
     index: Index,
     clock: Clock,
     checkpoint: Checkpoint,
-    snapshot_at: u64,
+    snapshots: Keeper,
 }
 
 /// The entries of a batch: what they mean and how they are written, in the same order.
@@ -87,7 +84,7 @@ impl Books {
         }
         let log = LogReader::open(folder)?;
         let tree = Tree::open(folder, &log)?;
-        let ledger = restore(folder, &log, &tree)?;
+        let (mut ledger, chain) = restore(folder, &log, &tree)?;
         if ledger.directory() != key.public() {
             return Err(OpenError::OtherKey);
         }
@@ -102,7 +99,7 @@ impl Books {
         store
             .checkpoint_in_background()
             .map_err(OpenError::Thread)?;
-        let snapshot_at = ledger.entries();
+        let snapshots = Keeper::start(folder, &mut ledger, chain).map_err(OpenError::Thread)?;
         Ok(Self {
             key,
             ledger,
@@ -117,7 +114,7 @@ impl Books {
             index,
             clock,
             checkpoint,
-            snapshot_at,
+            snapshots,
         })
     }
 
@@ -247,15 +244,13 @@ impl Books {
     }
 
     /// What may wait until the answers are out: ids that nobody can use any more leave memory, the
-    /// tree's old part goes to its file, and now and then a snapshot is taken.
+    /// tree's old part goes to its file, and the snapshot is kept up. Far less than a millisecond.
     pub fn tidy(&mut self) {
         self.ledger.forget(self.time(), self.index.through());
         if let Err(error) = self.tree.flush() {
             warn!(%error, "the tree's file cannot be written; its nodes stay in memory");
         }
-        if self.ledger.entries() >= self.snapshot_at.saturating_add(SNAPSHOT_EVERY) {
-            self.take_snapshot();
-        }
+        self.snapshots.step(&mut self.ledger, self.tree.root());
     }
 
     /// What reads accounts' past beside the books: the index with its newest part, and the log.
@@ -268,30 +263,14 @@ impl Books {
 
     /// Leaves everything as a quick next start wants it.
     pub fn close(mut self) {
-        if self.ledger.entries() > self.snapshot_at {
-            self.take_snapshot();
-        }
+        self.snapshots
+            .close(&mut self.ledger, self.tree.root(), &self.folder);
         // The next start need not begin ahead of the wall clock.
         let mark = self.clock.final_mark().max(self.ledger.time());
         if let Err(error) = self.store.append(self.store.len(), &[], None, Some(mark)) {
             store::give_up(&error);
         }
         self.index.stop();
-    }
-
-    fn take_snapshot(&mut self) {
-        let entries = self.ledger.entries();
-        let state = self.ledger.snapshot();
-        let snapshot = Snapshot {
-            entries,
-            root: self.tree.root(),
-            state,
-        };
-        if let Err(error) = snapshot.write(&self.folder, &self.lock) {
-            warn!(%error, "no snapshot; the next start takes longer");
-        }
-        // Not tried again before as many entries again, also after a failure.
-        self.snapshot_at = entries;
     }
 }
 
@@ -472,9 +451,16 @@ fn begin(
     Ok(())
 }
 
-/// The fold of the log: the snapshot, if it fits, and what came after it.
-fn restore(folder: &Folder, log: &LogReader, tree: &Tree) -> Result<Ledger, OpenError> {
-    let mut ledger = from_snapshot(folder, tree)?.unwrap_or_default();
+/// The fold of the log: what the derived files hold of it, and what came after.
+fn restore(
+    folder: &Folder,
+    log: &LogReader,
+    tree: &Tree,
+) -> Result<(Ledger, Option<Chain>), OpenError> {
+    let (mut ledger, chain) = match snapshot::restore(folder, tree)? {
+        Some((ledger, chain)) => (ledger, Some(chain)),
+        None => (Ledger::new(), None),
+    };
     let from = ledger.entries();
     let to = tree.size();
     log.scan(from, to, |index, written| {
@@ -492,31 +478,7 @@ fn restore(folder: &Folder, log: &LogReader, tree: &Tree) -> Result<Ledger, Open
         reason: fault.to_string(),
     })?;
     info!(entries = to, applied = to - from, "the ledger is in memory");
-    Ok(ledger)
-}
-
-fn from_snapshot(folder: &Folder, tree: &Tree) -> Result<Option<Ledger>, OpenError> {
-    let Some(snapshot) = Snapshot::read(folder)? else {
-        return Ok(None);
-    };
-    let fits = snapshot.entries <= tree.size()
-        && tree
-            .root_at(snapshot.entries)
-            .is_ok_and(|root| root == snapshot.root);
-    if !fits {
-        warn!(
-            entries = snapshot.entries,
-            "the snapshot is of another log and was ignored"
-        );
-        return Ok(None);
-    }
-    match Ledger::restore(&snapshot.state) {
-        Ok(ledger) if ledger.entries() == snapshot.entries => Ok(Some(ledger)),
-        Ok(_) | Err(_) => {
-            warn!("the snapshot cannot be read and was ignored");
-            Ok(None)
-        }
-    }
+    Ok((ledger, chain))
 }
 
 /// The newest checkpoint, which must be the directory's own and of exactly this log.

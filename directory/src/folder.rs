@@ -1,8 +1,8 @@
 //! The data folder: which files it holds, who may read them, and which process uses it now.
 //!
 //! Only the holder of the [`Lock`] writes here. The ledger (`ledger.db`) and the key (`key`) are
-//! the truth and are never overwritten; `index.db`, `tree` and `snapshot` are derived from them
-//! and may be deleted while nothing runs.
+//! the truth and are never overwritten; `index.db`, `tree`, `snapshot` and `redo-*` are derived from
+//! them and may be deleted while nothing runs.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
@@ -114,6 +114,30 @@ impl Folder {
     #[must_use]
     pub fn snapshot(&self) -> PathBuf {
         self.path.join("snapshot")
+    }
+
+    /// The entries from number `first` on in short, behind a snapshot; derived.
+    #[must_use]
+    pub fn redo(&self, first: u64) -> PathBuf {
+        self.path.join(format!("{REDO}{first}"))
+    }
+
+    /// All files that [`Folder::redo`] has named.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`] if the folder cannot be read.
+    pub fn redos(&self) -> Result<Vec<PathBuf>, FolderError> {
+        let entries = fs::read_dir(&self.path).map_err(io("read", &self.path))?;
+        let ours = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let number = name.and_then(|name| name.strip_prefix(REDO));
+            number.is_some_and(|number| number.parse::<u64>().is_ok())
+        };
+        let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+        let paths = paths.collect::<Result<Vec<_>, _>>();
+        let mut paths = paths.map_err(io("read", &self.path))?;
+        paths.retain(ours);
+        Ok(paths)
     }
 
     /// A signed checkpoint that the log does not hold; there only while there is one.
@@ -257,6 +281,16 @@ impl Folder {
     pub(crate) fn replace(
         &self,
         _: &Lock,
+        name: &str,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> Result<(), FolderError> {
+        self.replace_derived(name, write)
+    }
+
+    /// The same for a file that is derived from the log, by a thread of the process that holds the
+    /// lock.
+    pub(crate) fn replace_derived(
+        &self,
         name: &str,
         write: impl FnOnce(&mut File) -> io::Result<()>,
     ) -> Result<(), FolderError> {
@@ -422,6 +456,7 @@ fn any_of_len(paths: &[PathBuf], len_min: u64) -> Result<bool, FolderError> {
 }
 
 const KEY: &str = "key";
+const REDO: &str = "redo-";
 const ADDRESS: &str = "address";
 
 /// The mode bits of everybody but the owner.

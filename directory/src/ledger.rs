@@ -41,11 +41,15 @@ use quid_common::name::Name;
 use quid_common::time::LedgerTime;
 
 use self::ids::Ids;
+use self::redo::Redo;
+use self::walk::Walk;
 
 mod apply;
 mod decide;
 mod ids;
+mod redo;
 mod snapshot;
+mod walk;
 
 #[cfg(test)]
 mod forged;
@@ -101,6 +105,10 @@ pub struct Ledger {
     ids: Ids,
     operations: BTreeMap<OperationId, Operation>,
     caps: Caps,
+    /// The entries in short that nobody has taken yet.
+    redo: Redo,
+    /// A snapshot that is being taken.
+    walk: Option<Walk>,
 }
 
 /// A name, its key, and what it owns.
@@ -153,6 +161,8 @@ impl Ledger {
             ids: Ids::default(),
             operations: BTreeMap::new(),
             caps: Caps::default(),
+            redo: Redo::default(),
+            walk: None,
         }
     }
 
@@ -249,7 +259,12 @@ impl Ledger {
     /// `indexed` is how many entries the index behind has durably taken over: from now on it is
     /// asked for these ids. An auditor, who answers nobody, passes `u64::MAX`: [`Ledger::apply`]
     /// needs no id past its expiry.
+    ///
+    /// Lets go of none while a snapshot is taken in slices, which holds all that there were.
     pub fn forget(&mut self, now: LedgerTime, indexed: u64) -> usize {
+        if self.walk.is_some() {
+            return 0;
+        }
         self.ids.forget(now.max(self.time), indexed)
     }
 

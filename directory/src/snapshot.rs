@@ -1,16 +1,20 @@
-//! The snapshot file: the books as of an entry, so that a start need not replay the whole log.
+//! The snapshot: the books as of an entry, and behind it later entries in short ([`redo`]), so that
+//! a start need not replay the whole log.
 //!
-//! It is derived: without it the log is replayed from its first entry. What the state means is the
-//! ledger's affair; here it is kept whole, and bound to the log by the tree's root.
+//! All of it is derived: without it the log is replayed from its first entry. What the state means
+//! is the ledger's affair; here it is kept whole, and bound to the log by the tree's root. [`Keeper`]
+//! keeps it up while payments go on, [`restore`] reads it at the start.
+//!
+//! The file `snapshot`:
 //!
 //! | offset | bytes | |
 //! |---|---|---|
 //! | 0 | 8 | `quidsnap` |
-//! | 8 | 8 | format, 1 |
+//! | 8 | 8 | format, 2 |
 //! | 16 | 8 | number of entries in the books |
 //! | 24 | 32 | root of the tree over them |
 //! | 56 | 8 | length of the state |
-//! | 64 | 32 | SHA-256 over the 64 bytes above and the state |
+//! | 64 | 32 | SHA-256 over the state and the 64 bytes above |
 //! | 96 | | the state |
 //!
 //! Numbers are big-endian.
@@ -20,7 +24,14 @@ use std::io::{self, ErrorKind, Read, Write};
 
 use sha2::{Digest, Sha256};
 
-use crate::folder::{self, Folder, FolderError, Lock, shown};
+use crate::folder::{self, Folder, FolderError, shown};
+
+mod keeper;
+mod redo;
+mod restore;
+
+pub use self::keeper::{Chain, Keeper};
+pub use self::restore::restore;
 
 /// The books as of an entry.
 #[derive(Clone, PartialEq, Eq)]
@@ -39,10 +50,10 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`FolderError::Io`]; the snapshot before, if any, is then still there.
-    pub fn write(&self, folder: &Folder, lock: &Lock) -> Result<(), FolderError> {
-        let head = self.head();
+    pub fn write(&self, folder: &Folder) -> Result<(), FolderError> {
+        let head = head(self.entries, &self.root, self.state.len() as u64);
         let sum = checksum(&head, &self.state);
-        folder.replace(lock, NAME, |file| {
+        folder.replace_derived(NAME, |file| {
             file.write_all(&head)?;
             file.write_all(&sum)?;
             file.write_all(&self.state)
@@ -107,18 +118,19 @@ impl Snapshot {
             state,
         })
     }
+}
 
-    fn head(&self) -> [u8; HEAD_LEN] {
-        let mut head = [0; HEAD_LEN];
-        let mut at = &mut head[..];
-        let mut put = |bytes: &[u8]| at.write_all(bytes).expect("the fields fill the head");
-        put(MAGIC);
-        put(&FORMAT.to_be_bytes());
-        put(&self.entries.to_be_bytes());
-        put(&self.root);
-        put(&(self.state.len() as u64).to_be_bytes());
-        head
-    }
+/// What stands before a state of `len` bytes.
+fn head(entries: u64, root: &[u8; 32], len: u64) -> [u8; HEAD_LEN] {
+    let mut head = [0; HEAD_LEN];
+    let mut at = &mut head[..];
+    let mut put = |bytes: &[u8]| at.write_all(bytes).expect("the fields fill the head");
+    put(MAGIC);
+    put(&FORMAT.to_be_bytes());
+    put(&entries.to_be_bytes());
+    put(root);
+    put(&len.to_be_bytes());
+    head
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -152,15 +164,15 @@ impl Fields<'_> {
 
 fn checksum(head: &[u8], state: &[u8]) -> [u8; 32] {
     Sha256::new()
-        .chain_update(head)
         .chain_update(state)
+        .chain_update(head)
         .finalize()
         .into()
 }
 
 const NAME: &str = "snapshot";
 const MAGIC: &[u8; 8] = b"quidsnap";
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 const HEAD_LEN: usize = 64;
 
 #[cfg(test)]
@@ -185,9 +197,7 @@ mod tests {
         assert_eq!(read(), None);
         for body in [&b"books"[..], b"", &[7; 100_000]] {
             let written = snapshot(body);
-            written
-                .write(&scratch.folder, &scratch.lock)
-                .expect("there is room");
+            written.write(&scratch.folder).expect("there is room");
             assert_eq!(read(), Some(written));
         }
     }
@@ -196,13 +206,13 @@ mod tests {
     fn the_file_is_as_documented() {
         let scratch = Scratch::new();
         snapshot(b"books")
-            .write(&scratch.folder, &scratch.lock)
+            .write(&scratch.folder)
             .expect("there is room");
         let bytes = fs::read(scratch.folder.snapshot()).expect("it is there");
-        let mut expected = b"quidsnap\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x2a".to_vec();
+        let mut expected = b"quidsnap\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x2a".to_vec();
         expected.extend([9; 32]);
         expected.extend(b"\0\0\0\0\0\0\0\x05");
-        let sum = Sha256::digest([&expected[..], b"books"].concat());
+        let sum = Sha256::digest([b"books", &expected[..]].concat());
         expected.extend(sum);
         expected.extend(b"books");
         assert_eq!(bytes, expected);
@@ -213,7 +223,7 @@ mod tests {
         let scratch = Scratch::new();
         let path = scratch.folder.snapshot();
         snapshot(b"some books")
-            .write(&scratch.folder, &scratch.lock)
+            .write(&scratch.folder)
             .expect("there is room");
         let good = fs::read(&path).expect("it is there");
         let ignored = |bytes: &[u8]| {

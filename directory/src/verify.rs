@@ -17,6 +17,18 @@ pub struct Claim {
     pub signature: [u8; 64],
 }
 
+impl From<(PublicKey, Vec<u8>, [u8; 64])> for Claim {
+    /// The claim that nobody vouches for but its signer.
+    fn from((key, message, signature): (PublicKey, Vec<u8>, [u8; 64])) -> Self {
+        Self {
+            from: key,
+            key,
+            message,
+            signature,
+        }
+    }
+}
+
 impl Claim {
     fn holds(&self) -> bool {
         self.key.verify(&self.message, &self.signature)

@@ -14,6 +14,7 @@ use quid_common::time::LedgerTime;
 use thiserror::Error;
 
 use super::ids::{self, Used};
+use super::walk::Walk;
 use super::{Account, Amount, Effect, Ledger, Operation, Origin, TREASURY, TREASURY_AT};
 
 /// An entry that breaks a rule. The books did not take it.
@@ -146,11 +147,11 @@ impl Ledger {
             Fact::Genesis(_) if index > 0 => return Err(Rule::GenesisAgain),
             Fact::Genesis(fact) => self.begin(entry, fact.statement())?,
             _ if index == 0 => return Err(Rule::GenesisMissing),
-            Fact::Register(fact) => self.register(index, fact.statement())?,
-            Fact::Issue(fact) => self.issue(index, fact.statement())?,
+            Fact::Register(fact) => self.register(index, time, fact.statement())?,
+            Fact::Issue(fact) => self.issue(index, time, fact.statement())?,
             Fact::Payment(order) => self.settle(index, time, order)?,
             Fact::Void(void) => self.void(index, time, void)?,
-            Fact::Freeze(fact) => self.freeze(index, fact.statement())?,
+            Fact::Freeze(fact) => self.freeze(index, time, fact.statement())?,
             Fact::Refusal(refusal) => self.burn_id(index, time, refusal)?,
         }
         self.entries = next;
@@ -170,7 +171,7 @@ impl Ledger {
         self.open_account(0, Name::treasury(), genesis.directory, None)
     }
 
-    fn register(&mut self, index: u64, wish: &Registration) -> Result<(), Rule> {
+    fn register(&mut self, index: u64, time: LedgerTime, wish: &Registration) -> Result<(), Rule> {
         if wish.directory != self.origin.directory {
             return Err(Rule::Directory);
         }
@@ -194,10 +195,14 @@ impl Ledger {
         if !wish.key.is_sound() || wish.recovery.is_some_and(|key| !key.is_sound()) {
             return Err(Rule::UnsoundKey);
         }
-        self.open_account(index, wish.name.clone(), wish.key, wish.recovery)
+        self.open_account(index, wish.name.clone(), wish.key, wish.recovery)?;
+        if let Some(account) = self.accounts.last() {
+            self.redo.registration(time, account);
+        }
+        Ok(())
     }
 
-    fn issue(&mut self, index: u64, issue: &Issue) -> Result<(), Rule> {
+    fn issue(&mut self, index: u64, time: LedgerTime, issue: &Issue) -> Result<(), Rule> {
         self.check_operator(&issue.directory, issue.ledger, issue.operation)?;
         let at = self.holder_at(&issue.account).ok_or(Rule::UnknownAccount)?;
         if issue.amount.is_zero() {
@@ -214,6 +219,7 @@ impl Ledger {
         let account = self.accounts.get_mut(at).ok_or(Rule::UnknownAccount)?;
         let available = credit(account, issue.amount)?;
 
+        Walk::keep(&mut self.walk, at, account);
         account.available = available;
         self.issued = issued;
         let effect = Effect::Issued(issue.amount);
@@ -223,16 +229,18 @@ impl Ledger {
             effect,
         };
         self.operations.insert(issue.operation, operation);
+        self.redo.operation(time, issue.operation, &operation);
         Ok(())
     }
 
-    fn freeze(&mut self, index: u64, freeze: &Freeze) -> Result<(), Rule> {
+    fn freeze(&mut self, index: u64, time: LedgerTime, freeze: &Freeze) -> Result<(), Rule> {
         self.check_operator(&freeze.directory, freeze.ledger, freeze.operation)?;
         let at = self
             .holder_at(&freeze.account)
             .ok_or(Rule::UnknownAccount)?;
         let account = self.accounts.get_mut(at).ok_or(Rule::UnknownAccount)?;
 
+        Walk::keep(&mut self.walk, at, account);
         account.frozen = freeze.frozen;
         let effect = Effect::Froze(freeze.frozen);
         let operation = Operation {
@@ -241,6 +249,7 @@ impl Ledger {
             effect,
         };
         self.operations.insert(freeze.operation, operation);
+        self.redo.operation(time, freeze.operation, &operation);
         Ok(())
     }
 
@@ -276,16 +285,22 @@ impl Ledger {
             (credit(payee, order.amount)?, self.burnt)
         };
 
+        Walk::keep(&mut self.walk, payer_at, payer);
+        Walk::keep(&mut self.walk, payee_at, payee);
         payer.available = debited;
         payee.available = credited;
         self.burnt = burnt;
         let long = ids::is_long(order.id.expiry(), time);
+        let digest = signed.digest();
         let used = Used {
             entry: index,
-            order: Some(signed.digest()),
+            order: Some(digest),
             long,
         };
         self.ids.insert(order.id, payer.number, used);
+        let parties = [payer.number, payee.number];
+        self.redo
+            .payment(time, order.id, parties, order.amount, digest);
         Ok(())
     }
 
@@ -305,6 +320,7 @@ impl Ledger {
                 long,
             },
         );
+        self.redo.burnt_id(time, void.id, payer.number, None);
         Ok(())
     }
 
@@ -328,6 +344,8 @@ impl Ledger {
             long,
         };
         self.ids.insert(refusal.id, payer.number, used);
+        self.redo
+            .burnt_id(time, refusal.id, payer.number, Some(refusal.order));
         Ok(())
     }
 

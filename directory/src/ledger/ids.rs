@@ -2,6 +2,7 @@
 //! has taken them over.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
 
 use quid_common::id::{Digest, OrderId};
@@ -52,21 +53,23 @@ impl Ids {
         self.forgotten_through
     }
 
-    /// In the order of the ids, then of the accounts' numbers.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (OrderId, u64, &Used)> {
+    /// Those behind `last`, in the order of the ids, then of the accounts' numbers.
+    pub(super) fn after(
+        &self,
+        last: Option<(OrderId, u64)>,
+    ) -> impl Iterator<Item = (OrderId, u64, &Used)> {
         self.used
-            .iter()
+            .range((last.map_or(Unbounded, Excluded), Unbounded))
             .map(|(&(id, account), used)| (id, account, used))
     }
 
-    /// Remembers what used the id. The caller knows that it was unused.
-    pub(super) fn insert(&mut self, id: OrderId, account: u64, used: Used) {
+    /// Remembers what used the id; whether it was unused, which the caller of a new entry knows.
+    pub(super) fn insert(&mut self, id: OrderId, account: u64, used: Used) -> bool {
         if used.long {
             let count = self.long.entry(account).or_default();
             *count = count.saturating_add(1);
         }
-        let before = self.used.insert((id, account), used);
-        debug_assert!(before.is_none(), "the caller checks that the id is unused");
+        self.used.insert((id, account), used).is_none()
     }
 
     /// See [`super::Ledger::forget`].

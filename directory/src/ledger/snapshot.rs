@@ -54,33 +54,7 @@ impl Ledger {
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.snapshot_len());
-        out.push(VERSION);
-        put(&mut out, self.entries);
-        if self.entries == 0 {
-            return out;
-        }
-        put(&mut out, self.time.as_millis());
-        put(&mut out, self.issued);
-        put(&mut out, self.burnt);
-        put(&mut out, self.ids.forgotten_through());
-        out.extend_from_slice(&self.origin.ledger.0);
-        out.extend_from_slice(self.origin.directory.as_bytes());
-        put_text(&mut out, self.origin.currency.code());
-        out.push(self.origin.currency.decimals());
-
-        let accounts = self.accounts.get(1..).unwrap_or_default();
-        put_count(&mut out, accounts.len());
-        for account in accounts {
-            put_account(&mut out, account);
-        }
-        put_count(&mut out, self.ids.len());
-        for (id, account, used) in self.ids.iter() {
-            put_id(&mut out, id, account, used);
-        }
-        put_count(&mut out, self.operations.len());
-        for (id, operation) in &self.operations {
-            put_operation(&mut out, *id, operation);
-        }
+        self.encode(&mut self.walk(), usize::MAX, &mut out);
         out
     }
 
@@ -95,7 +69,7 @@ impl Ledger {
     /// [`SnapshotError`] for anything else. No bytes panic, and nothing is allocated on a count's
     /// word alone.
     pub fn restore(bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let mut input = Reader { rest: bytes };
+        let mut input = Reader::new(bytes);
         let version = input.byte()?;
         if version != VERSION {
             return Err(SnapshotError::Version(version));
@@ -176,7 +150,7 @@ impl Ledger {
         Ok(())
     }
 
-    fn restore_account(&mut self, account: Account) -> Result<(), SnapshotError> {
+    pub(super) fn restore_account(&mut self, account: Account) -> Result<(), SnapshotError> {
         let at = self.accounts.len();
         let twice = self.by_key.insert(account.key, at).is_some()
             || self
@@ -198,7 +172,7 @@ impl Ledger {
         }
     }
 
-    fn check_account(&self, number: u64) -> Result<(), SnapshotError> {
+    pub(super) fn check_account(&self, number: u64) -> Result<(), SnapshotError> {
         let known = usize::try_from(number).is_ok_and(|at| at < self.accounts.len());
         if known && number != TREASURY {
             Ok(())
@@ -219,11 +193,11 @@ impl Ledger {
     }
 }
 
-fn put(out: &mut Vec<u8>, number: u64) {
+pub(super) fn put(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(&number.to_be_bytes());
 }
 
-fn put_count(out: &mut Vec<u8>, count: usize) {
+pub(super) fn put_count(out: &mut Vec<u8>, count: usize) {
     put(
         out,
         u64::try_from(count).expect("nothing in memory has more than 2^64 parts"),
@@ -231,12 +205,12 @@ fn put_count(out: &mut Vec<u8>, count: usize) {
 }
 
 /// Of at most 255 bytes: names and currency codes are far shorter.
-fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     out.push(u8::try_from(text.len()).expect("names and currency codes are short"));
     out.extend_from_slice(text.as_bytes());
 }
 
-fn put_account(out: &mut Vec<u8>, account: &Account) {
+pub(super) fn put_account(out: &mut Vec<u8>, account: &Account) {
     out.extend_from_slice(account.key.as_bytes());
     put_text(out, account.name.as_str());
     match account.recovery {
@@ -252,7 +226,7 @@ fn put_account(out: &mut Vec<u8>, account: &Account) {
     put(out, account.registered);
 }
 
-fn put_id(out: &mut Vec<u8>, id: OrderId, account: u64, used: &Used) {
+pub(super) fn put_id(out: &mut Vec<u8>, id: OrderId, account: u64, used: &Used) {
     out.extend_from_slice(id.as_bytes());
     put(out, account);
     put(out, used.entry);
@@ -266,7 +240,7 @@ fn put_id(out: &mut Vec<u8>, id: OrderId, account: u64, used: &Used) {
     }
 }
 
-fn put_operation(out: &mut Vec<u8>, id: OperationId, operation: &Operation) {
+pub(super) fn put_operation(out: &mut Vec<u8>, id: OperationId, operation: &Operation) {
     out.extend_from_slice(&id.0);
     put(out, operation.account);
     put(out, operation.entry);
@@ -280,12 +254,21 @@ fn put_operation(out: &mut Vec<u8>, id: OperationId, operation: &Operation) {
     }
 }
 
-struct Reader<'a> {
+/// What is left to be read.
+pub(super) struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    fn array<const LEN: usize>(&mut self) -> Result<[u8; LEN], SnapshotError> {
+    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    pub(super) fn array<const LEN: usize>(&mut self) -> Result<[u8; LEN], SnapshotError> {
         let (array, rest) = self
             .rest
             .split_first_chunk()
@@ -294,15 +277,15 @@ impl<'a> Reader<'a> {
         Ok(*array)
     }
 
-    fn byte(&mut self) -> Result<u8, SnapshotError> {
+    pub(super) fn byte(&mut self) -> Result<u8, SnapshotError> {
         Ok(u8::from_be_bytes(self.array()?))
     }
 
-    fn number(&mut self) -> Result<u64, SnapshotError> {
+    pub(super) fn number(&mut self) -> Result<u64, SnapshotError> {
         Ok(u64::from_be_bytes(self.array()?))
     }
 
-    fn amount(&mut self) -> Result<Amount, SnapshotError> {
+    pub(super) fn amount(&mut self) -> Result<Amount, SnapshotError> {
         Amount::new(self.number()?).ok_or(SnapshotError::Field)
     }
 
@@ -324,7 +307,7 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(text).map_err(|_| SnapshotError::Field)
     }
 
-    fn account(&mut self, number: u64) -> Result<Account, SnapshotError> {
+    pub(super) fn account(&mut self, number: u64) -> Result<Account, SnapshotError> {
         let key = PublicKey::from_bytes(self.array()?);
         let name: Name = self.text()?.parse().map_err(|_| SnapshotError::Field)?;
         if name.is_reserved() {
@@ -350,8 +333,12 @@ impl<'a> Reader<'a> {
         })
     }
 
+    pub(super) fn order_id(&mut self) -> Result<OrderId, SnapshotError> {
+        OrderId::from_bytes(self.array()?).ok_or(SnapshotError::Field)
+    }
+
     fn id(&mut self) -> Result<(OrderId, u64, Used), SnapshotError> {
-        let id = OrderId::from_bytes(self.array()?).ok_or(SnapshotError::Field)?;
+        let id = self.order_id()?;
         let (account, entry) = (self.number()?, self.number()?);
         let flags = self.byte()?;
         if flags & !(FLAG_LONG | FLAG_ORDER) != 0 {
@@ -373,7 +360,7 @@ impl<'a> Reader<'a> {
         ))
     }
 
-    fn operation(&mut self) -> Result<(OperationId, Operation), SnapshotError> {
+    pub(super) fn operation(&mut self) -> Result<(OperationId, Operation), SnapshotError> {
         let id = OperationId(self.array()?);
         let (account, entry) = (self.number()?, self.number()?);
         let effect = match self.byte()? {
@@ -394,7 +381,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Any change of the layout changes this; a snapshot of another version is thrown away.
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 
 const FLAG_LONG: u8 = 1;
 const FLAG_ORDER: u8 = 2;

@@ -255,6 +255,51 @@ impl World {
         assert_eq!(replay.accounts(), self.ledger.accounts());
         assert_eq!(replay.totals(), self.ledger.totals());
         assert_eq!(replay.time(), self.ledger.time());
+        self.check_redo();
+        for from in [1, self.log.len() / 3, self.log.len() * 2 / 3] {
+            self.check_slices(from.max(1));
+        }
+    }
+
+    /// That the entries in short bring the same books, from the first entry on.
+    fn check_redo(&self) {
+        let mut ledger = Ledger::new();
+        let mut noted = Vec::new();
+        ledger.apply(&self.log[0]).expect("its own log");
+        let mut redone = ledger.clone();
+        ledger.note_redo(true);
+        for entry in &self.log[1..] {
+            ledger.apply(entry).expect("its own log");
+            ledger.take_redo(&mut noted);
+        }
+        ledger.note_redo(false);
+        assert_eq!(redone.redo(&noted), Ok(()));
+        assert_eq!(redone, ledger);
+        for end in 0..noted.len() {
+            // Whole entries are taken, and of part of one nobody dies.
+            let _ = redone.clone().redo(&noted[..end]);
+        }
+    }
+
+    /// That a snapshot taken in slices while later entries come is that of the entry at which it
+    /// was begun.
+    fn check_slices(&self, from: usize) {
+        let mut ledger = Ledger::new();
+        for entry in &self.log[..from] {
+            ledger.apply(entry).expect("its own log");
+        }
+        let expected = ledger.snapshot();
+        ledger.begin_snapshot();
+        let (mut taken, mut done) = (Vec::new(), false);
+        for entry in &self.log[from..] {
+            ledger.apply(entry).expect("its own log");
+            done = ledger.snapshot_slice(1, &mut taken);
+            assert!(done || ledger.forget(LedgerTime::default(), u64::MAX) == 0);
+        }
+        while !done {
+            done = ledger.snapshot_slice(1, &mut taken);
+        }
+        assert_eq!(taken, expected, "begun at entry {from}");
     }
 
     /// What a perfect index knows; panics when it is asked what memory must know.

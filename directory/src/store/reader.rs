@@ -88,28 +88,31 @@ impl LogReader {
         let mut next = from;
         while next < to {
             let end = to.min(next.saturating_add(CHUNK_LEN as u64));
-            self.rows().chunk(next, end, &mut chunk)?;
+            let read = self.rows().chunk(next, end, &mut chunk);
+            // Those before a bad one are handed over first: what is wrong with them comes first.
             for entry in chunk.drain(..) {
                 each(next, entry)?;
                 next += 1;
             }
+            read?;
         }
         Ok(())
     }
 
-    /// Hands the checkpoints for sizes from `from` on to `each`, in order. None of them is
-    /// verified.
+    /// Hands the checkpoints for sizes from `from` up to and including `to` to `each`, in order.
+    /// None of them is verified.
     ///
     /// # Errors
     /// [`StoreError::Checkpoint`] names the first that cannot be read.
     pub fn checkpoints<E: From<StoreError>>(
         &self,
         from: u64,
+        to: u64,
         mut each: impl FnMut(u64, Checkpoint) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut next = Some(from);
-        while let Some(from) = next {
-            let chunk = self.rows().checkpoints(from)?;
+        while let Some(from) = next.filter(|from| *from <= to) {
+            let chunk = self.rows().checkpoints(from, to)?;
             next = chunk.last().map(|&(size, _)| size + 1);
             for (size, checkpoint) in chunk {
                 each(size, checkpoint)?;
@@ -207,10 +210,11 @@ impl Rows<'_> {
         })
     }
 
-    fn checkpoints(&self, from: u64) -> Result<Vec<(u64, Checkpoint)>, StoreError> {
+    fn checkpoints(&self, from: u64, to: u64) -> Result<Vec<(u64, Checkpoint)>, StoreError> {
         let read = || {
             let mut statement = self.connection.prepare_cached(CHECKPOINTS)?;
-            let rows = statement.query_map([number(from), CHUNK_LEN as i64], size_and_note)?;
+            let range = [number(from), number(to), CHUNK_LEN as i64];
+            let rows = statement.query_map(range, size_and_note)?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
         };
         let rows = read().map_err(sql("read", self.path))?;
@@ -307,7 +311,7 @@ const CHUNK_LEN: usize = 1024;
 
 const SCAN: &str = "SELECT n, bytes, hash8 FROM entries WHERE n >= ?1 AND n < ?2 ORDER BY n";
 const CHECKPOINTS: &str =
-    "SELECT size, note FROM checkpoints WHERE size >= ?1 ORDER BY size LIMIT ?2";
+    "SELECT size, note FROM checkpoints WHERE size >= ?1 AND size <= ?2 ORDER BY size LIMIT ?3";
 const CHECKPOINT_AT_MOST: &str =
     "SELECT size, note FROM checkpoints WHERE size <= ?1 ORDER BY size DESC LIMIT 1";
 const GET_META: &str = "SELECT value FROM meta WHERE key = ?1";

@@ -88,7 +88,7 @@ fn what_was_appended_is_there_again() {
     );
     let mut all = Vec::new();
     reader
-        .checkpoints(0, |size, checkpoint| {
+        .checkpoints(0, u64::MAX, |size, checkpoint| {
             all.push((size, checkpoint));
             Ok::<_, StoreError>(())
         })

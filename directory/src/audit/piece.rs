@@ -1,0 +1,102 @@
+//! A piece of the log on its way through the audit: as it was read, and as it was judged.
+
+use quid_common::checkpoint::{Checkpoint, Head};
+use quid_common::entry::Entry;
+use quid_common::id::LedgerId;
+use quid_common::key::PublicKey;
+
+use crate::store::{LogEntry, LogReader, StoreError};
+use crate::verify::{self, Claim};
+
+/// Consecutive entries, and the checkpoints taken after any of them.
+pub(super) struct Piece {
+    entries: Vec<LogEntry>,
+    /// With the sizes that they are stored for, ascending.
+    checkpoints: Vec<(u64, Checkpoint)>,
+    broken: Option<StoreError>,
+}
+
+/// A piece whose entries have been decoded and whose signatures have been judged.
+pub(super) struct Judged {
+    /// Each entry, or what is wrong with it in itself, and its leaf hash.
+    pub(super) entries: Vec<(Result<Entry, String>, [u8; 32])>,
+    /// What the directory has signed, or what is wrong with that, by the size it is stored for.
+    pub(super) checkpoints: Vec<(u64, Result<Head, String>)>,
+    /// Why the log cannot be read on behind the last of the entries.
+    pub(super) broken: Option<StoreError>,
+}
+
+impl Piece {
+    /// The entries from number `from` up to but not including `to`, or as far as they can be read.
+    pub(super) fn read(log: &LogReader, from: u64, to: u64) -> Self {
+        let mut entries = Vec::with_capacity(usize::try_from(to - from).unwrap_or_default());
+        let mut checkpoints = Vec::new();
+        let broken = log.scan(from, to, |_, entry| {
+            entries.push(entry);
+            Ok::<_, StoreError>(())
+        });
+        let unreadable = log.checkpoints(from + 1, to, |size, checkpoint| {
+            checkpoints.push((size, checkpoint));
+            Ok::<_, StoreError>(())
+        });
+        Self {
+            entries,
+            checkpoints,
+            broken: broken.and(unreadable).err(),
+        }
+    }
+
+    /// Whether the log cannot be read on behind this piece.
+    pub(super) const fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    /// Decodes all and judges the signatures together, for the ledger `ledger` of the directory
+    /// with the key `key`.
+    pub(super) fn judge(self, ledger: LedgerId, key: &PublicKey) -> Judged {
+        let mut claims = Vec::with_capacity(self.entries.len() + self.checkpoints.len());
+        let mut entries: Vec<_> = self
+            .entries
+            .into_iter()
+            .map(|written| {
+                let entry = Entry::decode(&written.bytes).map_err(|error| error.to_string());
+                let claim = entry.as_ref().ok().and_then(|entry| entry.fact.signature());
+                (entry, written.leaf, noted(claim, &mut claims))
+            })
+            .collect();
+        let mut checkpoints: Vec<_> = self
+            .checkpoints
+            .into_iter()
+            .map(|(size, checkpoint)| {
+                let (head, claim) = match checkpoint.to_verify(ledger, key) {
+                    Ok((head, claim)) => (Ok(head), Some(claim)),
+                    Err(error) => (Err(error.to_string()), None),
+                };
+                (size, head, noted(claim, &mut claims))
+            })
+            .collect();
+        let genuine = verify::verify(&claims, &mut rand::rng());
+        let forged = |claim: Option<usize>| claim.is_some_and(|at| genuine.get(at) != Some(&true));
+        for (entry, _, claim) in &mut entries {
+            if forged(*claim) {
+                *entry = Err("its signature is not the signer's".into());
+            }
+        }
+        for (_, head, claim) in &mut checkpoints {
+            if forged(*claim) {
+                *head = Err("the checkpoint is not signed by the directory's key".into());
+            }
+        }
+        Judged {
+            entries: entries.into_iter().map(|(a, b, _)| (a, b)).collect(),
+            checkpoints: checkpoints.into_iter().map(|(a, b, _)| (a, b)).collect(),
+            broken: self.broken,
+        }
+    }
+}
+
+/// Adds a claim, if there is one, and returns its place.
+fn noted(claim: Option<impl Into<Claim>>, claims: &mut Vec<Claim>) -> Option<usize> {
+    claims.push(claim?.into());
+    Some(claims.len() - 1)
+}

@@ -1,0 +1,480 @@
+//! Keeps the snapshot close behind the ledger without holding the ledger up.
+//!
+//! The committing thread notes every entry in short and now and then hands a section of that to a
+//! thread that writes it. When the sections have grown to half of the snapshot's size, a new
+//! snapshot is begun as of that entry: the sections go on in a new file, and the ledger encodes
+//! itself in slices, a few with each batch. Until the new snapshot is whole, the old one and all
+//! sections count.
+//!
+//! Nothing here waits for the disk. If it is so slow that [`PENDING_MAX`] are waiting, the snapshot
+//! is given up and a new one begun later; if it fails, at the next start. Until then a start takes
+//! longer.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use sha2::{Digest, Sha256};
+use tracing::warn;
+
+use super::redo::{End, Section, Writer};
+use super::{HEAD_LEN, Snapshot, head};
+use crate::folder::{self, Folder, FolderError};
+use crate::ledger::Ledger;
+
+/// What the files hold already, of a ledger's past.
+#[derive(Debug)]
+pub struct Chain {
+    /// Bytes of the snapshot.
+    pub(super) snapshot_len: u64,
+    /// Bytes of the sections behind it.
+    pub(super) redo_len: u64,
+    /// Where the newest file of sections ends; `None` if there is none behind the snapshot.
+    pub(super) end: Option<End>,
+    /// The entry up to which that goes.
+    pub(super) entries: u64,
+}
+
+/// The committing thread's side.
+#[derive(Debug)]
+pub struct Keeper {
+    work: Option<SyncSender<Work>>,
+    thread: Option<JoinHandle<()>>,
+    failed: Arc<AtomicBool>,
+    state: State,
+    /// Entries in short that have not been handed over, up to the ledger's newest.
+    pending: Vec<u8>,
+    /// Part of a snapshot that has not been handed over.
+    slice: Vec<u8>,
+    snapshot_len: u64,
+    redo_len: u64,
+    /// The ledger's entries at the last step.
+    seen: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// There is nothing on disk to go on from; a snapshot is begun at this many entries.
+    Nothing(u64),
+    /// Snapshot and sections are complete up to what is pending.
+    Following,
+    /// The same, and a newer snapshot is being taken; of so many bytes so far.
+    Taking { from: Begun, len: u64 },
+}
+
+/// A snapshot that was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Begun {
+    entries: u64,
+    root: [u8; 32],
+    /// Nothing older counts until it is whole.
+    first: bool,
+}
+
+/// What the thread is given to write.
+enum Work {
+    /// From this entry on sections go into a new file, and slices into a new snapshot.
+    Begin(u64),
+    Section(Section),
+    Slice(Vec<u8>),
+    /// The slices are a whole snapshot.
+    Finish(Begun),
+}
+
+impl Keeper {
+    /// Goes on from what the files hold, or begins anew.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(folder: &Folder, ledger: &mut Ledger, chain: Option<Chain>) -> io::Result<Self> {
+        let (work, todo) = sync_channel(WORK_LEN);
+        let failed = Arc::new(AtomicBool::new(false));
+        let (state, snapshot_len, redo_len, seen, end) = match chain {
+            Some(chain) => (
+                State::Following,
+                chain.snapshot_len,
+                chain.redo_len,
+                chain.entries,
+                Some((chain.end, chain.entries)),
+            ),
+            None => (State::Nothing(0), 0, 0, ledger.entries(), None),
+        };
+        let mut disk = Disk {
+            folder: folder.clone(),
+            sections: None,
+            synced: 0,
+            part: None,
+        };
+        let broken = Arc::clone(&failed);
+        let thread = std::thread::Builder::new()
+            .name("snapshot".into())
+            .spawn(move || {
+                if let Err(error) = disk.run(end, &todo) {
+                    warn!(%error, "the snapshot cannot be kept up; the next start takes longer");
+                    broken.store(true, Ordering::Release);
+                    // Whoever hands something over must not wait.
+                    while todo.recv().is_ok() {}
+                }
+            })?;
+        Ok(Self {
+            work: Some(work),
+            thread: Some(thread),
+            failed,
+            state,
+            pending: Vec::new(),
+            slice: Vec::new(),
+            snapshot_len,
+            redo_len,
+            seen,
+        })
+    }
+
+    /// To be called after every durable batch, with the root of the tree over all entries. Takes
+    /// far less than a millisecond.
+    pub fn step(&mut self, ledger: &mut Ledger, root: [u8; 32]) {
+        if self.failed.load(Ordering::Acquire) {
+            return self.give_up(ledger, u64::MAX);
+        }
+        let entries = ledger.entries();
+        let new = entries.saturating_sub(self.seen);
+        self.seen = entries;
+        if let State::Nothing(at) = self.state {
+            if entries >= at {
+                self.begin(ledger, root, true);
+            }
+            return;
+        }
+        ledger.take_redo(&mut self.pending);
+        if self.pending.len() >= SECTION_LEN && !self.hand_over_section(entries, root) {
+            if self.pending.len() > PENDING_MAX {
+                warn!("the disk is too slow for snapshots; another is begun later");
+                self.give_up(ledger, entries.saturating_add(RETRY_AFTER));
+            }
+            return;
+        }
+        match self.state {
+            State::Taking { from, len } => self.take(ledger, from, len, new),
+            _ if self.redo_len >= REDO_LEN_MIN.max(self.snapshot_len / 2) => {
+                // The section before ends exactly where the snapshot is taken.
+                if self.pending.is_empty() || self.hand_over_section(entries, root) {
+                    self.begin(ledger, root, false);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Hands over what is left, for a quick next start, and waits until it is on the disk.
+    pub fn close(mut self, ledger: &mut Ledger, root: [u8; 32], folder: &Folder) {
+        ledger.take_redo(&mut self.pending);
+        let (entries, pending) = (ledger.entries(), std::mem::take(&mut self.pending));
+        let whole = match self.state {
+            State::Nothing(_) => false,
+            State::Following => true,
+            State::Taking { from, .. } => !from.first,
+        };
+        if let Some(work) = self.work.take()
+            && whole
+            && !pending.is_empty()
+        {
+            let _ = work.send(Work::Section(Section {
+                entries,
+                root,
+                bytes: pending,
+            }));
+        }
+        self.join();
+        if whole && !self.failed.load(Ordering::Acquire) {
+            return;
+        }
+        ledger.end_snapshot();
+        let snapshot = Snapshot {
+            entries,
+            root,
+            state: ledger.snapshot(),
+        };
+        if let Err(error) = snapshot.write(folder) {
+            warn!(%error, "no snapshot; the next start takes longer");
+        }
+    }
+
+    fn begin(&mut self, ledger: &mut Ledger, root: [u8; 32], first: bool) {
+        let entries = ledger.entries();
+        if !self.hand_over(Work::Begin(entries)) {
+            return;
+        }
+        if first {
+            ledger.note_redo(true);
+        }
+        ledger.begin_snapshot();
+        self.slice.clear();
+        self.redo_len = 0;
+        let from = Begun {
+            entries,
+            root,
+            first,
+        };
+        self.state = State::Taking { from, len: 0 };
+    }
+
+    /// Encodes as much of the snapshot as `new` entries pay for.
+    fn take(&mut self, ledger: &mut Ledger, from: Begun, len: u64, new: u64) {
+        let before = self.slice.len();
+        if before < SLICE_LEN {
+            let wanted = usize::try_from(new).unwrap_or(usize::MAX);
+            let room = wanted
+                .saturating_mul(SNAPSHOT_BYTES_PER_ENTRY)
+                .clamp(SLICE_LEN_MIN, SLICE_LEN);
+            if ledger.snapshot_slice(room, &mut self.slice) {
+                return self.finish(ledger, from, len);
+            }
+        }
+        if self.slice.len() >= SLICE_LEN {
+            let slice = std::mem::take(&mut self.slice);
+            let handed = slice.len() as u64;
+            if let Err(Work::Slice(slice)) = self.try_hand_over(Work::Slice(slice)) {
+                self.slice = slice;
+            } else {
+                let len = len + handed;
+                self.state = State::Taking { from, len };
+            }
+        }
+    }
+
+    fn finish(&mut self, ledger: &mut Ledger, from: Begun, len: u64) {
+        let slice = std::mem::take(&mut self.slice);
+        let len = len + slice.len() as u64;
+        // Twice a place in a queue that may be full: once in a long while, that is worth waiting
+        // for neither; the snapshot before still counts.
+        if self.hand_over(Work::Slice(slice)) && self.hand_over(Work::Finish(from)) {
+            self.snapshot_len = len;
+            self.state = State::Following;
+        } else {
+            self.give_up(ledger, self.seen.saturating_add(RETRY_AFTER));
+        }
+    }
+
+    fn hand_over_section(&mut self, entries: u64, root: [u8; 32]) -> bool {
+        let bytes = std::mem::take(&mut self.pending);
+        let len = bytes.len() as u64;
+        let section = Section {
+            entries,
+            root,
+            bytes,
+        };
+        match self.try_hand_over(Work::Section(section)) {
+            Ok(()) => {
+                self.redo_len += len;
+                true
+            }
+            Err(Work::Section(section)) => {
+                self.pending = section.bytes;
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn hand_over(&self, work: Work) -> bool {
+        self.try_hand_over(work).is_ok()
+    }
+
+    fn try_hand_over(&self, work: Work) -> Result<(), Work> {
+        match &self.work {
+            Some(queue) => queue.try_send(work).map_err(|error| match error {
+                TrySendError::Full(work) | TrySendError::Disconnected(work) => work,
+            }),
+            None => Err(work),
+        }
+    }
+
+    fn give_up(&mut self, ledger: &mut Ledger, until: u64) {
+        ledger.note_redo(false);
+        ledger.end_snapshot();
+        self.pending = Vec::new();
+        self.slice = Vec::new();
+        self.state = State::Nothing(until);
+    }
+
+    fn join(&mut self) {
+        self.work = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic in it has been printed; the files it left are checked at the next start.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+/// The thread's side.
+struct Disk {
+    folder: Folder,
+    sections: Option<Writer>,
+    /// Bytes of sections that are on the disk for good.
+    synced: u64,
+    part: Option<Part>,
+}
+
+impl Disk {
+    fn run(
+        &mut self,
+        end: Option<(Option<End>, u64)>,
+        todo: &Receiver<Work>,
+    ) -> Result<(), FolderError> {
+        match end {
+            Some((Some(end), _)) => {
+                let path = end.path.clone();
+                let sections = Writer::go_on(end).map_err(folder::io("write", &path))?;
+                self.synced = sections.len();
+                self.sections = Some(sections);
+            }
+            Some((None, entries)) => self.sections = Some(self.new_sections(entries)?),
+            None => {}
+        }
+        while let Ok(work) = todo.recv() {
+            match work {
+                Work::Begin(entries) => {
+                    self.sync()?;
+                    self.sections = Some(self.new_sections(entries)?);
+                    self.synced = 0;
+                    let path = self.folder.path().join(PART);
+                    self.part = Some(Part::create(&path).map_err(folder::io("make", &path))?);
+                }
+                Work::Section(section) => self.append(&section)?,
+                Work::Slice(bytes) => {
+                    if let Some(part) = &mut self.part {
+                        let path = self.folder.path().join(PART);
+                        part.write(&bytes).map_err(folder::io("write", &path))?;
+                    }
+                }
+                Work::Finish(begun) => self.finish(&begun)?,
+            }
+        }
+        if self.part.take().is_some() {
+            let path = self.folder.path().join(PART);
+            fs::remove_file(&path).map_err(folder::io("remove", &path))?;
+        }
+        self.sync()
+    }
+
+    fn new_sections(&self, entries: u64) -> Result<Writer, FolderError> {
+        let path = self.folder.redo(entries);
+        Writer::create(&path, entries).map_err(folder::io("make", &path))
+    }
+
+    fn append(&mut self, section: &Section) -> Result<(), FolderError> {
+        if let Some(sections) = &mut self.sections {
+            let path = sections.path().to_owned();
+            sections
+                .append(section)
+                .map_err(folder::io("write", &path))?;
+            if sections.len() - self.synced >= SYNC_LEN {
+                self.sync()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), FolderError> {
+        if let Some(sections) = &self.sections {
+            let sync = sections.sync();
+            sync.map_err(folder::io("sync", sections.path()))?;
+            self.synced = sections.len();
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, begun: &Begun) -> Result<(), FolderError> {
+        let (part, to) = (self.folder.path().join(PART), self.folder.snapshot());
+        if let Some(written) = self.part.take() {
+            written.finish(begun).map_err(folder::io("write", &part))?;
+            fs::rename(&part, &to).map_err(folder::io("write", &to))?;
+            folder::sync_folder(self.folder.path())?;
+        }
+        // The files of sections before this snapshot.
+        let current = self.sections.as_ref().map(Writer::path);
+        for other in self.folder.redos()? {
+            if Some(other.as_path()) != current {
+                fs::remove_file(&other).map_err(folder::io("remove", &other))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A snapshot that is being written.
+struct Part {
+    file: File,
+    sum: Sha256,
+    len: u64,
+}
+
+impl Part {
+    fn create(path: &std::path::Path) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(path)?;
+        file.write_all(&[0; HEAD_LEN + 32])?;
+        let (sum, len) = (Sha256::new(), 0);
+        Ok(Self { file, sum, len })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.sum.update(bytes);
+        self.len += bytes.len() as u64;
+        self.file.write_all(bytes)?;
+        // In small parts, so that no sync of a batch has to wait for all of it.
+        self.file.sync_data()
+    }
+
+    fn finish(mut self, begun: &Begun) -> io::Result<()> {
+        let head = head(begun.entries, &begun.root, self.len);
+        let sum = self.sum.chain_update(head).finalize();
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(&head)?;
+        self.file.write_all(&sum)?;
+        self.file.sync_all()
+    }
+}
+
+/// Bytes in a section: about 3,000 payments, which a start after a crash reads from the log.
+const SECTION_LEN: usize = 256 * 1024;
+
+/// Bytes of entries in short that may wait for a slow disk: about 400,000 payments.
+const PENDING_MAX: usize = 32 * 1024 * 1024;
+
+/// Bytes of sections below which no new snapshot is worth its while.
+const REDO_LEN_MIN: u64 = 16 * 1024 * 1024;
+
+/// Bytes of sections after which they are synced: what a power cut may take back is read from the
+/// log instead, some 400,000 payments.
+const SYNC_LEN: u64 = 32 * 1024 * 1024;
+
+/// Bytes of a snapshot encoded for each new entry: a hundred megabytes take 100,000 payments, and
+/// a payment alone waits for a microsecond.
+const SNAPSHOT_BYTES_PER_ENTRY: usize = 1024;
+
+/// Least bytes of a snapshot encoded with a batch, also one without entries.
+const SLICE_LEN_MIN: usize = 4 * 1024;
+
+/// Most bytes of a snapshot encoded with a batch, about half a millisecond, and handed over at
+/// once.
+const SLICE_LEN: usize = 512 * 1024;
+
+/// Parts that wait for the thread: with the largest, some 8 MiB.
+const WORK_LEN: usize = 16;
+
+/// Entries after which a snapshot that was given up is begun again.
+const RETRY_AFTER: u64 = 1_000_000;
+
+/// A snapshot that is not whole yet.
+const PART: &str = "snapshot.new";
