@@ -13,12 +13,11 @@ use quid_common::signed::Signed;
 use quid_common::time::LedgerTime;
 use rusqlite::params;
 use tempfile::TempDir;
-use tokio::sync::mpsc;
 
 use super::*;
 use crate::books::Books;
 use crate::folder::Folder;
-use crate::settlement::{Answer, Ask, Committer, Job, Reply, check};
+use crate::settlement::{Answer, Ask, Committer, Job, Outlet, Reply, check};
 use crate::store::LogEntry;
 
 #[test]
@@ -409,17 +408,14 @@ fn person(n: u64) -> SecretKey {
 }
 
 fn commit(committer: &mut Committer, asks: Vec<(&SecretKey, Ask)>) {
-    let (sender, mut answers) = mpsc::channel(asks.len());
+    let outlet = Arc::new(Outlet::default());
     let jobs = asks.into_iter().map(|(from, ask)| Job {
         from: from.public(),
         ask,
-        reply: Reply::new(
-            0,
-            sender.clone().try_reserve_owned().expect("there is room"),
-        ),
+        reply: Reply::new(0, &outlet),
     });
     committer.commit(check(jobs.collect()));
-    while let Ok((_, answer)) = answers.try_recv() {
+    for (_, answer) in outlet.take_now() {
         assert!(
             matches!(answer, Answer::Settled(_) | Answer::Done(_)),
             "{answer:?}"

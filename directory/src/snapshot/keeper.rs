@@ -158,13 +158,13 @@ impl Keeper {
         }
         match self.state {
             State::Taking { from, len } => self.take(ledger, from, len, new),
-            _ if self.redo_len >= REDO_LEN_MIN.max(self.snapshot_len / 2) => {
+            _ => {
+                let due = self.redo_len >= REDO_LEN_MIN.max(self.snapshot_len / 2);
                 // The section before ends exactly where the snapshot is taken.
-                if self.pending.is_empty() || self.hand_over_section(entries, root) {
+                if due && (self.pending.is_empty() || self.hand_over_section(entries, root)) {
                     self.begin(ledger, root, false);
                 }
             }
-            _ => {}
         }
     }
 
