@@ -1,5 +1,5 @@
-//! What a receipt proves: each checkpoint's signature is verified once by each node, each path
-//! always.
+//! What receipts prove: each checkpoint's signature is verified once by each node, those that come
+//! together at once, and each path always.
 
 use std::collections::VecDeque;
 
@@ -27,28 +27,42 @@ impl Proofs {
         }
     }
 
-    /// Whether `receipt` proves that exactly the order in `order` has settled.
+    /// Verifies that each receipt proves that exactly the order beside it has settled.
     ///
     /// # Errors
-    /// The receipt proves nothing.
-    pub(crate) fn settles(&mut self, receipt: &Receipt, order: &[u8]) -> Result<bool, Failure> {
-        let known = self
-            .checked
-            .iter()
-            .rev()
-            .find(|(checked, _)| *checked == receipt.checkpoint);
-        let head = match known {
-            Some((_, head)) => *head,
-            None => {
-                let head = receipt.checkpoint.verify(self.ledger, &self.directory)?;
-                if self.checked.len() >= CHECKED_LEN_MAX {
-                    self.checked.pop_front();
-                }
-                self.checked.push_back((receipt.checkpoint.clone(), head));
-                head
+    /// One of them does not.
+    pub(crate) fn verify(&mut self, receipts: &[(Receipt, Vec<u8>)]) -> Result<(), Failure> {
+        let mut news: Vec<Checkpoint> = Vec::new();
+        for (receipt, _) in receipts {
+            let checkpoint = &receipt.checkpoint;
+            // Receipts of one batch follow each other.
+            if news.last() != Some(checkpoint)
+                && self.head_of(checkpoint).is_none()
+                && !news.contains(checkpoint)
+            {
+                news.push(checkpoint.clone());
             }
-        };
-        Ok(receipt.verify_under(head)?.settles(order))
+        }
+        let heads = Checkpoint::verify_all(&news, self.ledger, &self.directory, &mut rand::rng());
+        for (checkpoint, head) in news.into_iter().zip(heads) {
+            self.checked.push_back((checkpoint, head?));
+        }
+        for (receipt, order) in receipts {
+            let head = self.head_of(&receipt.checkpoint).ok_or("no head")?;
+            if !receipt.settles_under(head, order)? {
+                return Err("a receipt of something else".into());
+            }
+        }
+        while self.checked.len() > CHECKED_LEN_MAX {
+            self.checked.pop_front();
+        }
+        Ok(())
+    }
+
+    fn head_of(&self, checkpoint: &Checkpoint) -> Option<Head> {
+        let mut known = self.checked.iter().rev();
+        let (_, head) = known.find(|(checked, _)| checked == checkpoint)?;
+        Some(*head)
     }
 }
 

@@ -5,8 +5,7 @@
 //! needed, tags, floats, maps other than the empty one, nesting deeper than [`DEPTH_MAX`], and
 //! lengths that reach past the end. The library beneath alone accepts several of these.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Deepest nesting of arrays that is read.
@@ -38,7 +37,7 @@ pub fn encode_to<T: Serialize>(value: &T, out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// [`CborError`] for every other byte sequence. The caller has already bounded the length.
-pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, CborError> {
+pub fn decode<'de, T: Serialize + Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, CborError> {
     check(bytes)?;
     let value: T = minicbor_serde::from_slice(bytes).map_err(|_| CborError::Shape)?;
     // Catches what the structure alone cannot, such as array elements beyond a message's last.

@@ -203,6 +203,18 @@ impl Entry {
         })
     }
 
+    /// The signed order in the bytes of an entry that is a payment; `None` in another's.
+    ///
+    /// # Errors
+    /// [`EntryError`] for anything but an entry's envelope. The order is not looked at.
+    pub fn payment_in(bytes: &[u8]) -> Result<Option<&[u8]>, EntryError> {
+        let (version, _, kind, body): (u8, LedgerTime, u8, &Bytes) = cbor::decode(bytes)?;
+        if version != ENTRY_VERSION {
+            return Err(EntryError::Version(version));
+        }
+        Ok((kind == PAYMENT).then_some(body))
+    }
+
     /// The order that this entry settled, if it is a payment.
     #[must_use]
     pub const fn order(&self) -> Option<&SignedOrder> {
