@@ -15,7 +15,7 @@ use quid_common::wire::{Message, Offer};
 use quinn::SendStream;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::{JoinSet, LocalSet, yield_now};
 use tokio::time::{sleep_until, timeout};
 
 use crate::client::{Node, PAYEE, PAYER, Session, is_passing, key, letters};
@@ -202,6 +202,8 @@ impl Payer {
                     return Err("no receipt came for a long time".into());
                 },
             }
+            // Other payers of this process first: what comes meanwhile is verified together.
+            yield_now().await;
             while let Some(message) = line.reader.ready()? {
                 match message {
                     Message::Paid(paid) => {

@@ -37,6 +37,9 @@ pub(crate) fn settle(options: &Options) -> Result<Report, Failure> {
     put_latency(&mut report, "", &steady);
     put_latency(&mut report, "full_", &fastest);
     report.put("steady_payments_per_s", steady.per_second);
+    report.put("steady_cpu_us_directory", steady.directory);
+    report.put("steady_cpu_us_payers", steady.payers);
+    report.put("steady_cpu_us_payees", steady.payees);
     finish(report, directory, members, &floors, &fastest)
 }
 

@@ -1,5 +1,6 @@
 //! Messages on one QUIC stream, many in one write.
 
+use bytes::Bytes;
 use quid_common::frame::{BODY_LEN_MAX, FrameReader};
 use quid_common::wire::Message;
 use quinn::{RecvStream, SendStream};
@@ -23,13 +24,14 @@ impl Reader {
 
     /// Waits for bytes; false at the stream's end. Cancel safe.
     pub(crate) async fn more(&mut self) -> Result<bool, Failure> {
-        match self.stream.read_chunk(READ_LEN, true).await? {
-            Some(chunk) => {
-                self.frames.push(&chunk.bytes);
-                Ok(true)
-            }
-            None => Ok(false),
+        let mut chunks = [const { Bytes::new() }; CHUNKS_LEN];
+        let Some(count) = self.stream.read_chunks(&mut chunks).await? else {
+            return Ok(false);
+        };
+        for chunk in chunks.iter().take(count) {
+            self.frames.push(chunk);
         }
+        Ok(true)
     }
 
     /// The next message that is here already.
@@ -70,5 +72,5 @@ pub(crate) async fn ask(
     Reader::new(receive).next().await
 }
 
-/// Most bytes taken from a stream at once.
-const READ_LEN: usize = 64 * 1024;
+/// Most packets' contents taken from a stream at once.
+const CHUNKS_LEN: usize = 32;

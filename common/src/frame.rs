@@ -62,7 +62,8 @@ impl FrameReader {
         }
     }
 
-    /// Takes bytes as they came. Call [`Self::next_frame`] until it answers `None` before more.
+    /// Takes bytes as they came. Call [`Self::next_frame`] until it answers `None` before waiting
+    /// for more.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.start);
         self.start = 0;

@@ -2,7 +2,8 @@
 //!
 //! Jobs come in a bounded queue from all sessions, fair between accounts. Whatever queued while the
 //! last batch was at work is the next batch: no timers. Two threads take batches in turn, so that
-//! one checks signatures while the other commits; a lone payment passes through one of them. Each
+//! one checks signatures while the other commits, as soon as enough waits for a batch of its own; a
+//! lone payment passes through one of them. Each
 //! batch goes through
 //!
 //! 1. *check*: all its signatures together;
@@ -264,12 +265,9 @@ pub fn start(books: Books, hub: Arc<Hub>) -> std::io::Result<(Settlements, Threa
 }
 
 fn run(queue: &Queue, stage: &Stage) {
-    loop {
-        // Where others wait for this CPU, they go first: what they send meanwhile makes the batch
-        // larger, and a large one costs everybody less. Where nobody waits, this is nothing.
-        std::thread::yield_now();
-        let Some(batch) = queue.take() else { return };
+    while let Some(batch) = queue.take() {
         let number = batch.number;
         stage.commit(number, check::check_batch(queue, batch));
+        queue.done();
     }
 }

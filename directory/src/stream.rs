@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use quid_common::frame::{FrameError, FrameReader};
 use quid_common::refusal::Reason;
 use quid_common::wire::{Message, MessageError};
@@ -51,20 +52,24 @@ impl Reader {
             if let Some(message) = self.ready()? {
                 return Ok(Some(message));
             }
-            let chunk = self.stream.read_chunk(READ_LEN, true);
-            let chunk = if self.frames.is_empty() {
-                chunk.await
+            let mut chunks = [const { Bytes::new() }; CHUNKS_LEN];
+            let read = self.stream.read_chunks(&mut chunks);
+            let count = if self.frames.is_empty() {
+                read.await
             } else {
                 // One byte a second does not move the deadline.
                 let due = *self
                     .due
                     .get_or_insert_with(|| Instant::now() + READ_DEADLINE);
-                timeout_at(due, chunk)
+                timeout_at(due, read)
                     .await
                     .map_err(|_| ReadError::Deadline)?
             };
-            match chunk? {
-                Some(chunk) => self.frames.push(&chunk.bytes),
+            match count? {
+                Some(count) => chunks
+                    .iter()
+                    .take(count)
+                    .for_each(|chunk| self.frames.push(chunk)),
                 None if self.frames.is_empty() => return Ok(None),
                 None => return Err(ReadError::Truncated),
             }
@@ -188,8 +193,9 @@ pub enum WriteError {
     Gone(#[from] quinn::WriteError),
 }
 
-/// Most bytes taken from a stream at once.
-const READ_LEN: usize = 64 * 1024;
+/// Most packets' contents taken from a stream at once: some 40 orders. Every stream has room for
+/// so many.
+const CHUNKS_LEN: usize = 8;
 
 impl ReadError {
     /// The refusal that tells the peer what it did wrong, while there is a peer to tell.

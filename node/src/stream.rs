@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use quid_common::frame::{BODY_LEN_MAX, FrameError, FrameReader};
 use quid_common::wire::{Message, MessageError};
 use quinn::{Connection, RecvStream, SendStream, VarInt};
@@ -16,8 +17,8 @@ const FRAME_DEADLINE: Duration = Duration::from_secs(5);
 /// Longest time that the other side may leave our bytes unread while we have more to write.
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Most bytes taken from a stream at once.
-const READ_LEN_MAX: usize = 32 * 1024;
+/// Most packets' contents taken from a stream at once.
+const CHUNKS_LEN: usize = 8;
 
 /// Asks one question on a stream of its own and gives the answer.
 ///
@@ -71,20 +72,24 @@ impl Reader {
             if let Some(message) = self.ready()? {
                 return Ok(Some(message));
             }
-            let chunk = self.stream.read_chunk(READ_LEN_MAX, true);
-            let chunk = if self.frames.is_empty() {
-                chunk.await
+            let mut chunks = [const { Bytes::new() }; CHUNKS_LEN];
+            let read = self.stream.read_chunks(&mut chunks);
+            let count = if self.frames.is_empty() {
+                read.await
             } else {
                 // A byte now and then does not move the deadline.
                 let due = *self
                     .due
                     .get_or_insert_with(|| Instant::now() + FRAME_DEADLINE);
-                timeout_at(due, chunk)
+                timeout_at(due, read)
                     .await
                     .map_err(|_| StreamError::Deadline)?
             };
-            match chunk? {
-                Some(chunk) => self.frames.push(&chunk.bytes),
+            match count? {
+                Some(count) => chunks
+                    .iter()
+                    .take(count)
+                    .for_each(|chunk| self.frames.push(chunk)),
                 None if self.frames.is_empty() => return Ok(None),
                 None => return Err(StreamError::Truncated),
             }

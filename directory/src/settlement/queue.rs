@@ -21,6 +21,10 @@ pub const QUEUE_LEN_MAX: usize = 32 * 1024;
 /// have in flight.
 pub const ACCOUNT_LEN_MAX: usize = 2048;
 
+/// Jobs that must wait for a batch to be begun while another is at work. Below it they gain more
+/// from a larger batch, since every batch costs each node that it concerns a signature to verify.
+const AHEAD_LEN: usize = 512;
+
 /// Jobs taken from one line before it is the next one's turn.
 const TURN_LEN: usize = 64;
 
@@ -56,6 +60,8 @@ struct State {
     idle: VecDeque<PublicKey>,
     len: usize,
     taken: u64,
+    /// Batches taken and not done with.
+    at_work: usize,
     closed: bool,
 }
 
@@ -103,8 +109,11 @@ impl Queue {
             }
             Reason::BUSY
         };
+        let due = state.is_due();
         drop(state);
-        self.wake.notify_one();
+        if due {
+            self.wake.notify_one();
+        }
         let mut all = true;
         for job in jobs {
             all = false;
@@ -116,8 +125,8 @@ impl Queue {
     /// The next batch, waiting for its first job; `None` once the queue is closed and empty.
     pub(super) fn take(&self) -> Option<Taken> {
         let mut state = self.state();
-        while state.len == 0 {
-            if state.closed {
+        while !state.is_due() {
+            if state.closed && state.len == 0 {
                 return None;
             }
             state = self
@@ -126,6 +135,17 @@ impl Queue {
                 .unwrap_or_else(PoisonError::into_inner);
         }
         Some(state.take())
+    }
+
+    /// Says that a batch that was taken is done with.
+    pub(super) fn done(&self) {
+        let mut state = self.state();
+        state.at_work = state.at_work.saturating_sub(1);
+        let wake = state.is_due() || state.closed;
+        drop(state);
+        if wake {
+            self.wake.notify_all();
+        }
     }
 
     /// Lets `account` be distrusted for another bad signature, or trusted again for a good one.
@@ -145,6 +165,12 @@ impl Queue {
 }
 
 impl State {
+    /// Whether it is time for the next batch: nothing is at work, or enough waits already for a
+    /// batch of its own.
+    const fn is_due(&self) -> bool {
+        self.len >= if self.at_work == 0 { 1 } else { AHEAD_LEN }
+    }
+
     fn take(&mut self) -> Taken {
         let mut taken = Taken {
             number: self.taken,
@@ -152,6 +178,7 @@ impl State {
             distrusted: Vec::new(),
         };
         self.taken += 1;
+        self.at_work += 1;
         let mut waiting = Vec::new();
         while taken.trusted.len() < BATCH_LEN_MAX
             && let Some(account) = self.turns.pop_front()
@@ -254,6 +281,24 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_is_begun_beside_another_once_it_is_worth_it() {
+        let (queue, outlet) = (Queue::default(), Arc::default());
+        assert!(put(&queue, 1, 1, &outlet));
+        assert!(queue.state().is_due(), "nothing is at work");
+        assert_eq!(queue.take().map(|taken| taken.number), Some(0));
+        assert!(put(&queue, 1, AHEAD_LEN - 1, &outlet));
+        assert!(!queue.state().is_due());
+        assert!(put(&queue, 2, 1, &outlet));
+        assert!(queue.state().is_due());
+        assert_eq!(queue.take().map(|taken| taken.number), Some(1));
+        assert!(put(&queue, 2, 1, &outlet));
+        queue.done();
+        assert!(!queue.state().is_due());
+        queue.done();
+        assert!(queue.state().is_due());
+    }
+
+    #[test]
     fn past_its_bound_an_account_is_busy_and_others_are_not() {
         let (queue, outlet) = (Queue::default(), Arc::default());
         assert!(!put(&queue, 1, ACCOUNT_LEN_MAX + 3, &outlet));
@@ -281,6 +326,7 @@ mod tests {
             let taken = queue.take().expect("jobs wait");
             assert_eq!(taken.distrusted.len(), DISTRUSTED_TURN_LEN);
             assert_eq!(count(&taken.trusted, 1), 0);
+            queue.done();
             queue.judge(&account(1), DISTRUSTED_TURN_LEN as u32, 0);
         }
         let taken = queue.take().expect("jobs wait");
@@ -307,6 +353,7 @@ mod tests {
         queue.close();
         assert!(!put(&queue, 1, 1, &outlet));
         assert_eq!(queue.take().map(|taken| taken.trusted.len()), Some(2));
+        queue.done();
         assert!(queue.take().is_none());
     }
 }
