@@ -77,6 +77,13 @@ impl Directory {
         self.give_up_place()
     }
 
+    /// Ends it at once and gives the folder back.
+    pub(crate) fn kill(mut self) -> Result<TempDir, Failure> {
+        self.child.kill()?;
+        self.child.wait()?;
+        self.give_up_place()
+    }
+
     /// Audits the ledger with the real program; what is wrong with it is a failure.
     pub(crate) fn audit(data: &Path) -> Result<serde_json::Value, Failure> {
         let output = Command::new(program()?)

@@ -7,8 +7,10 @@
 mod client;
 mod crowd;
 mod directory;
+mod fill;
 mod floors;
 mod idle;
+mod large;
 mod latency;
 mod login;
 mod members;
@@ -19,6 +21,7 @@ mod proofs;
 mod report;
 mod settle;
 mod stream;
+mod submit;
 mod usage;
 
 use std::process::ExitCode;
@@ -35,6 +38,8 @@ fn main() -> ExitCode {
         Scenario::Latency(options) => settle::latency(&options),
         Scenario::Login(options) => login::login(&options),
         Scenario::Idle(options) => idle::idle(&options),
+        Scenario::Large(options) => large::large(&options),
+        Scenario::Audit(options) => large::audit(&options),
         Scenario::Payees(role) => return ended(payees::run(&role)),
         Scenario::Payers(role) => return ended(payers::run(&role)),
         Scenario::Greet => return ended(login::greet()),

@@ -27,6 +27,11 @@ pub(crate) enum Scenario {
     Login(Options),
     /// Nodes online that do nothing: the directory's memory and CPU.
     Idle(Options),
+    /// A million accounts and ten million entries: starts, after a stop and a kill, and the rate
+    /// beside that of a small ledger.
+    Large(Options),
+    /// The audit of a filled ledger.
+    Audit(Options),
     /// A process of payees, started by the scenarios.
     #[command(hide = true)]
     Payees(Payees),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -40,7 +41,7 @@ impl Name {
     #[must_use]
     pub fn is_reserved(&self) -> bool {
         let own = self.skeleton();
-        RESERVED.iter().any(|reserved| skeleton(reserved) == own)
+        RESERVED_SKELETONS.contains(&own)
     }
 
     /// What names that look alike have in common: two names with one skeleton are easily taken
@@ -142,6 +143,10 @@ fn check(text: &str) -> Result<(), NameError> {
     }
     Ok(())
 }
+
+/// A start asks this for every account there is.
+static RESERVED_SKELETONS: LazyLock<Vec<String>> =
+    LazyLock::new(|| RESERVED.iter().map(|text| skeleton(text)).collect());
 
 /// Writes the wider form out (`m` as `rn`, not `rn` as `m`), so that each character is replaced
 /// by itself and every reading of `vvv` (`wv`, `vw`) meets in one skeleton.

@@ -261,6 +261,12 @@ impl Books {
         Ok((self.index.reader()?, LogReader::open(&self.folder)?))
     }
 
+    /// Lets a test see in little what large books do.
+    #[cfg(test)]
+    pub(crate) fn bound_snapshots(&mut self, bounds: snapshot::Bounds) {
+        self.snapshots.bounds = bounds;
+    }
+
     /// Leaves everything as a quick next start wants it.
     pub fn close(mut self) {
         self.snapshots

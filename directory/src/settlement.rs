@@ -36,6 +36,8 @@ mod committer;
 mod queue;
 mod receipts;
 mod reply;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use self::check::{Checked, check};
 pub use self::committer::Committer;

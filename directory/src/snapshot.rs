@@ -30,6 +30,8 @@ mod keeper;
 mod redo;
 mod restore;
 
+#[cfg(test)]
+pub(crate) use self::keeper::Bounds;
 pub use self::keeper::{Chain, Keeper};
 pub use self::restore::restore;
 
@@ -175,6 +177,8 @@ const MAGIC: &[u8; 8] = b"quidsnap";
 const FORMAT: u64 = 2;
 const HEAD_LEN: usize = 64;
 
+#[cfg(test)]
+mod crashes;
 #[cfg(test)]
 mod tests {
     use std::fs;

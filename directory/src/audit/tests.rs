@@ -1,23 +1,19 @@
 //! A sound log, and every way of making it unsound that we could think of.
 
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use quid_common::amount::{Amount, Currency};
 use quid_common::checkpoint::{Checkpoint, Head};
-use quid_common::entry::{Entry, Fact, Registration};
-use quid_common::id::OrderId;
+use quid_common::entry::{Entry, Fact};
 use quid_common::key::SecretKey;
-use quid_common::order::{Memo, Order, STATEMENT_VERSION};
-use quid_common::signed::Signed;
-use quid_common::time::LedgerTime;
 use rusqlite::params;
 use tempfile::TempDir;
 
 use super::*;
 use crate::books::Books;
 use crate::folder::Folder;
-use crate::settlement::{Answer, Ask, Committer, Job, Outlet, Reply, check};
+use crate::settlement::testing::{commit, order, registration};
+use crate::settlement::{Ask, Committer};
 use crate::store::LogEntry;
 
 #[test]
@@ -102,7 +98,7 @@ fn a_rewritten_history_does_not_agree_with_the_old_checkpoints() {
     let log = Log::new();
     let mut entry = Entry::decode(&log.bytes(620)).expect("an entry");
     entry.time = Entry::decode(&log.bytes(621)).expect("an entry").time;
-    entry.fact = Fact::Payment(log.order(7_000, 8));
+    entry.fact = Fact::Payment(order(log.ledger, 7_000, 8));
     log.write(620, &LogEntry::new(entry.encode()));
     let (_, until) = log.batch_of(620);
     assert_eq!(log.wrong().0, until - 1);
@@ -262,54 +258,18 @@ impl Log {
             _place: place,
         };
         let mut committer = Committer::new(books, Arc::default());
-        for person in [person(0), person(1)] {
-            let name = format!("person-{}", person.public().short())
-                .parse()
-                .expect("a name");
-            let wish = Registration {
-                directory: log.key.public(),
-                name,
-                key: person.public(),
-                recovery: None,
-            };
-            commit(
-                &mut committer,
-                vec![(&person, Ask::Register(Signed::new(wish, &person)))],
-            );
+        for n in 0..2 {
+            commit(&mut committer, vec![(n, registration(log.key.public(), n))]);
         }
         let mut n = 5;
         while n < ENTRIES {
             let to = ENTRIES.min(n + 1 + n % 61);
-            let orders = (n..to).map(|n| log.order(n, 1)).collect::<Vec<_>>();
-            let payers = (n..to).map(person).collect::<Vec<_>>();
-            let asks = payers.iter().zip(orders);
-            commit(
-                &mut committer,
-                asks.map(|(p, order)| (p, Ask::Order(order, None)))
-                    .collect(),
-            );
+            let order = |n| (n, Ask::Order(order(ledger, n, 1), None));
+            commit(&mut committer, (n..to).map(order).collect());
             n = to;
         }
         drop(committer);
         log
-    }
-
-    fn order(&self, n: u64, amount: u64) -> Signed<Order> {
-        let mut tail = [0; 10];
-        tail[..8].copy_from_slice(&n.to_be_bytes());
-        let now = UNIX_EPOCH.elapsed().expect("later than 1970").as_millis();
-        let expiry = LedgerTime::from_millis(now as u64 + 60_000);
-        let order = Order {
-            version: STATEMENT_VERSION,
-            ledger: self.ledger,
-            id: OrderId::new(expiry, tail),
-            payer: person(n).public(),
-            payee: person(n + 1).public(),
-            amount: Amount::new(amount).expect("small"),
-            memo: Memo::new("").expect("short"),
-            reference: None,
-        };
-        Signed::new(order, &person(n))
     }
 
     fn reader(&self) -> LogReader {
@@ -400,25 +360,5 @@ impl Log {
         let sizes = self.sizes();
         let at = sizes.partition_point(|size| *size <= n);
         (sizes[at - 1], sizes[at])
-    }
-}
-
-fn person(n: u64) -> SecretKey {
-    SecretKey::from_seed(&[1 + u8::from(n % 2 == 1); 32])
-}
-
-fn commit(committer: &mut Committer, asks: Vec<(&SecretKey, Ask)>) {
-    let outlet = Arc::new(Outlet::default());
-    let jobs = asks.into_iter().map(|(from, ask)| Job {
-        from: from.public(),
-        ask,
-        reply: Reply::new(0, &outlet),
-    });
-    committer.commit(check(jobs.collect()));
-    for (_, answer) in outlet.take_now() {
-        assert!(
-            matches!(answer, Answer::Settled(_) | Answer::Done(_)),
-            "{answer:?}"
-        );
     }
 }

@@ -72,6 +72,15 @@ impl Ids {
         self.used.insert((id, account), used).is_none()
     }
 
+    /// Takes the place of an empty one: ids ascending.
+    pub(super) fn fill(&mut self, used: Vec<((OrderId, u64), Used)>) {
+        for ((_, account), _) in used.iter().filter(|(_, used)| used.long) {
+            let count = self.long.entry(*account).or_default();
+            *count = count.saturating_add(1);
+        }
+        self.used = used.into_iter().collect();
+    }
+
     /// See [`super::Ledger::forget`].
     pub(super) fn forget(&mut self, now: LedgerTime, indexed: u64) -> usize {
         let mut count = 0_usize;

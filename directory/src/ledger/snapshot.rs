@@ -112,7 +112,12 @@ impl Ledger {
             frozen: false,
             registered: 0,
         })?;
-        for number in 1..=input.number()? {
+        let count = input.number()?;
+        let room = input.room(count, ACCOUNT_LEN_MIN);
+        self.accounts.reserve(room);
+        self.by_key.reserve(room);
+        self.by_skeleton.reserve(room);
+        for number in 1..=count {
             let account = input.account(number)?;
             self.check_entry(account.registered)?;
             if self
@@ -125,7 +130,10 @@ impl Ledger {
             self.restore_account(account)?;
         }
         let mut last = None;
-        for _ in 0..input.number()? {
+        let count = input.number()?;
+        // Sorted, they make a dense tree at once.
+        let mut ids = Vec::with_capacity(input.room(count, ID_LEN_MIN));
+        for _ in 0..count {
             let (id, account, used) = input.id()?;
             self.check_entry(used.entry)?;
             self.check_account(account)?;
@@ -135,18 +143,22 @@ impl Ledger {
             {
                 return Err(SnapshotError::Order);
             }
-            self.ids.insert(id, account, used);
+            ids.push(((id, account), used));
         }
+        self.ids.fill(ids);
         let mut last = None;
-        for _ in 0..input.number()? {
+        let count = input.number()?;
+        let mut operations = Vec::with_capacity(input.room(count, OPERATION_LEN_MIN));
+        for _ in 0..count {
             let (id, operation) = input.operation()?;
             self.check_entry(operation.entry)?;
             self.check_account(operation.account)?;
             if last.replace(id).is_some_and(|last| last >= id) {
                 return Err(SnapshotError::Order);
             }
-            self.operations.insert(id, operation);
+            operations.push((id, operation));
         }
+        self.operations = operations.into_iter().collect();
         Ok(())
     }
 
@@ -262,6 +274,12 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(super) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
+    }
+
+    /// How many of `count` parts of at least `len` bytes can follow.
+    fn room(&self, count: u64, len: usize) -> usize {
+        let most = self.rest.len().checked_div(len).unwrap_or_default();
+        usize::try_from(count).map_or(most, |count| count.min(most))
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -389,6 +407,11 @@ const FLAG_ORDER: u8 = 2;
 const KIND_ISSUE: u8 = 1;
 const KIND_FREEZE: u8 = 2;
 const KIND_THAW: u8 = 3;
+
+/// The shortest forms.
+const ACCOUNT_LEN_MIN: usize = 32 + 1 + 1 + 8 + 8 + 1 + 8;
+const ID_LEN_MIN: usize = 16 + 8 + 8 + 1;
+const OPERATION_LEN_MIN: usize = 16 + 8 + 8 + 1;
 
 /// The longest forms but for names, which are taken to have 16 characters.
 const ACCOUNT_LEN: usize = 32 + 1 + 16 + 1 + 32 + 8 + 8 + 1 + 8;

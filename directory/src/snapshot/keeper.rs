@@ -6,7 +6,7 @@
 //! itself in slices, a few with each batch. Until the new snapshot is whole, the old one and all
 //! sections count.
 //!
-//! Nothing here waits for the disk. If it is so slow that [`PENDING_MAX`] are waiting, the snapshot
+//! Nothing here waits for the disk. If it is so slow that 32 MiB are waiting, the snapshot
 //! is given up and a new one begun later; if it fails, at the next start. Until then a start takes
 //! longer.
 
@@ -39,9 +39,39 @@ pub struct Chain {
     pub(super) entries: u64,
 }
 
+/// How much is done when, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// In a section.
+    pub(crate) section: usize,
+    /// Of entries in short that may wait for a slow disk.
+    pub(crate) pending: usize,
+    /// In sections, below which no new snapshot is worth its while.
+    pub(crate) redo: u64,
+    /// Of a snapshot encoded for each new entry.
+    pub(crate) per_entry: usize,
+    /// Of a snapshot encoded with a batch, also one without entries, at least.
+    pub(crate) slice_min: usize,
+    /// Of a snapshot encoded with a batch, at most, and handed over at once.
+    pub(crate) slice: usize,
+}
+
+/// A section is about 3,000 payments, which a start after a crash reads from the log; about 400,000
+/// may wait. A snapshot of 100 MB is taken in 100,000 payments, of which each waits a microsecond
+/// for it, and no batch more than half a millisecond.
+const BOUNDS: Bounds = Bounds {
+    section: 256 * 1024,
+    pending: 32 * 1024 * 1024,
+    redo: 16 * 1024 * 1024,
+    per_entry: 1024,
+    slice_min: 4 * 1024,
+    slice: 512 * 1024,
+};
+
 /// The committing thread's side.
 #[derive(Debug)]
 pub struct Keeper {
+    pub(crate) bounds: Bounds,
     work: Option<SyncSender<Work>>,
     thread: Option<JoinHandle<()>>,
     failed: Arc<AtomicBool>,
@@ -50,6 +80,8 @@ pub struct Keeper {
     pending: Vec<u8>,
     /// Part of a snapshot that has not been handed over.
     slice: Vec<u8>,
+    /// That is its last part.
+    encoded: bool,
     snapshot_len: u64,
     redo_len: u64,
     /// The ledger's entries at the last step.
@@ -121,12 +153,14 @@ impl Keeper {
                 }
             })?;
         Ok(Self {
+            bounds: BOUNDS,
             work: Some(work),
             thread: Some(thread),
             failed,
             state,
             pending: Vec::new(),
             slice: Vec::new(),
+            encoded: false,
             snapshot_len,
             redo_len,
             seen,
@@ -149,22 +183,20 @@ impl Keeper {
             return;
         }
         ledger.take_redo(&mut self.pending);
-        if self.pending.len() >= SECTION_LEN && !self.hand_over_section(entries, root) {
-            if self.pending.len() > PENDING_MAX {
+        if self.pending.len() >= self.bounds.section && !self.hand_over_section(entries, root) {
+            if self.pending.len() > self.bounds.pending {
                 warn!("the disk is too slow for snapshots; another is begun later");
                 self.give_up(ledger, entries.saturating_add(RETRY_AFTER));
             }
             return;
         }
-        match self.state {
-            State::Taking { from, len } => self.take(ledger, from, len, new),
-            _ => {
-                let due = self.redo_len >= REDO_LEN_MIN.max(self.snapshot_len / 2);
-                // The section before ends exactly where the snapshot is taken.
-                if due && (self.pending.is_empty() || self.hand_over_section(entries, root)) {
-                    self.begin(ledger, root, false);
-                }
-            }
+        if let State::Taking { from, len } = self.state {
+            return self.take(ledger, from, len, new);
+        }
+        let due = self.redo_len >= self.bounds.redo.max(self.snapshot_len / 2);
+        // The section before ends exactly where the snapshot is taken.
+        if due && (self.pending.is_empty() || self.hand_over_section(entries, root)) {
+            self.begin(ledger, root, false);
         }
     }
 
@@ -212,6 +244,7 @@ impl Keeper {
         }
         ledger.begin_snapshot();
         self.slice.clear();
+        self.encoded = false;
         self.redo_len = 0;
         let from = Begun {
             entries,
@@ -221,40 +254,30 @@ impl Keeper {
         self.state = State::Taking { from, len: 0 };
     }
 
-    /// Encodes as much of the snapshot as `new` entries pay for.
-    fn take(&mut self, ledger: &mut Ledger, from: Begun, len: u64, new: u64) {
-        let before = self.slice.len();
-        if before < SLICE_LEN {
+    /// Encodes as much of the snapshot as `new` entries pay for, and hands over what there is room
+    /// for.
+    fn take(&mut self, ledger: &mut Ledger, from: Begun, mut len: u64, new: u64) {
+        let bounds = self.bounds;
+        if !self.encoded && self.slice.len() < bounds.slice {
             let wanted = usize::try_from(new).unwrap_or(usize::MAX);
             let room = wanted
-                .saturating_mul(SNAPSHOT_BYTES_PER_ENTRY)
-                .clamp(SLICE_LEN_MIN, SLICE_LEN);
-            if ledger.snapshot_slice(room, &mut self.slice) {
-                return self.finish(ledger, from, len);
-            }
+                .saturating_mul(bounds.per_entry)
+                .clamp(bounds.slice_min, bounds.slice);
+            self.encoded = ledger.snapshot_slice(room, &mut self.slice);
         }
-        if self.slice.len() >= SLICE_LEN {
+        if self.encoded || self.slice.len() >= bounds.slice {
+            let handed = self.slice.len() as u64;
             let slice = std::mem::take(&mut self.slice);
-            let handed = slice.len() as u64;
             if let Err(Work::Slice(slice)) = self.try_hand_over(Work::Slice(slice)) {
                 self.slice = slice;
-            } else {
-                let len = len + handed;
-                self.state = State::Taking { from, len };
+                return;
             }
+            len += handed;
+            self.state = State::Taking { from, len };
         }
-    }
-
-    fn finish(&mut self, ledger: &mut Ledger, from: Begun, len: u64) {
-        let slice = std::mem::take(&mut self.slice);
-        let len = len + slice.len() as u64;
-        // Twice a place in a queue that may be full: once in a long while, that is worth waiting
-        // for neither; the snapshot before still counts.
-        if self.hand_over(Work::Slice(slice)) && self.hand_over(Work::Finish(from)) {
+        if self.encoded && self.hand_over(Work::Finish(from)) {
             self.snapshot_len = len;
             self.state = State::Following;
-        } else {
-            self.give_up(ledger, self.seen.saturating_add(RETRY_AFTER));
         }
     }
 
@@ -446,29 +469,9 @@ impl Part {
     }
 }
 
-/// Bytes in a section: about 3,000 payments, which a start after a crash reads from the log.
-const SECTION_LEN: usize = 256 * 1024;
-
-/// Bytes of entries in short that may wait for a slow disk: about 400,000 payments.
-const PENDING_MAX: usize = 32 * 1024 * 1024;
-
-/// Bytes of sections below which no new snapshot is worth its while.
-const REDO_LEN_MIN: u64 = 16 * 1024 * 1024;
-
 /// Bytes of sections after which they are synced: what a power cut may take back is read from the
 /// log instead, some 400,000 payments.
 const SYNC_LEN: u64 = 32 * 1024 * 1024;
-
-/// Bytes of a snapshot encoded for each new entry: a hundred megabytes take 100,000 payments, and
-/// a payment alone waits for a microsecond.
-const SNAPSHOT_BYTES_PER_ENTRY: usize = 1024;
-
-/// Least bytes of a snapshot encoded with a batch, also one without entries.
-const SLICE_LEN_MIN: usize = 4 * 1024;
-
-/// Most bytes of a snapshot encoded with a batch, about half a millisecond, and handed over at
-/// once.
-const SLICE_LEN: usize = 512 * 1024;
 
 /// Parts that wait for the thread: with the largest, some 8 MiB.
 const WORK_LEN: usize = 16;

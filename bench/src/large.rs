@@ -1,0 +1,147 @@
+//! Large ledgers: `large`, a million accounts and ten million entries, and `audit` of a filled
+//! ledger.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use quid_common::key::SecretKey;
+use tempfile::TempDir;
+
+use crate::directory::Directory;
+use crate::fill::{fill, member};
+use crate::options::Options;
+use crate::report::{Failure, Report};
+use crate::{submit, usage};
+
+/// Fills a large ledger, and starts a directory on it: after an orderly stop, and after a kill
+/// under load. The rate is measured beside that of a small ledger.
+pub(crate) fn large(options: &Options) -> Result<Report, Failure> {
+    let mut report = Report::new("large");
+    let (accounts, entries) = size(options);
+    let place = filled(options, SMALL_ACCOUNTS, SMALL_ENTRIES)?;
+    let small = Directory::start_on(place)?;
+    let rate_small = rate(options, &small, SMALL_ACCOUNTS)?;
+    drop(small);
+
+    let begun = Instant::now();
+    let place = filled(options, accounts, entries)?;
+    let fill_s = begun.elapsed().as_secs_f64();
+    let (directory, start_clean_s) = start(place)?;
+    let (rss_start, _) = usage::memory(directory.pid())?;
+    let rate_large = rate(options, &directory, accounts)?;
+    let (_, rss_load) = usage::memory(directory.pid())?;
+    let place = kill_under_load(options, directory, accounts)?;
+    let (directory, start_kill_s) = start(place)?;
+    let begun = Instant::now();
+    let place = directory.stop()?;
+    let stop_s = begun.elapsed().as_secs_f64();
+    let audit = Directory::audit(&place.path().join("data"))?;
+
+    report.count("accounts", accounts.into());
+    report.count("entries", entries);
+    report.put("fill_s", fill_s);
+    report.put("start_clean_s", start_clean_s);
+    report.put("start_kill_s", start_kill_s);
+    report.put("stop_s", stop_s);
+    report.count("rss_bytes_start", rss_start);
+    report.count("rss_bytes_load", rss_load);
+    report.put("small_payments_per_s", rate_small);
+    report.put("payments_per_s", rate_large);
+    report.put("ratio_large_small", rate_large / rate_small);
+    report.count("disk_bytes", usage::disk(&place.path().join("data"))?);
+    report.count("audited_entries", audit["entries"].as_u64().unwrap_or(0));
+    Ok(report)
+}
+
+/// Audits a filled ledger with the real program.
+pub(crate) fn audit(options: &Options) -> Result<Report, Failure> {
+    let mut report = Report::new("audit");
+    let (accounts, entries) = if options.quick {
+        (1_000, 200_000)
+    } else {
+        (10_000, 2_000_000)
+    };
+    let place = filled(options, accounts, entries)?;
+    let begun = Instant::now();
+    let audit = Directory::audit(&place.path().join("data"))?;
+    let took = begun.elapsed().as_secs_f64();
+    let audited = audit["entries"].as_u64().ok_or("it counts no entries")?;
+    report.count("accounts", accounts.into());
+    report.count("entries", audited);
+    report.put("audit_s", took);
+    report.put("audit_entries_per_s", audited as f64 / took);
+    Ok(report)
+}
+
+const fn size(options: &Options) -> (u32, u64) {
+    if options.quick {
+        (10_000, 100_000)
+    } else {
+        (1_000_000, 10_000_000)
+    }
+}
+
+fn filled(options: &Options, accounts: u32, entries: u64) -> Result<TempDir, Failure> {
+    let parent = options.place.as_deref();
+    let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
+    let place = tempfile::tempdir_in(parent)?;
+    fill(&place.path().join("data"), accounts, entries)?;
+    Ok(place)
+}
+
+/// A directory on the ledger in `place`, and the seconds from its process's start to its first
+/// settlement.
+fn start(place: TempDir) -> Result<(Directory, f64), Failure> {
+    let begun = Instant::now();
+    let directory = Directory::start_on(place)?;
+    submit::first(&directory.address, &member(1))?;
+    Ok((directory, begun.elapsed().as_secs_f64()))
+}
+
+fn rate(options: &Options, directory: &Directory, accounts: u32) -> Result<f64, Failure> {
+    let payers = payers(accounts);
+    submit::rate(&directory.address, &payers, options.payees, WARM_UP)?;
+    submit::rate(
+        &directory.address,
+        &payers,
+        options.payees,
+        options.seconds(),
+    )
+}
+
+/// Accounts from all over the ledger.
+fn payers(accounts: u32) -> Vec<SecretKey> {
+    let count = accounts.min(PAYERS_MAX);
+    (0..count).map(|n| member(n * (accounts / count))).collect()
+}
+
+fn kill_under_load(
+    options: &Options,
+    directory: Directory,
+    accounts: u32,
+) -> Result<TempDir, Failure> {
+    let (address, payees) = (directory.address.clone(), options.payees);
+    let load = std::thread::spawn(move || {
+        let payers = payers(accounts.min(PAYERS_KILLED));
+        // It ends when the directory does.
+        submit::rate(&address, &payers, payees, KILL_AFTER * 10)
+    });
+    std::thread::sleep(KILL_AFTER);
+    let place = directory.kill()?;
+    match load.join() {
+        Ok(Err(_)) => Ok(place),
+        _ => Err("the load ended before the directory was killed".into()),
+    }
+}
+
+const SMALL_ACCOUNTS: u32 = 1_000;
+const SMALL_ENTRIES: u64 = 10_000;
+
+/// Most accounts that pay: making a key takes longer than a signature.
+const PAYERS_MAX: u32 = 50_000;
+
+/// Accounts that pay while the directory is killed.
+const PAYERS_KILLED: u32 = 1_000;
+
+const WARM_UP: Duration = Duration::from_secs(1);
+const KILL_AFTER: Duration = Duration::from_secs(4);
