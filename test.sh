@@ -58,6 +58,12 @@ if $all; then
   step 'ten thousand members online at once'
   QUID_CROWD=10000 cargo test --workspace --test crowd
 
+  step 'the bench, every scenario quickly; it fails on what is wrong, never on what is slow'
+  cargo build --release --workspace
+  for scenario in settle hot latency login idle large audit; do
+    cargo run --release -q -p quid-bench -- "$scenario" --quick
+  done
+
   step 'dependencies: licences, bans, sources'
   if cargo deny --version >/dev/null 2>&1; then
     cargo deny check bans licenses sources

@@ -10,6 +10,7 @@ use quinn::{Connection, RecvStream, SendStream};
 
 use crate::crowd::Crowd;
 use crate::directory::Directory;
+use crate::floors::Floors;
 use crate::options::Options;
 use crate::report::{Failure, Report};
 use crate::stream::{Reader, queue};
@@ -18,6 +19,7 @@ use crate::usage;
 /// Brings nodes online and looks at the directory.
 pub(crate) fn idle(options: &Options) -> Result<Report, Failure> {
     let mut report = Report::new("idle");
+    let floors = Floors::measure(options.place.as_deref())?;
     let directory = Directory::start(options.place.as_deref())?;
     let nodes = options
         .nodes
@@ -54,6 +56,7 @@ pub(crate) fn idle(options: &Options) -> Result<Report, Failure> {
         report.count("rss_bytes_directory", peak);
         Ok::<_, Failure>(())
     })?;
+    floors.put(&mut report);
     Ok(report)
 }
 

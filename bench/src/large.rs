@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::directory::Directory;
 use crate::fill::{fill, member};
+use crate::floors::Floors;
 use crate::options::Options;
 use crate::report::{Failure, Report};
 use crate::{submit, usage};
@@ -17,6 +18,7 @@ use crate::{submit, usage};
 /// under load. The rate is measured beside that of a small ledger.
 pub(crate) fn large(options: &Options) -> Result<Report, Failure> {
     let mut report = Report::new("large");
+    let floors = Floors::measure(options.place.as_deref())?;
     let (accounts, entries) = size(options);
     let place = filled(options, SMALL_ACCOUNTS, SMALL_ENTRIES)?;
     let small = Directory::start_on(place)?;
@@ -50,14 +52,16 @@ pub(crate) fn large(options: &Options) -> Result<Report, Failure> {
     report.put("ratio_large_small", rate_large / rate_small);
     report.count("disk_bytes", usage::disk(&place.path().join("data"))?);
     report.count("audited_entries", audit["entries"].as_u64().unwrap_or(0));
+    floors.again(options.place.as_deref())?.put(&mut report);
     Ok(report)
 }
 
 /// Audits a filled ledger with the real program.
 pub(crate) fn audit(options: &Options) -> Result<Report, Failure> {
     let mut report = Report::new("audit");
+    let floors = Floors::measure(options.place.as_deref())?;
     let (accounts, entries) = if options.quick {
-        (1_000, 200_000)
+        (1_000, 100_000)
     } else {
         (10_000, 2_000_000)
     };
@@ -70,6 +74,7 @@ pub(crate) fn audit(options: &Options) -> Result<Report, Failure> {
     report.count("entries", audited);
     report.put("audit_s", took);
     report.put("audit_entries_per_s", audited as f64 / took);
+    floors.again(options.place.as_deref())?.put(&mut report);
     Ok(report)
 }
 

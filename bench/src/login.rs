@@ -90,7 +90,7 @@ pub(crate) fn login(options: &Options) -> Result<Report, Failure> {
     })?;
     let (_, peak) = usage::memory(directory.pid())?;
     report.count("rss_bytes_directory", peak);
-    floors.put(&mut report);
+    floors.again(options.place.as_deref())?.put(&mut report);
     Ok(report)
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn settle(options: &Options) -> Result<Report, Failure> {
     report.put("steady_cpu_us_directory", steady.directory);
     report.put("steady_cpu_us_payers", steady.payers);
     report.put("steady_cpu_us_payees", steady.payees);
-    finish(report, directory, members, &floors, &fastest)
+    finish(options, report, directory, members, &floors, &fastest)
 }
 
 /// All to one account, beside the spread case.
@@ -76,7 +76,7 @@ pub(crate) fn hot(options: &Options) -> Result<Report, Failure> {
     put_latency(&mut report, "", &last);
     report.put("spread_payments_per_s", rate(&spreads));
     report.put("ratio_hot_spread", rate(&hots) / rate(&spreads));
-    finish(report, directory, members, &floors, &last)
+    finish(options, report, directory, members, &floors, &last)
 }
 
 /// One at a time.
@@ -101,13 +101,13 @@ pub(crate) fn latency(options: &Options) -> Result<Report, Failure> {
     let measured = members.pay(&directory, alone)?;
     put(&mut report, &measured);
     put_latency(&mut report, "", &measured);
-    floors.put(&mut report);
+    let mut report = finish(options, report, directory, members, &floors, &measured)?;
     let floor = 2.0 * report.figure("floor_round_trip_us") + report.figure("floor_commit_us");
     report.put(
         "ratio_latency_floor",
         f64::from(measured.paid.latency.p50_us) / floor,
     );
-    finish(report, directory, members, &floors, &measured)
+    Ok(report)
 }
 
 fn spread(options: &Options, seconds: f64) -> Stretch {
@@ -139,6 +139,7 @@ fn put_latency(report: &mut Report, prefix: &str, measured: &Measured) {
 /// What every scenario of payments ends with: memory, disk, floors, and the audit, which must find
 /// every payment.
 fn finish(
+    options: &Options,
     mut report: Report,
     directory: Directory,
     members: Members,
@@ -161,7 +162,7 @@ fn finish(
         usage::disk(&data)? as f64 / entries as f64,
     );
     report.count("audited_entries", entries);
-    floors.put(&mut report);
+    floors.again(options.place.as_deref())?.put(&mut report);
     report.put(
         "ratio_directory_cpu_verify",
         measured.directory / report.figure("floor_verify_us"),
