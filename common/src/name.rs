@@ -40,8 +40,15 @@ impl Name {
     /// the directory.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
-        let own = self.skeleton();
-        RESERVED_SKELETONS.contains(&own)
+        Self::is_reserved_skeleton(&self.skeleton())
+    }
+
+    /// The same for whoever has a name's skeleton already.
+    #[must_use]
+    pub fn is_reserved_skeleton(skeleton: &str) -> bool {
+        RESERVED_SKELETONS
+            .iter()
+            .any(|reserved| reserved == skeleton)
     }
 
     /// What names that look alike have in common: two names with one skeleton are easily taken
@@ -151,7 +158,8 @@ static RESERVED_SKELETONS: LazyLock<Vec<String>> =
 /// Writes the wider form out (`m` as `rn`, not `rn` as `m`), so that each character is replaced
 /// by itself and every reading of `vvv` (`wv`, `vw`) meets in one skeleton.
 fn skeleton(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
+    let wide = text.bytes().filter(|c| matches!(c, b'm' | b'w')).count();
+    let mut out = String::with_capacity(text.len().saturating_add(wide));
     for c in text.chars() {
         match c {
             '1' | 'i' | 'l' => out.push('l'),

@@ -301,11 +301,11 @@ fn head_of(saved: &Checkpoint, key: &PublicKey) -> Result<Head, AuditError> {
         .map_err(|error| AuditError::Against(error.to_string()))
 }
 
-/// Entries in a piece: their signatures are judged together, which is cheapest from some hundreds
-/// on.
-const PIECE_LEN: u64 = 512;
+/// Entries in a piece: their signatures are judged together, the cheaper the more there are. In the
+/// tests so few that a short log has many pieces.
+const PIECE_LEN: u64 = if cfg!(test) { 128 } else { 2048 };
 
-/// Pieces that wait before and behind each worker. With those in work, some 3 MiB a worker.
+/// Pieces that wait before and behind each worker. With those in work, some 12 MiB a worker.
 const QUEUE_LEN: usize = 2;
 
 /// Most workers: the last stage keeps no more than about so many busy.
