@@ -6,6 +6,7 @@ mod floods;
 mod messages;
 mod operator;
 mod readers;
+mod sessions;
 mod strangers;
 #[path = "../world/mod.rs"]
 mod world;
