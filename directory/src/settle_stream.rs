@@ -8,7 +8,7 @@ use quid_common::order::{SignedDecline, SignedOrder, SignedVoid};
 use quid_common::refusal::Reason;
 use quid_common::wire::{CloseCode, Message, Settled, Submit, SubmitRefused, SubmitVoid, Voided};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::member::Member;
 use crate::sessions::InFlight;
@@ -152,7 +152,7 @@ impl<'a> Waiting<'a> {
                 for (number, answer) in answers.by_ref().take(count) {
                     queue(writer, number, &answer);
                 }
-                match writer.flush().await {
+                match self.flush(writer, answers.as_mut_slice()).await {
                     Ok(()) => {}
                     // A stream that its owner gave up concerns nobody else.
                     Err(WriteError::Gone(_)) => return None,
@@ -162,6 +162,25 @@ impl<'a> Waiting<'a> {
                 self.account().sub(count);
                 self.fewer.notify_one();
             }
+        }
+    }
+
+    /// Flushes `writer`. If that takes long, the answers that wait behind it, those of `rest` and
+    /// those that come meanwhile, let go of the batches that they came from: a slow reader must
+    /// not keep the receipts of everybody else in memory.
+    async fn flush(
+        &self,
+        writer: &mut Writer,
+        rest: &mut [(u64, Answer)],
+    ) -> Result<(), WriteError> {
+        let flush = writer.flush();
+        tokio::pin!(flush);
+        loop {
+            if let Ok(flushed) = timeout(SHARE_DEADLINE, &mut flush).await {
+                return flushed;
+            }
+            self.outlet.unshare();
+            rest.iter_mut().for_each(|(_, answer)| answer.unshare());
         }
     }
 
@@ -229,6 +248,9 @@ fn queue(writer: &mut Writer, number: u64, answer: &Answer) {
         }
     }
 }
+
+/// How long an answer that waits to be written may share the receipts of its batch.
+const SHARE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Most answers in one write, some 64 KiB: more would cost every stream memory and save nothing.
 const WRITE_LEN: usize = 64;

@@ -132,6 +132,22 @@ pub enum Answer {
     Names(Vec<Option<Name>>),
 }
 
+impl Answer {
+    /// Lets go of the batch that its receipt is shared with, if it has one.
+    pub fn unshare(&mut self) {
+        match self {
+            Self::Settled(proof) | Self::Voided(proof) | Self::Done(proof) => proof.unshare(),
+            Self::Refused(_, proof) => proof.iter_mut().for_each(Proof::unshare),
+            Self::Account(_)
+            | Self::Key(_)
+            | Self::Fate(..)
+            | Self::Consistency(..)
+            | Self::Moved(_)
+            | Self::Names(_) => {}
+        }
+    }
+}
+
 /// An account and its ledger, as of one durable log head.
 #[derive(Clone, Debug)]
 pub struct Standing {
