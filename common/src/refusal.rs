@@ -131,7 +131,7 @@ reasons! {
     75 OPERATION_REUSED "operation_reused" Request;
     /// more would be in circulation than amounts can count
     76 SUPPLY_EXCEEDED "supply_exceeded" Request;
-    /// the directory is full
+    /// the directory has no room: for another account, or for another session of this one
     77 FULL "full" Request;
 }
 

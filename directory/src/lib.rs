@@ -28,6 +28,7 @@ pub mod request;
 pub mod serve;
 pub mod server;
 pub mod session;
+pub mod sessions;
 pub mod settle_stream;
 pub mod settlement;
 pub mod snapshot;

@@ -10,6 +10,7 @@ use quid_common::wire::Refused;
 use crate::events::Hub;
 use crate::history::History;
 use crate::presence::Presence;
+use crate::sessions::{InFlight, Sessions};
 use crate::settlement::{Answer, Settlements};
 
 /// What every session works with.
@@ -19,6 +20,8 @@ pub struct Directory {
     pub key: PublicKey,
     /// The way to the ledger.
     pub settlements: Settlements,
+    /// Who has how many sessions.
+    pub sessions: Arc<Sessions>,
     /// Who is online.
     pub presence: Arc<Presence>,
     /// Who hears of money.
@@ -34,6 +37,8 @@ pub struct Member {
     pub key: PublicKey,
     /// Its name.
     pub name: Name,
+    /// What of it waits for answers, on all its sessions.
+    pub in_flight: Arc<InFlight>,
 }
 
 /// The refusal in an answer that is none of those hoped for.

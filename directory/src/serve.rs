@@ -19,6 +19,7 @@ use crate::history::History;
 use crate::member::Directory;
 use crate::presence::Presence;
 use crate::server;
+use crate::sessions::Sessions;
 use crate::{operator, settlement};
 
 /// Serves the ledger in the folder given until SIGINT or SIGTERM.
@@ -83,6 +84,7 @@ async fn serve(
     let directory = Directory {
         key: key.public(),
         settlements: settlements.clone(),
+        sessions: Arc::new(Sessions::default()),
         presence,
         hub,
         history,

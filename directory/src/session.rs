@@ -2,7 +2,8 @@
 //!
 //! It begins as a *stranger*, known by the key that the handshake proved, who may only register
 //! and log in, within [`STRANGER_LIFE`]. After login it is an *account* with more room. Who asks is
-//! always known from the connection, never from what a message says.
+//! always known from the connection, never from what a message says. An account has so many
+//! sessions at once and no more ([`crate::sessions`]).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use tracing::{Instrument, debug, info, info_span};
 
 use crate::member::{Directory, Member, refused};
 use crate::presence::Guard;
+use crate::sessions::{Place, SESSIONS_PER_ACCOUNT_MAX};
 use crate::settle_stream::IN_FLIGHT_MAX;
 use crate::settlement::{Answer, Ask, Standing};
 use crate::stream::{ReadError, Reader, Writer};
@@ -47,9 +49,9 @@ pub async fn serve(directory: Directory, connection: Connection, peer: SocketAdd
     async {
         let login = timeout(STRANGER_LIFE, stranger(&directory, &connection, key, peer)).await;
         match login {
-            Ok(Ok(Some((member, presence)))) => {
+            Ok(Ok(Some((member, place, presence)))) => {
                 account(&directory, &connection, &member).await;
-                drop(presence);
+                drop((presence, place));
                 info!(name = %member.name, "logged out");
             }
             Ok(Ok(None)) => {}
@@ -73,7 +75,7 @@ async fn stranger(
     connection: &Connection,
     key: PublicKey,
     peer: SocketAddr,
-) -> Result<Option<(Member, Option<Guard>)>, StrangerError> {
+) -> Result<Option<(Member, Place, Option<Guard>)>, StrangerError> {
     for left in (0..STRANGER_REQUESTS_MAX).rev() {
         let Ok((send, receive)) = connection.accept_bi().await else {
             return Ok(None);
@@ -92,14 +94,21 @@ async fn stranger(
         };
         let answer = match message {
             Message::Register(message) => register(directory, key, message).await,
-            Message::Login(message) => match log_in(directory, peer, key, message).await {
-                Ok((welcome, member, guard)) => {
-                    make_room(connection);
-                    let sent = writer.finish_with(&welcome.into()).await;
-                    return Ok(sent.is_ok().then_some((member, guard)));
+            Message::Login(message) => {
+                let Some(place) = directory.sessions.enter(key) else {
+                    let reason = Reason::FULL;
+                    writer.farewell(&Refused { reason }.into()).await;
+                    return Err(StrangerError::Full);
+                };
+                match log_in(directory, peer, key, &place, message).await {
+                    Ok((welcome, member, guard)) => {
+                        make_room(connection);
+                        let sent = writer.finish_with(&welcome.into()).await;
+                        return Ok(sent.is_ok().then_some((member, place, guard)));
+                    }
+                    Err(refused) => refused.into(),
                 }
-                Err(refused) => refused.into(),
-            },
+            }
             _ => Refused {
                 reason: Reason::NOT_LOGGED_IN,
             }
@@ -140,6 +149,7 @@ async fn log_in(
     directory: &Directory,
     peer: SocketAddr,
     key: PublicKey,
+    place: &Place,
     login: Login,
 ) -> Result<(Welcome, Member, Option<Guard>), Refused> {
     let standing = match directory
@@ -181,6 +191,7 @@ async fn log_in(
         Member {
             key,
             name: account.name,
+            in_flight: place.in_flight(),
         },
         guard,
     ))
@@ -225,7 +236,7 @@ async fn serve_stream(
     let first = timeout(STRANGER_LIFE, reader.next()).await;
     let code = match first {
         Ok(Ok(Some(Message::OpenSettle(_)))) => {
-            settle_stream::serve(&directory.settlements, member.key, reader, writer).await
+            settle_stream::serve(&directory.settlements, &member, reader, writer).await
         }
         Ok(Ok(Some(Message::Subscribe(wanted)))) => {
             event_stream::serve(&directory, &member, &wanted, reader, writer).await
@@ -278,6 +289,8 @@ enum StrangerError {
     Read(#[from] ReadError),
     #[error("more than {STRANGER_REQUESTS_MAX} requests without a login")]
     TooMany,
+    #[error("the account has {SESSIONS_PER_ACCOUNT_MAX} sessions")]
+    Full,
 }
 
 impl StrangerError {
@@ -285,6 +298,7 @@ impl StrangerError {
         match self {
             Self::Read(ReadError::Deadline) => CloseCode::TIMEOUT,
             Self::Read(_) | Self::TooMany => CloseCode::PROTOCOL,
+            Self::Full => CloseCode::FULL,
         }
     }
 }

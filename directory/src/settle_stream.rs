@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use quid_common::key::PublicKey;
 use quid_common::order::{SignedDecline, SignedOrder, SignedVoid};
 use quid_common::refusal::Reason;
 use quid_common::wire::{CloseCode, Message, Settled, Submit, SubmitRefused, SubmitVoid, Voided};
 use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 
+use crate::member::Member;
+use crate::sessions::InFlight;
 use crate::settlement::{Answer, Ask, Job, Outlet, Proof, Reply, Settlements};
 use crate::stream::{ReadError, Reader, WriteError, Writer};
 
@@ -24,20 +26,20 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// protocol.
 pub async fn serve(
     settlements: &Settlements,
-    from: PublicKey,
+    member: &Member,
     mut reader: Reader,
     mut writer: Writer,
 ) -> Option<CloseCode> {
-    let waiting = Waiting::default();
+    let waiting = Waiting::new(member);
     let read = async {
         loop {
             waiting.room().await;
-            let jobs = match waiting.read(from, &mut reader).await {
+            let jobs = match waiting.read(&mut reader).await {
                 Ok(jobs) => jobs,
                 Err(ended) => return ended,
             };
-            if !settlements.submit(from, jobs) {
-                tokio::time::sleep(BUSY_PAUSE).await;
+            if !settlements.submit(member.key, jobs) {
+                sleep(BUSY_PAUSE).await;
             }
         }
     };
@@ -58,19 +60,33 @@ pub async fn serve(
 }
 
 /// What of a stream waits for its answer.
-#[derive(Debug, Default)]
-struct Waiting {
+#[derive(Debug)]
+struct Waiting<'a> {
+    member: &'a Member,
     outlet: Arc<Outlet>,
     count: AtomicUsize,
     /// Woken whenever answers have been written.
     fewer: Notify,
 }
 
-impl Waiting {
+impl<'a> Waiting<'a> {
+    fn new(member: &'a Member) -> Self {
+        Self {
+            member,
+            outlet: Arc::default(),
+            count: AtomicUsize::new(0),
+            fewer: Notify::new(),
+        }
+    }
+
     /// Waits until there is room for one more answer.
     async fn room(&self) {
         while self.count() >= usize::from(IN_FLIGHT_MAX) {
             self.fewer.notified().await;
+        }
+        // Room that another stream of the account makes wakes nobody here.
+        while self.account().is_full() {
+            sleep(BUSY_PAUSE).await;
         }
     }
 
@@ -85,41 +101,43 @@ impl Waiting {
     ///
     /// # Errors
     /// The end of the stream, and how to close the connection if the peer is to blame.
-    async fn read(
-        &self,
-        from: PublicKey,
-        reader: &mut Reader,
-    ) -> Result<Vec<Job>, Option<CloseCode>> {
+    async fn read(&self, reader: &mut Reader) -> Result<Vec<Job>, Option<CloseCode>> {
         let mut next = reader.next().await;
+        let room = usize::from(IN_FLIGHT_MAX).saturating_sub(self.count());
         let mut jobs = Vec::new();
-        loop {
+        let read = loop {
             let message = match next {
                 Ok(Some(message)) => message,
-                Ok(None) if jobs.is_empty() => return Err(None),
-                Ok(None) => break,
-                Err(ReadError::Gone(_)) => return Err(None),
-                Err(ReadError::Deadline) => return Err(Some(CloseCode::TIMEOUT)),
-                Err(_) => return Err(Some(CloseCode::PROTOCOL)),
+                Ok(None) if jobs.is_empty() => break Err(None),
+                Ok(None) => break Ok(()),
+                Err(ReadError::Gone(_)) => break Err(None),
+                Err(ReadError::Deadline) => break Err(Some(CloseCode::TIMEOUT)),
+                Err(_) => break Err(Some(CloseCode::PROTOCOL)),
             };
-            jobs.push(self.job(from, message).map_err(Some)?);
-            if self.count() >= usize::from(IN_FLIGHT_MAX) {
-                break;
+            match self.job(message) {
+                Ok(job) => jobs.push(job),
+                Err(code) => break Err(Some(code)),
+            }
+            if jobs.len() >= room {
+                break Ok(());
             }
             next = reader.ready();
-        }
-        Ok(jobs)
+        };
+        // Also those that an error leaves: each is answered once, however it ends.
+        self.count.fetch_add(jobs.len(), Ordering::Relaxed);
+        self.account().add(jobs.len());
+        read.map(|()| jobs)
     }
 
     /// The job in a message; one that cannot be read is answered in its turn like any other.
-    fn job(&self, from: PublicKey, message: Message) -> Result<Job, CloseCode> {
+    fn job(&self, message: Message) -> Result<Job, CloseCode> {
         let (number, ask) = match message {
             Message::Submit(submit) => (submit.number, order(submit)),
             Message::SubmitVoid(submit) => (submit.number, void(submit)),
             _ => return Err(CloseCode::PROTOCOL),
         };
-        self.count.fetch_add(1, Ordering::Relaxed);
         Ok(Job {
-            from,
+            from: self.member.key,
             ask: ask.unwrap_or_else(Ask::Malformed),
             reply: Reply::new(number, &self.outlet),
         })
@@ -128,24 +146,56 @@ impl Waiting {
     /// Writes answers as they come, until the peer does not take them any more.
     async fn write(&self, writer: &mut Writer) -> Option<CloseCode> {
         loop {
-            for answers in self.outlet.take().await.chunks(WRITE_LEN) {
-                for (number, answer) in answers {
-                    queue(writer, *number, answer);
+            let mut answers = self.outlet.take().await.into_iter();
+            while answers.len() > 0 {
+                let count = answers.len().min(WRITE_LEN);
+                for (number, answer) in answers.by_ref().take(count) {
+                    queue(writer, number, &answer);
                 }
-                match writer.flush().await {
+                match self.flush(writer, answers.as_mut_slice()).await {
                     Ok(()) => {}
                     // A stream that its owner gave up concerns nobody else.
                     Err(WriteError::Gone(_)) => return None,
                     Err(WriteError::Deadline) => return Some(CloseCode::SLOW),
                 }
-                self.count.fetch_sub(answers.len(), Ordering::Relaxed);
+                self.count.fetch_sub(count, Ordering::Relaxed);
+                self.account().sub(count);
                 self.fewer.notify_one();
             }
         }
     }
 
+    /// Flushes `writer`. If that takes long, the answers that wait behind it, those of `rest` and
+    /// those that come meanwhile, let go of the batches that they came from: a slow reader must
+    /// not keep the receipts of everybody else in memory.
+    async fn flush(
+        &self,
+        writer: &mut Writer,
+        rest: &mut [(u64, Answer)],
+    ) -> Result<(), WriteError> {
+        let flush = writer.flush();
+        tokio::pin!(flush);
+        loop {
+            if let Ok(flushed) = timeout(SHARE_DEADLINE, &mut flush).await {
+                return flushed;
+            }
+            self.outlet.unshare();
+            rest.iter_mut().for_each(|(_, answer)| answer.unshare());
+        }
+    }
+
+    fn account(&self) -> &InFlight {
+        &self.member.in_flight
+    }
+
     fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.account().sub(self.count());
     }
 }
 
@@ -198,6 +248,9 @@ fn queue(writer: &mut Writer, number: u64, answer: &Answer) {
         }
     }
 }
+
+/// How long an answer that waits to be written may share the receipts of its batch.
+const SHARE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Most answers in one write, some 64 KiB: more would cost every stream memory and save nothing.
 const WRITE_LEN: usize = 64;

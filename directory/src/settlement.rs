@@ -12,11 +12,11 @@
 //!    (promise I4). Questions are answered after the same write, so an answer never shows what a
 //!    crash could take back.
 //!
-//! An error while committing ends the process: nobody is answered, nothing is tried again
-//! ([`crate::store::give_up`]).
+//! An error while committing, or a panic anywhere here, ends the process: nobody is answered,
+//! nothing is tried again ([`crate::store::give_up`]).
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 
 use quid_common::amount::{Amount, Currency};
@@ -36,6 +36,7 @@ mod committer;
 mod queue;
 mod receipts;
 mod reply;
+mod stage;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -45,6 +46,7 @@ use self::queue::Queue;
 pub use self::queue::{ACCOUNT_LEN_MAX, QUEUE_LEN_MAX};
 pub use self::receipts::{Proof, Receipts};
 pub use self::reply::{Outlet, Reply};
+use self::stage::Stage;
 use crate::books::Books;
 use crate::events::{Hub, Moved};
 use crate::ledger::Account;
@@ -133,6 +135,22 @@ pub enum Answer {
     Names(Vec<Option<Name>>),
 }
 
+impl Answer {
+    /// Lets go of the batch that its receipt is shared with, if it has one.
+    pub fn unshare(&mut self) {
+        match self {
+            Self::Settled(proof) | Self::Voided(proof) | Self::Done(proof) => proof.unshare(),
+            Self::Refused(_, proof) => proof.iter_mut().for_each(Proof::unshare),
+            Self::Account(_)
+            | Self::Key(_)
+            | Self::Fate(..)
+            | Self::Consistency(..)
+            | Self::Moved(_)
+            | Self::Names(_) => {}
+        }
+    }
+}
+
 /// An account and its ledger, as of one durable log head.
 #[derive(Clone, Debug)]
 pub struct Standing {
@@ -199,44 +217,21 @@ impl Settlements {
 #[derive(Debug)]
 pub struct Threads {
     threads: [JoinHandle<()>; 2],
-    stage: Arc<Stage>,
+    stage: Arc<Stage<Committer>>,
 }
 
 impl Threads {
     /// Waits for the last batch and gives the committer back.
     ///
     /// # Panics
-    /// If one of the threads panicked: the ledger's state in memory is then not to be trusted.
+    /// Never: if one of the threads panicked, the process has left.
     #[must_use]
     pub fn join(self) -> Committer {
         for thread in self.threads {
             thread.join().expect("a settling thread does not panic");
         }
         let stage = Arc::into_inner(self.stage).expect("the threads have ended");
-        let (_, committer) = stage.state.into_inner().expect("nobody panicked in it");
-        committer
-    }
-}
-
-/// Where batches are committed, one at a time and in order.
-#[derive(Debug)]
-struct Stage {
-    /// Which batch is next, and who commits it.
-    state: Mutex<(u64, Committer)>,
-    next: Condvar,
-}
-
-impl Stage {
-    fn commit(&self, number: u64, batch: Vec<Checked>) {
-        let mut state = self.state.lock().expect("nobody panicked in it");
-        while state.0 != number {
-            state = self.next.wait(state).expect("nobody panicked in it");
-        }
-        let (next, committer) = &mut *state;
-        committer.commit(batch);
-        *next += 1;
-        drop(state);
-        self.next.notify_one();
+        stage.into_inner()
     }
 }
 
@@ -248,16 +243,13 @@ pub fn start(books: Books, hub: Arc<Hub>) -> std::io::Result<(Settlements, Threa
     let committer = Committer::new(books, hub);
     let durable = Arc::clone(&committer.durable);
     let queue = Arc::new(Queue::default());
-    let stage = Arc::new(Stage {
-        state: Mutex::new((0, committer)),
-        next: Condvar::new(),
-    });
+    let stage = Arc::new(Stage::new(committer));
     let entrance = Arc::new(Entrance(Arc::clone(&queue)));
     let spawn = |name: &str| {
         let (queue, stage) = (Arc::clone(&queue), Arc::clone(&stage));
         std::thread::Builder::new()
             .name(name.into())
-            .spawn(move || run(&queue, &stage))
+            .spawn(move || stage::whole_or_leave(|| run(&queue, &stage)))
     };
     let threads = [spawn("settle-1")?, spawn("settle-2")?];
     Ok((
@@ -266,10 +258,11 @@ pub fn start(books: Books, hub: Arc<Hub>) -> std::io::Result<(Settlements, Threa
     ))
 }
 
-fn run(queue: &Queue, stage: &Stage) {
+fn run(queue: &Queue, stage: &Stage<Committer>) {
     while let Some(batch) = queue.take() {
         let number = batch.number;
-        stage.commit(number, check::check_batch(queue, batch));
+        let checked = check::check_batch(queue, batch);
+        stage.turn(number, |committer| committer.commit(checked));
         queue.done();
     }
 }

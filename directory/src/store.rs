@@ -528,7 +528,7 @@ pub const FORMAT: i64 = 1;
 const BUSY_MAX: Duration = Duration::from_secs(5);
 
 /// The exit code for "local files or a lock" in the table of exit codes.
-const EXIT_LOCAL_FILES: i32 = 7;
+pub(crate) const EXIT_LOCAL_FILES: i32 = 7;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,11 +1,12 @@
 //! The queue in front of the settlement: bounded, and fair between accounts.
 //!
 //! Each account has a line of its own; batches are taken from all lines in turn. So a member that
-//! sends more than its share waits for itself alone, and past its own bound is told *busy*. An
-//! account under which a bad signature came is distrusted for a while: its jobs are few in a batch
-//! and checked apart, so that they cost the others next to nothing.
+//! sends more than its share waits for itself alone, and past its own bound is told *busy*. That
+//! bound shrinks as the queue fills, so that there is room for a newcomer however many send too
+//! much. An account under which a bad signature came is distrusted for a while: its jobs are few in
+//! a batch and checked apart, so that they cost the others next to nothing.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use quid_common::key::PublicKey;
@@ -18,8 +19,12 @@ use super::{Answer, BATCH_LEN_MAX, Job};
 pub const QUEUE_LEN_MAX: usize = 32 * 1024;
 
 /// Most jobs of one account that wait, whatever its sessions: twice what one settle stream may
-/// have in flight.
+/// have in flight. Less once the queue is half full: see [`SHARE`].
 pub const ACCOUNT_LEN_MAX: usize = 2048;
+
+/// The part of the free room that one account's waiting jobs may be as many as: an eighth. However
+/// many ask without end, they come to rest where an eighth of what is free is as much as each has.
+const SHARE: usize = 8;
 
 /// Jobs that must wait for a batch to be begun while another is at work. Below it they gain more
 /// from a larger batch, since every batch costs each node that it concerns a signature to verify.
@@ -56,8 +61,10 @@ struct State {
     lines: HashMap<PublicKey, Line>,
     /// Accounts whose lines have jobs, in the order of their turns.
     turns: VecDeque<PublicKey>,
-    /// Distrusted accounts without a job, the longest idle first; kept while there is room.
-    idle: VecDeque<PublicKey>,
+    /// Distrusted accounts without a job, by when they came to rest; kept while there is room.
+    idle: BTreeMap<u64, PublicKey>,
+    /// Counts how often an account came to rest.
+    rests: u64,
     len: usize,
     taken: u64,
     /// Batches taken and not done with.
@@ -69,6 +76,8 @@ struct State {
 struct Line {
     jobs: VecDeque<Job>,
     distrust: u32,
+    /// Where it stands among the idle, if it does.
+    idle: Option<u64>,
 }
 
 /// What is to be settled together.
@@ -91,22 +100,7 @@ impl Queue {
         let refused = if state.closed {
             Reason::STOPPING
         } else {
-            let room = QUEUE_LEN_MAX.saturating_sub(state.len);
-            let line = state.lines.entry(from).or_default();
-            let begins = line.jobs.is_empty();
-            let before = line.jobs.len();
-            let room = room.min(ACCOUNT_LEN_MAX.saturating_sub(before));
-            line.jobs.extend(jobs.by_ref().take(room));
-            let added = line.jobs.len() - before;
-            let waits = !line.jobs.is_empty();
-            let forget = !waits && line.distrust == 0;
-            state.len += added;
-            if begins && waits {
-                state.turns.push_back(from);
-            }
-            if forget {
-                state.lines.remove(&from);
-            }
+            state.put(from, &mut jobs);
             Reason::BUSY
         };
         let due = state.is_due();
@@ -171,6 +165,27 @@ impl State {
         self.len >= if self.at_work == 0 { 1 } else { AHEAD_LEN }
     }
 
+    /// Takes as many of `jobs` as there is room for.
+    fn put(&mut self, from: PublicKey, jobs: &mut impl Iterator<Item = Job>) {
+        let free = QUEUE_LEN_MAX.saturating_sub(self.len);
+        let line = self.lines.entry(from).or_default();
+        let before = line.jobs.len();
+        // After this many more it holds its share of what it leaves free.
+        let share = free.saturating_sub(SHARE * before).div_ceil(SHARE + 1);
+        let room = share.min(ACCOUNT_LEN_MAX.saturating_sub(before));
+        line.jobs.extend(jobs.take(room));
+        let added = line.jobs.len() - before;
+        self.len += added;
+        if before == 0 && added > 0 {
+            if let Some(place) = line.idle.take() {
+                self.idle.remove(&place);
+            }
+            self.turns.push_back(from);
+        } else if before == 0 && line.distrust == 0 {
+            self.lines.remove(&from);
+        }
+    }
+
     fn take(&mut self) -> Taken {
         let mut taken = Taken {
             number: self.taken,
@@ -179,7 +194,8 @@ impl State {
         };
         self.taken += 1;
         self.at_work += 1;
-        let mut waiting = Vec::new();
+        // Distrusted accounts with jobs left: those that had their turn, and those without one.
+        let (mut served, mut passed) = (Vec::new(), Vec::new());
         while taken.trusted.len() < BATCH_LEN_MAX
             && let Some(account) = self.turns.pop_front()
         {
@@ -198,12 +214,16 @@ impl State {
             match (line.jobs.is_empty(), line.distrust > 0) {
                 (true, false) => drop(self.lines.remove(&account)),
                 (true, true) => self.rest(account),
+                (false, true) if turn == 0 => passed.push(account),
                 // Its turn in this batch is over.
-                (false, true) => waiting.push(account),
+                (false, true) => served.push(account),
                 (false, false) => self.turns.push_back(account),
             }
         }
-        self.turns.extend(waiting);
+        self.turns.extend(served);
+        for account in passed.into_iter().rev() {
+            self.turns.push_front(account);
+        }
         taken
     }
 
@@ -212,8 +232,8 @@ impl State {
             return;
         }
         let line = self.lines.entry(*account).or_default();
-        let before = line.distrust;
-        line.distrust = before
+        line.distrust = line
+            .distrust
             .saturating_sub(good)
             .saturating_add(bad.saturating_mul(DISTRUST))
             .min(DISTRUST_MAX);
@@ -221,8 +241,11 @@ impl State {
             return;
         }
         if line.distrust == 0 {
+            if let Some(place) = line.idle {
+                self.idle.remove(&place);
+            }
             self.lines.remove(account);
-        } else if before == 0 {
+        } else {
             self.rest(*account);
         }
     }
@@ -230,18 +253,18 @@ impl State {
     /// Keeps a distrusted line without jobs in mind, and forgets the one that has rested longest
     /// when there are too many.
     fn rest(&mut self, account: PublicKey) {
-        self.idle.push_back(account);
-        while self.idle.len() > DISTRUSTED_MAX {
-            let Some(oldest) = self.idle.pop_front() else {
-                break;
-            };
-            if self
-                .lines
-                .get(&oldest)
-                .is_some_and(|line| line.jobs.is_empty())
-            {
-                self.lines.remove(&oldest);
-            }
+        let Some(line) = self.lines.get_mut(&account) else {
+            return;
+        };
+        self.rests += 1;
+        if let Some(before) = line.idle.replace(self.rests) {
+            self.idle.remove(&before);
+        }
+        self.idle.insert(self.rests, account);
+        if self.idle.len() > DISTRUSTED_MAX
+            && let Some((_, oldest)) = self.idle.pop_first()
+        {
+            self.lines.remove(&oldest);
         }
     }
 }
@@ -307,13 +330,30 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_is_bounded_whoever_asks() {
-        let (queue, outlet) = (Queue::default(), Arc::default());
-        for from in 0..QUEUE_LEN_MAX / ACCOUNT_LEN_MAX {
-            assert!(put(&queue, from as u8, ACCOUNT_LEN_MAX, &outlet));
+    fn however_many_ask_too_much_there_is_room_for_a_newcomer_and_the_queue_is_bounded() {
+        let (queue, outlet) = (Queue::default(), Arc::<Outlet>::default());
+        for round in 0..100 {
+            if round > 0 {
+                drop((queue.take(), outlet.take_now()));
+            }
+            for greedy in 0..20 {
+                let _ = put(&queue, greedy, 256, &outlet);
+            }
         }
-        assert!(!put(&queue, 200, 1, &outlet));
-        assert_eq!(outlet.take_now().len(), 1);
+        let len = queue.state().len;
+        assert!(len > QUEUE_LEN_MAX / 2, "{len}");
+        assert!(put(&queue, 200, 256, &outlet));
+        for newcomer in 0..u32::MAX {
+            let mut key = [0xff; 32];
+            key[..4].copy_from_slice(&newcomer.to_be_bytes());
+            let from = PublicKey::from_bytes(key);
+            let reply = Reply::new(0, &outlet);
+            let ask = Ask::Balance;
+            if !queue.put(from, vec![Job { from, ask, reply }]) {
+                break;
+            }
+        }
+        assert_eq!(queue.state().len, QUEUE_LEN_MAX);
     }
 
     #[test]
@@ -344,6 +384,39 @@ mod tests {
         }
         assert_eq!(queue.state().lines.len(), DISTRUSTED_MAX);
         assert_eq!(queue.state().idle.len(), DISTRUSTED_MAX);
+    }
+
+    #[test]
+    fn an_account_that_rests_again_and_again_is_not_forgotten_for_it() {
+        let (queue, outlet) = (Queue::default(), Arc::default());
+        queue.judge(&account(2), 0, 1);
+        queue.judge(&account(1), 0, 1);
+        for _ in 0..2 * DISTRUSTED_MAX {
+            assert!(put(&queue, 1, 1, &outlet));
+            let taken = queue.take().expect("a job waits");
+            assert_eq!(taken.distrusted.len(), 1, "it was forgiven");
+            queue.judge(&account(1), 0, 1);
+        }
+        assert_eq!(queue.state().idle.len(), 2);
+        assert!(queue.state().lines.contains_key(&account(2)));
+    }
+
+    #[test]
+    fn distrusted_accounts_take_turns_among_themselves() {
+        let (queue, outlet) = (Queue::default(), Arc::default());
+        let accounts = 1 + (DISTRUSTED_LEN_MAX / DISTRUSTED_TURN_LEN) as u8;
+        for from in 0..accounts {
+            queue.judge(&account(from), 0, 1);
+            assert!(put(&queue, from, 100, &outlet));
+        }
+        let mut served = vec![0; usize::from(accounts)];
+        for _ in 0..accounts {
+            let taken = queue.take().expect("jobs wait");
+            for (from, served) in (0..).zip(&mut served) {
+                *served += count(&taken.distrusted, from);
+            }
+        }
+        assert_eq!(served, vec![DISTRUSTED_LEN_MAX; usize::from(accounts)]);
     }
 
     #[test]

@@ -61,6 +61,13 @@ impl Proof {
         }
     }
 
+    /// Lets go of the batch, so that it need not stay in memory for this.
+    pub fn unshare(&mut self) {
+        if let Self::Shared(..) = self {
+            *self = Self::Own(self.borrow().to_receipt());
+        }
+    }
+
     /// The receipt, to keep.
     #[must_use]
     pub fn into_receipt(self) -> Receipt {

@@ -37,6 +37,12 @@ impl Outlet {
         std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Lets the answers that are here go of the batches that they share.
+    pub fn unshare(&self) {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.iter_mut().for_each(|(_, answer)| answer.unshare());
+    }
+
     fn put(&self, answers: impl IntoIterator<Item = (u64, Answer)>) {
         self.answers
             .lock()
@@ -103,7 +109,13 @@ impl Drop for Reply {
 
 #[cfg(test)]
 mod tests {
+    use quid_common::checkpoint::{Checkpoint, Head};
+    use quid_common::id::LedgerId;
+    use quid_common::key::SecretKey;
+
     use super::*;
+    use crate::settlement::Receipts;
+    use crate::store::LogEntry;
 
     fn busy() -> Answer {
         Answer::Refused(Reason::BUSY, None)
@@ -120,6 +132,35 @@ mod tests {
         assert_eq!(numbers(one.take().await), [1, 2, 4]);
         assert_eq!(numbers(two.take().await), [3, 5]);
         assert!(one.take_now().is_empty());
+    }
+
+    #[test]
+    fn an_answer_that_waits_long_does_not_keep_its_batch_in_memory() {
+        let head = Head {
+            size: 1,
+            root: [7; 32],
+        };
+        let key = SecretKey::from_seed(&[1; 32]);
+        let batch = Arc::new(Receipts {
+            first: 0,
+            entries: vec![LogEntry::new(vec![1, 2, 3])],
+            paths: vec![vec![]],
+            checkpoint: Checkpoint::sign(LedgerId([2; 32]), head, &key),
+        });
+        let proof = || batch.of(0).expect("it is there");
+        let before = proof().into_receipt();
+        let outlet = Arc::new(Outlet::default());
+        Reply::new(1, &outlet).send(Answer::Settled(proof()));
+        Reply::new(2, &outlet).send(Answer::Refused(Reason::VOIDED, Some(proof())));
+        Reply::new(3, &outlet).send(busy());
+        outlet.unshare();
+        let weak = Arc::downgrade(&batch);
+        drop(batch);
+        assert!(weak.upgrade().is_none(), "an answer holds it");
+        match outlet.take_now().swap_remove(0) {
+            (1, Answer::Settled(proof)) => assert_eq!(proof.into_receipt(), before),
+            other => panic!("another answer: {other:?}"),
+        }
     }
 
     #[tokio::test]

@@ -391,10 +391,11 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn new(send: SendStream, receive: RecvStream) -> Self {
+        let frames = FrameReader::new(BODY_LEN_MAX);
         Self {
             send,
             receive,
-            frames: FrameReader::new(BODY_LEN_MAX),
+            frames,
         }
     }
 
@@ -406,16 +407,40 @@ impl Stream {
 
     /// The next message; `None` if the stream or the connection has ended.
     pub(crate) async fn next(&mut self) -> Option<Message> {
-        loop {
-            if let Some(frame) = self
-                .frames
-                .next_frame()
-                .expect("the directory keeps the cap")
-            {
-                return Some(Message::from_frame(&frame).expect("the directory's own encoding"));
-            }
-            let chunk = self.receive.read_chunk(64 * 1024, true).await.ok()??;
-            self.frames.push(&chunk.bytes);
+        next(&mut self.receive, &mut self.frames).await
+    }
+
+    /// Both directions, for whoever sends while he reads.
+    pub(crate) fn split(self) -> (SendStream, Answers) {
+        let Self {
+            send,
+            receive,
+            frames,
+        } = self;
+        (send, Answers { receive, frames })
+    }
+}
+
+/// What comes on a stream.
+pub(crate) struct Answers {
+    receive: RecvStream,
+    frames: FrameReader,
+}
+
+impl Answers {
+    /// The next message; `None` if the stream or the connection has ended.
+    pub(crate) async fn next(&mut self) -> Option<Message> {
+        next(&mut self.receive, &mut self.frames).await
+    }
+}
+
+async fn next(receive: &mut RecvStream, frames: &mut FrameReader) -> Option<Message> {
+    loop {
+        let frame = frames.next_frame();
+        if let Some(frame) = frame.expect("the directory keeps the cap") {
+            return Some(Message::from_frame(&frame).expect("the directory's own encoding"));
         }
+        let chunk = receive.read_chunk(64 * 1024, true).await.ok()??;
+        frames.push(&chunk.bytes);
     }
 }
