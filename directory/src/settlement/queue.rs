@@ -289,6 +289,13 @@ mod tests {
         queue.put(account(from), (0..count as u64).map(job).collect())
     }
 
+    /// A batch, done with at once.
+    fn take(queue: &Queue) -> Taken {
+        let taken = queue.take().expect("jobs wait");
+        queue.done();
+        taken
+    }
+
     fn count(jobs: &[Job], from: u8) -> usize {
         jobs.iter().filter(|job| job.from == account(from)).count()
     }
@@ -334,7 +341,7 @@ mod tests {
         let (queue, outlet) = (Queue::default(), Arc::<Outlet>::default());
         for round in 0..100 {
             if round > 0 {
-                drop((queue.take(), outlet.take_now()));
+                drop((take(&queue), outlet.take_now()));
             }
             for greedy in 0..20 {
                 let _ = put(&queue, greedy, 256, &outlet);
@@ -363,10 +370,9 @@ mod tests {
         assert!(put(&queue, 1, 100, &outlet));
         assert!(put(&queue, 2, 100, &outlet));
         for _ in 0..DISTRUST as usize / DISTRUSTED_TURN_LEN {
-            let taken = queue.take().expect("jobs wait");
+            let taken = take(&queue);
             assert_eq!(taken.distrusted.len(), DISTRUSTED_TURN_LEN);
             assert_eq!(count(&taken.trusted, 1), 0);
-            queue.done();
             queue.judge(&account(1), DISTRUSTED_TURN_LEN as u32, 0);
         }
         let taken = queue.take().expect("jobs wait");
@@ -393,7 +399,7 @@ mod tests {
         queue.judge(&account(1), 0, 1);
         for _ in 0..2 * DISTRUSTED_MAX {
             assert!(put(&queue, 1, 1, &outlet));
-            let taken = queue.take().expect("a job waits");
+            let taken = take(&queue);
             assert_eq!(taken.distrusted.len(), 1, "it was forgiven");
             queue.judge(&account(1), 0, 1);
         }
@@ -411,7 +417,7 @@ mod tests {
         }
         let mut served = vec![0; usize::from(accounts)];
         for _ in 0..accounts {
-            let taken = queue.take().expect("jobs wait");
+            let taken = take(&queue);
             for (from, served) in (0..).zip(&mut served) {
                 *served += count(&taken.distrusted, from);
             }
