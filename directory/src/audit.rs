@@ -6,7 +6,7 @@
 //!
 //! **Three stages**, so that all cores are busy and memory is bounded however long the log is:
 //!
-//! 1. the calling thread reads the log, in pieces ([`piece`]);
+//! 1. the calling thread reads the log, in pieces (`audit/piece.rs`);
 //! 2. a thread for each core decodes a piece and judges its signatures together, those of its
 //!    checkpoints too;
 //! 3. one thread takes the pieces in the order of the log and applies them.

@@ -1,4 +1,4 @@
-//! The snapshot: the books as of an entry, and behind it later entries in short ([`redo`]), so that
+//! The snapshot: the books as of an entry, and behind it later entries in short (`snapshot/redo.rs`), so that
 //! a start need not replay the whole log.
 //!
 //! All of it is derived: without it the log is replayed from its first entry. What the state means
