@@ -269,6 +269,47 @@ mod tests {
         }
     }
 
+    /// The vectors of ZIP-215: keys and R of small order, in all their encodings, with S = 0. All
+    /// are valid by that rule; the quicker library accepts few of them, and nothing else.
+    #[test]
+    fn odd_signatures_are_judged_by_zip_215_alone() {
+        let mut points: Vec<[u8; 32]> = curve25519_dalek::constants::EIGHT_TORSION
+            .iter()
+            .map(|point| point.compress().0)
+            .collect();
+        for (first, middle, last) in [
+            (0x01, 0x00, 0x80),
+            (0xec, 0xff, 0xff),
+            (0xed, 0xff, 0x7f),
+            (0xed, 0xff, 0xff),
+            (0xee, 0xff, 0x7f),
+            (0xee, 0xff, 0xff),
+        ] {
+            let mut point = [middle; 32];
+            (point[0], point[31]) = (first, last);
+            points.push(point);
+        }
+        assert_eq!(points.len(), 14);
+        let mut strict = 0;
+        for key in &points {
+            for r in &points {
+                let mut signature = [0; 64];
+                signature[..32].copy_from_slice(r);
+                let message = b"Zcash";
+                assert!(PublicKey(*key).verify(message, &signature), "{key:?} {r:?}");
+                strict += usize::from(
+                    UnparsedPublicKey::new(&ED25519, key)
+                        .verify(message, &signature)
+                        .is_ok(),
+                );
+                // Another S is no signature under any rule.
+                signature[32] = 1;
+                assert!(!PublicKey(*key).verify(message, &signature));
+            }
+        }
+        assert!(strict < points.len() * points.len());
+    }
+
     #[test]
     fn a_secret_key_is_never_printed() {
         let key = SecretKey::from_seed(&[0x41; 32]);

@@ -19,8 +19,7 @@ use super::{Answer, BATCH_LEN_MAX, Job};
 pub const QUEUE_LEN_MAX: usize = 32 * 1024;
 
 /// Most jobs of one account that wait, whatever its sessions: twice what one settle stream may
-/// have in flight. Less once the queue is half full: an eighth of the free
-/// room at most.
+/// have in flight. Less once the queue is half full: an eighth of the free room at most.
 pub const ACCOUNT_LEN_MAX: usize = 2048;
 
 /// The part of the free room that one account's waiting jobs may be as many as: an eighth. However
