@@ -6,19 +6,17 @@ use std::time::Duration;
 
 use crate::report::Failure;
 
-/// CPU time of all threads that process `pid` has now, from the scheduler's own count.
+/// CPU time that process `pid` has used, by all its threads, also those that have ended.
 pub(crate) fn cpu(pid: u32) -> Result<Duration, Failure> {
-    let mut sum = Duration::ZERO;
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let path = thread?.path().join("schedstat");
-        // A thread may end while we look.
-        let Ok(line) = fs::read_to_string(path) else {
-            continue;
-        };
-        let nanos = line.split_whitespace().next().ok_or("an empty schedstat")?;
-        sum += Duration::from_nanos(nanos.parse()?);
-    }
-    Ok(sum)
+    let line = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The program's name, in parentheses, may hold anything.
+    let (_, fields) = line.rsplit_once(')').ok_or("an empty stat")?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let mut ticks =
+        || -> Result<u64, Failure> { Ok(fields.next().ok_or("a short stat")?.parse()?) };
+    let used = ticks()? + ticks()?;
+    let seconds = used as f64 / rustix::param::clock_ticks_per_second() as f64;
+    Ok(Duration::from_secs_f64(seconds))
 }
 
 /// Memory that process `pid` holds now, and the most it ever held, in bytes.
