@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quid_common::address::DirectoryAddress;
+use quid_common::amount::Amount;
 use quid_common::entry::Registration;
-use quid_common::id::{InstanceId, LedgerId};
+use quid_common::id::{InstanceId, LedgerId, OrderId};
 use quid_common::key::{PublicKey, SecretKey};
+use quid_common::order::{LIFE_DEFAULT, Memo, Order, STATEMENT_VERSION};
 use quid_common::refusal::Reason;
 use quid_common::signed::Signed;
 use quid_common::time::LedgerTime;
@@ -16,6 +18,8 @@ use quid_common::wire::{Login, Message, Register, Welcome};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, ServerConfig};
 use quinn::{TokioRuntime, TransportConfig, VarInt};
+
+use rand::RngExt;
 
 use crate::report::Failure;
 use crate::stream::ask;
@@ -162,6 +166,31 @@ impl Session {
         self.welcome.time.plus(self.begun.elapsed())
     }
 }
+
+impl Session {
+    /// An order of one unit by `payer`, signed, for this session's ledger.
+    pub(crate) fn order(&self, payer: &SecretKey, payee: PublicKey) -> Vec<u8> {
+        let mut random = [0; 10];
+        rand::rng().fill(&mut random);
+        let order = Order {
+            version: STATEMENT_VERSION,
+            ledger: self.ledger(),
+            id: OrderId::new(self.now().plus(LIFE_DEFAULT), random),
+            payer: payer.public(),
+            payee,
+            amount: ONE,
+            memo: Memo::default(),
+            reference: None,
+        };
+        Signed::new(order, payer).into_bytes()
+    }
+}
+
+/// One of the currency's smallest unit.
+const ONE: Amount = match Amount::new(1) {
+    Some(one) => one,
+    None => panic!("one can be counted"),
+};
 
 /// Whether asking again with the same bytes may help.
 pub(crate) const fn is_passing(reason: Reason) -> bool {

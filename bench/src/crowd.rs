@@ -24,8 +24,7 @@ pub(crate) struct Crowd {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) node: Node,
-    pub(crate) name: String,
-    endpoint: Endpoint,
+    name: String,
     config: ClientConfig,
     to: SocketAddr,
 }
@@ -48,15 +47,8 @@ impl Crowd {
         let mut members = Vec::new();
         for number in from..from + count {
             let node = Node::on(&endpoint, ROLE, number)?;
-            let config = node.config(directory.key(), tls::ALPN_DIRECTORY)?;
-            let (name, endpoint) = (format!("member-{}", letters(number)), endpoint.clone());
-            members.push(Arc::new(Member {
-                node,
-                name,
-                endpoint,
-                config,
-                to,
-            }));
+            let name = format!("member-{}", letters(number));
+            members.push(Arc::new(Member::new(node, name, to, directory.key())?));
         }
         Ok(Self { members, endpoint })
     }
@@ -65,16 +57,8 @@ impl Crowd {
     pub(crate) fn calling(&self, to: SocketAddr, key: PublicKey) -> Result<Self, Failure> {
         let mut members = Vec::new();
         for member in &self.members {
-            let config = member.node.config(key, tls::ALPN_DIRECTORY)?;
             let (node, name) = (member.node.clone(), member.name.clone());
-            let endpoint = member.endpoint.clone();
-            members.push(Arc::new(Member {
-                node,
-                name,
-                endpoint,
-                config,
-                to,
-            }));
+            members.push(Arc::new(Member::new(node, name, to, key)?));
         }
         Ok(Self {
             members,
@@ -111,9 +95,33 @@ impl Crowd {
 }
 
 impl Member {
+    fn new(node: Node, name: String, to: SocketAddr, key: PublicKey) -> Result<Self, Failure> {
+        let config = node.config(key, tls::ALPN_DIRECTORY)?;
+        Ok(Self {
+            node,
+            name,
+            config,
+            to,
+        })
+    }
+
+    /// Connects, registers if need be, and logs in as a node that listens.
+    pub(crate) async fn come_online(
+        &self,
+        directory: &DirectoryAddress,
+    ) -> Result<Connection, Failure> {
+        let connection = self.connect().await?;
+        self.node
+            .register(&connection, directory, &self.name)
+            .await?;
+        self.node.begin(connection.clone(), true).await?;
+        Ok(connection)
+    }
+
     pub(crate) async fn connect(&self) -> Result<Connection, Failure> {
         let connecting =
-            self.endpoint
+            self.node
+                .endpoint
                 .connect_with(self.config.clone(), self.to, tls::SERVER_NAME)?;
         Ok(connecting.await?)
     }

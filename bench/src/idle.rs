@@ -75,12 +75,7 @@ async fn come_online(directory: &Directory, count: u32, from: u32) -> Result<Vec
         .each(count as usize, move |member| {
             let address = address.clone();
             async move {
-                let connection = member.connect().await?;
-                member
-                    .node
-                    .register(&connection, &address, &member.name)
-                    .await?;
-                member.node.begin(connection.clone(), true).await?;
+                let connection = member.come_online(&address).await?;
                 let settle = open(&connection, OpenSettle {}).await?;
                 let wanted = Subscribe {
                     after: Some(0),

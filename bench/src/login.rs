@@ -35,13 +35,7 @@ pub(crate) fn login(options: &Options) -> Result<Report, Failure> {
             .each(MEMBERS as usize, move |member| {
                 let address = address.clone();
                 async move {
-                    let connection = member.connect().await?;
-                    member
-                        .node
-                        .register(&connection, &address, &member.name)
-                        .await?;
-                    member.node.begin(connection.clone(), true).await?;
-                    leave(&connection);
+                    leave(&member.come_online(&address).await?);
                     Ok(())
                 }
             })

@@ -5,15 +5,10 @@ use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
 
-use quid_common::amount::Amount;
-use quid_common::id::OrderId;
 use quid_common::key::PublicKey;
-use quid_common::order::{LIFE_DEFAULT, Memo, Order, STATEMENT_VERSION};
-use quid_common::signed::Signed;
 use quid_common::tls;
 use quid_common::wire::{Message, Offer};
 use quinn::SendStream;
-use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, LocalSet};
@@ -279,19 +274,7 @@ impl Line {
     }
 
     fn offer(&mut self, node: &Node, session: &Session, due: Instant, out: &mut Vec<u8>) {
-        let mut random = [0; 10];
-        rand::rng().fill(&mut random);
-        let order = Order {
-            version: STATEMENT_VERSION,
-            ledger: session.ledger(),
-            id: OrderId::new(session.now().plus(LIFE_DEFAULT), random),
-            payer: node.public(),
-            payee: self.payee,
-            amount: ONE,
-            memo: Memo::default(),
-            reference: None,
-        };
-        let order = Signed::new(order, &node.key).into_bytes();
+        let order = session.order(&node.key, self.payee);
         let number = self.next;
         self.next += 1;
         queue(
@@ -325,9 +308,3 @@ const THREADS: u16 = 2;
 
 /// Longest time for one answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(20);
-
-/// One of the currency's smallest unit.
-const ONE: Amount = match Amount::new(1) {
-    Some(one) => one,
-    None => panic!("one can be counted"),
-};

@@ -4,11 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use quid_common::address::DirectoryAddress;
-use quid_common::amount::Amount;
-use quid_common::id::OrderId;
 use quid_common::key::SecretKey;
-use quid_common::order::{LIFE_DEFAULT, Memo, Order, STATEMENT_VERSION};
-use quid_common::signed::Signed;
 use quid_common::wire::{Message, OpenSettle, Submit};
 use rand::RngExt;
 use tokio::task::{JoinSet, LocalSet};
@@ -85,19 +81,7 @@ async fn submit(
         while more && waiting.len() < IN_FLIGHT {
             let at = rand::rng().random_range(0..payers.len());
             let payer = payers.get(at).ok_or("nobody pays")?;
-            let mut random = [0; 10];
-            rand::rng().fill(&mut random);
-            let order = Order {
-                version: STATEMENT_VERSION,
-                ledger: session.ledger(),
-                id: OrderId::new(session.now().plus(LIFE_DEFAULT), random),
-                payer: payer.public(),
-                payee: node.public(),
-                amount: Amount::new(1).ok_or("one can be counted")?,
-                memo: Memo::default(),
-                reference: None,
-            };
-            let order = Signed::new(order, payer).into_bytes();
+            let order = session.order(payer, node.public());
             queue(&mut out, submission(next, &order));
             waiting.insert(next, order);
             next += 1;
