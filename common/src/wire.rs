@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::amount::{Amount, Currency};
 use crate::cbor::{self, CborError};
+use crate::chain::Link;
 use crate::checkpoint::Checkpoint;
 use crate::frame::{self, Frame};
 use crate::id::{Digest, InstanceId, LedgerId, OrderId, Reference};
@@ -248,9 +249,24 @@ messages! {
         /// two equal numbers.
         proof: ByteBuf,
     }
+    /// Asks where a tab by or to the account stands. Answered by [`TabStanding`].
+    30 AskTab {
+        /// The tab's payer.
+        payer: PublicKey,
+        /// The tab.
+        id: OrderId,
+    }
+    /// What the books have of a tab.
+    31 TabStanding {
+        /// The tab, if it is open.
+        tab: Option<OpenTab>,
+        /// The ledger's time.
+        time: LedgerTime,
+    }
 
-    /// Makes this a settle stream: from now on [`Submit`] and [`SubmitVoid`] are sent on it and
-    /// answered by [`Settled`], [`Voided`] or [`SubmitRefused`], matched by number alone.
+    /// Makes this a settle stream: from now on [`Submit`], [`SubmitVoid`], [`SubmitTab`],
+    /// [`SubmitClaim`] and [`SubmitClose`] are sent on it and answered by [`Settled`], [`Voided`]
+    /// or [`SubmitRefused`], matched by number alone.
     32 OpenSettle {}
     /// An order for settlement.
     33 Submit {
@@ -268,11 +284,11 @@ messages! {
         /// The signed void.
         void: ByteBuf,
     }
-    /// The order has settled and its entry is durable.
+    /// The order has settled, the tab is open, claimed or closed, and the entry is durable.
     35 Settled {
         /// The submitter's number.
         number: u64,
-        /// The receipt of the payment.
+        /// The receipt of the payment, or of the tab's opening, claim or close.
         receipt: Receipt,
     }
     /// The order is void and its tombstone is durable.
@@ -290,6 +306,36 @@ messages! {
         reason: Reason,
         /// Proves a logged refusal.
         receipt: Option<Receipt>,
+    }
+
+    /// Terms whose tab is to be opened. Answered by [`Settled`] or [`SubmitRefused`].
+    38 SubmitTab {
+        /// The submitter's own number.
+        number: u64,
+        /// The signed [`crate::tab::Terms`].
+        terms: ByteBuf,
+    }
+    /// A payee's claim. Answered by [`Settled`] or [`SubmitRefused`].
+    39 SubmitClaim {
+        /// The submitter's own number.
+        number: u64,
+        /// The tab's payer.
+        payer: PublicKey,
+        /// The tab.
+        id: OrderId,
+        /// The units claimed so far.
+        from: u32,
+        /// The units to be claimed after this, at most [`crate::chain::GAP_MAX`] more.
+        index: u32,
+        /// The link that pays them.
+        link: Link,
+    }
+    /// A tab's end before its time. Answered by [`Settled`] or [`SubmitRefused`].
+    40 SubmitClose {
+        /// The submitter's own number.
+        number: u64,
+        /// The signed [`crate::tab::Close`].
+        close: ByteBuf,
     }
 
     /// Makes this an event stream: what concerns the account from now on, and first all payments
@@ -351,6 +397,87 @@ messages! {
         /// Why.
         reason: Reason,
     }
+
+    /// Peer: makes this a tab stream, on which all tabs between the two nodes run.
+    80 OpenTabs {}
+    /// Peer: shows the payee a tab that is open, newly or again. Answered by [`TabAccepted`] or
+    /// [`TabEnded`].
+    81 TabOffer {
+        /// The payer's own number for the tab on this stream.
+        number: u32,
+        /// Proves that the tab was opened; its entry holds the terms.
+        receipt: Receipt,
+        /// The newest checkpoint that the payer has seen.
+        checkpoint: Option<Checkpoint>,
+    }
+    /// Peer: the payee takes payments for the tab.
+    82 TabAccepted {
+        /// The payer's number.
+        number: u32,
+        /// The units that the payee can prove to be paid.
+        paid: u32,
+        /// The link that proves them; the anchor if there are none.
+        link: Link,
+        /// The units up to which it takes payments for now.
+        limit: u32,
+    }
+    /// Peer: pays. Answered by [`TabPaid`], which need not come for each.
+    83 TabPay {
+        /// The payer's number.
+        number: u32,
+        /// The units that are paid after the first link.
+        first: u32,
+        /// How many units each further link pays.
+        step: u32,
+        /// The links, 32 bytes each, at most [`LINKS_MAX`].
+        links: ByteBuf,
+    }
+    /// Peer: payments have been checked.
+    84 TabPaid {
+        /// The payer's number.
+        number: u32,
+        /// The units that are paid.
+        paid: u32,
+        /// The units up to which the payee takes payments for now.
+        limit: u32,
+    }
+    /// Peer: the payer wants no more. Answered by [`TabEnded`] once the payee has claimed and
+    /// closed.
+    85 TabEnd {
+        /// The payer's number.
+        number: u32,
+    }
+    /// Peer: the payee takes no more payments for the tab.
+    86 TabEnded {
+        /// The payer's number.
+        number: u32,
+        /// The units that were paid.
+        paid: u32,
+        /// Why, unless it has been closed as was asked.
+        reason: Option<Reason>,
+    }
+}
+
+/// Most links in one [`TabPay`].
+pub const LINKS_MAX: usize = 126;
+
+/// A tab as the books have it ([`crate::tab::Tab`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct OpenTab {
+    /// Who may claim.
+    pub payee: PublicKey,
+    /// What each link is worth.
+    pub unit: Amount,
+    /// How many there are.
+    pub length: u32,
+    /// How many have been claimed.
+    pub claimed: u32,
+    /// The last link claimed; the anchor if none was.
+    pub link: Link,
+    /// From when on links no longer count.
+    pub expires: LedgerTime,
+    /// From when on the rest may be released.
+    pub until: LedgerTime,
 }
 
 /// Somebody online.
@@ -381,7 +508,7 @@ pub struct HistoryLine {
     pub counterparty: Name,
     /// The payer's words.
     pub memo: Memo,
-    /// The order, for payments and burns.
+    /// The order, for payments and burns; the tab, for what moved by one.
     pub order: Option<OrderId>,
     /// The order's reference.
     pub reference: Option<Reference>,
@@ -395,6 +522,12 @@ pub mod history_kind {
     pub const ISSUE: u8 = 2;
     /// An order to the treasury settled.
     pub const BURN: u8 = 3;
+    /// A tab was opened; the hold left what the payer can spend.
+    pub const HOLD: u8 = 4;
+    /// A payee claimed; to the payer it comes out of a hold.
+    pub const CLAIM: u8 = 5;
+    /// What was left of a hold came back to the payer.
+    pub const RELEASE: u8 = 6;
 }
 
 impl Settled {
