@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use quid_common::chain::LinkError;
 use quid_common::frame::{BODY_LEN_MAX, FrameError, FrameReader};
 use quid_common::wire::{Message, MessageError};
 use quinn::{Connection, RecvStream, SendStream, VarInt};
@@ -165,6 +166,9 @@ pub(crate) enum StreamError {
     /// The other side's fault: an answer to nothing that was asked.
     #[error("an answer came to nothing that was asked")]
     Unasked,
+    /// The other side's fault: links that do not prove what they pay.
+    #[error(transparent)]
+    Links(#[from] LinkError),
     /// No answer, or no room for our bytes, in time.
     #[error("no answer in time")]
     Deadline,
@@ -184,7 +188,7 @@ impl StreamError {
     pub(crate) const fn is_breach(&self) -> bool {
         matches!(
             self,
-            Self::Frame(_) | Self::Message(_) | Self::Truncated | Self::Unasked
+            Self::Frame(_) | Self::Message(_) | Self::Truncated | Self::Unasked | Self::Links(_)
         )
     }
 }

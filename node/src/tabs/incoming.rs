@@ -1,0 +1,383 @@
+//! A tab that pays this account: what is proven to be paid, what is safe, and who waits for it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use quid_common::amount::Amount;
+use quid_common::chain::{LinkError, Mark};
+use quid_common::id::OrderId;
+use quid_common::key::PublicKey;
+use quid_common::name::Name;
+use quid_common::refusal::Reason;
+use quid_common::tab::{Terms, units};
+use quid_common::time::LedgerTime;
+use thiserror::Error;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::serve::Caller;
+use crate::journal::IncomingRow;
+
+/// A tab that pays this account. Clones are handles on the same one; dropping them changes
+/// nothing, the node claims what was paid all the same.
+#[derive(Clone, Debug)]
+pub struct IncomingTab {
+    pub(super) held: Arc<Held>,
+}
+
+/// The tab takes no more payments. What was paid before is claimed by the node.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the tab is over{}", .0.map(|reason| format!(": {reason}")).unwrap_or_default())]
+pub struct TabOver(pub Option<Reason>);
+
+impl IncomingTab {
+    /// Which tab: unique among those of one payer.
+    #[must_use]
+    pub fn id(&self) -> OrderId {
+        self.held.terms.id
+    }
+
+    /// What the payer signed: unit, length, memo, reference.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        &self.held.terms
+    }
+
+    /// The payer's name, once the directory has told it.
+    #[must_use]
+    pub fn payer(&self) -> Option<Name> {
+        self.held.lock().payer.clone()
+    }
+
+    /// Units paid so far, each proven by its link.
+    #[must_use]
+    pub fn paid(&self) -> u32 {
+        self.held.lock().mark.index
+    }
+
+    /// Units charged so far.
+    #[must_use]
+    pub fn owed(&self) -> u32 {
+        self.held.lock().owed
+    }
+
+    /// How many units may be owed and not paid before [`Self::charge`] waits; 0 at first, so that
+    /// everything is paid before it is handed over.
+    pub fn set_window(&self, units: u32) {
+        self.held.lock().window = units;
+        self.held.moved.notify_waiters();
+    }
+
+    /// Charges `units` more and waits until no more is owed than the window allows: then hand over
+    /// what they pay for. What was charged stays so if the tab ends meanwhile.
+    ///
+    /// # Errors
+    /// [`TabOver`]: hand over nothing more.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the units charged.
+    pub async fn charge(&self, units: u32) -> Result<(), TabOver> {
+        let owed = {
+            let mut state = self.held.lock();
+            state.owed = state.owed.saturating_add(units);
+            state.owed
+        };
+        self.held
+            .wait(|state| owed.saturating_sub(state.window) <= state.mark.index)
+            .await
+    }
+
+    /// Waits until `total` units are paid in all, whatever is charged.
+    ///
+    /// # Errors
+    /// [`TabOver`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn wait_paid(&self, total: u32) -> Result<(), TabOver> {
+        self.held.wait(|state| total <= state.mark.index).await
+    }
+
+    /// Takes no more payments, claims what was paid, and gives the rest back to the payer. Returns
+    /// at once; the node sees to it, however long that takes.
+    pub fn end(&self) {
+        self.held.want_end();
+    }
+
+    /// Waits until the tab is over: closed by either side, or its time has passed.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn over(&self) -> TabOver {
+        match self.held.wait(|_| false).await {
+            Ok(()) => TabOver(None),
+            Err(over) => over,
+        }
+    }
+}
+
+/// The payee's end of a tab, shared by its handles, the payer's connection and the keeper.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(super) terms: Terms,
+    /// Most units whose loss is risked: proven and not written down.
+    exposure: u32,
+    /// Most units that may be unclaimed.
+    unclaimed: u32,
+    state: Mutex<State>,
+    moved: Notify,
+    /// Wakes the keeper.
+    keeper: Arc<Notify>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) payer: Option<Name>,
+    /// The furthest link proven.
+    pub(super) mark: Mark,
+    /// Units whose link is on the disk.
+    pub(super) saved: u32,
+    /// Units that the directory has confirmed.
+    pub(super) claimed: u32,
+    pub(super) expires: LedgerTime,
+    owed: u32,
+    window: u32,
+    /// Since when something is proven that is not saved or claimed.
+    pub(super) dirty: Option<Instant>,
+    /// Whether a task is claiming.
+    pub(super) claiming: bool,
+    /// No more payments are taken: claim, and close.
+    pub(super) ending: bool,
+    /// The tab takes no more payments, for this reason if it is a bad one.
+    pub(super) over: Option<Option<Reason>>,
+    /// Nothing is left to be claimed or closed.
+    pub(super) done: bool,
+    /// The payer's connection, if it has one.
+    caller: Option<Caller>,
+}
+
+impl Held {
+    pub(super) fn new(row: IncomingRow, risk: Risk, keeper: Arc<Notify>) -> Self {
+        let behind = row.mark.index > row.claimed;
+        let state = State {
+            payer: row.payer,
+            saved: row.mark.index,
+            claimed: row.claimed,
+            mark: row.mark,
+            expires: row.expires,
+            owed: 0,
+            window: 0,
+            dirty: behind.then(Instant::now),
+            claiming: false,
+            ending: false,
+            over: None,
+            done: false,
+            caller: None,
+        };
+        Self {
+            exposure: risk.exposure,
+            unclaimed: risk.unclaimed,
+            terms: row.terms,
+            state: Mutex::new(state),
+            moved: Notify::new(),
+            keeper,
+        }
+    }
+
+    pub(super) const fn which(&self) -> (PublicKey, OrderId) {
+        (self.terms.payer, self.terms.id)
+    }
+
+    /// Takes payments; the units that are then paid. Payments that come again change nothing.
+    pub(super) fn take(&self, first: u32, step: u32, links: &[u8]) -> Result<u32, LinkError> {
+        let before = {
+            let state = self.lock();
+            if state.over.is_some() || state.ending {
+                return Ok(state.mark.index);
+            }
+            state.mark
+        };
+        // Hashed outside of the lock: only the payer's one connection gets here.
+        let advanced = before.advance(&self.terms.id, self.terms.length, first, step, links);
+        let mark = match advanced {
+            Ok(mark) => mark,
+            Err(LinkError::Stale) => return Ok(before.index),
+            Err(error) => return Err(error),
+        };
+        let wake = {
+            let mut state = self.lock();
+            if state.mark.index >= mark.index {
+                return Ok(state.mark.index);
+            }
+            state.mark = mark;
+            let clean = state.dirty.is_none();
+            state.dirty.get_or_insert_with(Instant::now);
+            clean || self.is_pressing(&state)
+        };
+        self.moved.notify_waiters();
+        if wake {
+            self.keeper.notify_one();
+        }
+        Ok(mark.index)
+    }
+
+    /// The units up to which payments are taken for now: what is lost if this program is killed
+    /// is never worth more than the exposure.
+    pub(super) fn limit(&self) -> u32 {
+        let state = self.lock();
+        if state.ending || state.over.is_some() {
+            return state.mark.index;
+        }
+        state
+            .saved
+            .saturating_add(self.exposure)
+            .min(state.claimed.saturating_add(self.unclaimed))
+            .min(self.terms.length)
+    }
+
+    /// Whether saving cannot wait for its time: half of what may be risked is.
+    pub(super) fn is_pressing(&self, state: &State) -> bool {
+        let unsaved = state.mark.index.saturating_sub(state.saved);
+        let unclaimed = state.mark.index.saturating_sub(state.claimed);
+        unsaved > self.exposure / 2 || unclaimed > self.exposure.min(self.unclaimed) / 2
+    }
+
+    /// Whether claiming cannot wait for its time.
+    pub(super) fn is_claim_pressing(&self, state: &State) -> bool {
+        let unclaimed = state.mark.index.saturating_sub(state.claimed);
+        unclaimed > self.exposure.min(self.unclaimed) / 2
+    }
+
+    /// Ends the tab: no more payments; the keeper claims and closes.
+    pub(super) fn want_end(&self) {
+        {
+            let mut state = self.lock();
+            if state.ending || state.done {
+                return;
+            }
+            state.ending = true;
+        }
+        self.keeper.notify_one();
+    }
+
+    /// No more payments are taken.
+    pub(super) fn set_over(&self, reason: Option<Reason>) {
+        self.lock().over.get_or_insert(reason);
+        self.moved.notify_waiters();
+    }
+
+    /// Ties the tab to the payer's connection, whose limit moves with saves and claims.
+    pub(super) fn connect(&self, caller: Caller) {
+        self.lock().caller = Some(caller);
+    }
+
+    /// Tells the payer where the tab stands now.
+    pub(super) fn tell(&self) {
+        let caller = self.lock().caller.clone();
+        if let Some(caller) = caller {
+            caller.tell();
+        }
+    }
+
+    pub(super) async fn wait(&self, mut test: impl FnMut(&State) -> bool) -> Result<(), TabOver> {
+        loop {
+            let moved = self.moved.notified();
+            {
+                let state = self.lock();
+                if test(&state) {
+                    return Ok(());
+                }
+                if let Some(reason) = state.over {
+                    return Err(TabOver(reason));
+                }
+            }
+            moved.await;
+        }
+    }
+
+    /// The most that a crash may lose.
+    pub(super) fn exposure(&self) -> Amount {
+        self.amount(self.exposure.min(self.terms.length))
+    }
+
+    pub(super) fn amount(&self, count: u32) -> Amount {
+        units(self.terms.unit, count).unwrap_or(Amount::MAX)
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a payee risks on one tab, in units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Risk {
+    pub(super) exposure: u32,
+    pub(super) unclaimed: u32,
+}
+
+/// What a payee asks of tabs, and what it risks on each.
+#[derive(Clone)]
+pub struct TabPolicy {
+    /// The most that a crash of this program may lose of one tab: the furthest link is on the disk
+    /// before more is taken. None is a hundredth of the tab, at least one unit.
+    pub exposure: Option<Amount>,
+    /// Whatever was paid is saved and claimed after this time at the latest.
+    pub every: Duration,
+    /// The most that may be paid and not claimed; beyond it payments wait until the directory has
+    /// confirmed a claim. None is the whole tab, whose hold is reserved in any case.
+    pub unclaimed: Option<Amount>,
+    /// Open tabs of one payer; more are declined.
+    pub tabs_per_payer: usize,
+    /// The shortest grace that is taken: how long this node may be away after a tab's end and
+    /// still claim.
+    pub grace: Duration,
+    /// Asked about every tab that is offered, after all checks; none takes them all. It must not
+    /// block.
+    pub accept: Option<AcceptTab>,
+}
+
+/// Judges a tab that is offered.
+pub type AcceptTab = Arc<dyn Fn(&Terms) -> crate::node::Decision + Send + Sync>;
+
+impl Default for TabPolicy {
+    fn default() -> Self {
+        Self {
+            exposure: None,
+            every: Duration::from_secs(10),
+            unclaimed: None,
+            tabs_per_payer: 64,
+            grace: Duration::from_secs(10),
+            accept: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for TabPolicy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TabPolicy")
+            .field("exposure", &self.exposure)
+            .field("every", &self.every)
+            .field("unclaimed", &self.unclaimed)
+            .field("tabs_per_payer", &self.tabs_per_payer)
+            .field("grace", &self.grace)
+            .field("accept", &self.accept.is_some())
+            .finish()
+    }
+}
+
+impl TabPolicy {
+    /// What is risked on a tab of these terms, in units, at least one.
+    pub(super) fn risk(&self, terms: &Terms) -> Risk {
+        let count = |amount: Amount| {
+            let count = amount.units() / terms.unit.units().max(1);
+            u32::try_from(count).unwrap_or(u32::MAX).max(1)
+        };
+        Risk {
+            exposure: self
+                .exposure
+                .map_or_else(|| (terms.length / 100).max(1), count),
+            unclaimed: self.unclaimed.map_or(terms.length, count),
+        }
+    }
+}
