@@ -61,6 +61,9 @@ use self::paying::Paying;
 /// How long a payee is given to close a tab before the payer does it alone.
 const CLOSE_WAIT: Duration = Duration::from_secs(3);
 
+/// Lines to payees that are kept though no tab is open on them.
+const LINES_MAX: usize = 256;
+
 /// How long a stopping node waits for acknowledgements.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
@@ -291,6 +294,9 @@ impl Tabs {
         let paying = Arc::new(paying);
         let (line, run) = {
             let mut open = self.lock();
+            if open.lines.len() >= LINES_MAX {
+                open.lines.retain(|_, line| line.is_running());
+            }
             let line = open
                 .lines
                 .entry(payee)

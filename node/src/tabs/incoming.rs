@@ -142,8 +142,10 @@ pub(super) struct State {
     pub(super) expires: LedgerTime,
     owed: u32,
     window: u32,
-    /// Since when something is proven that is not saved or claimed.
-    pub(super) dirty: Option<Instant>,
+    /// Since when something is proven that is not saved.
+    pub(super) unsaved: Option<Instant>,
+    /// Since when something is proven that is not claimed.
+    pub(super) unclaimed: Option<Instant>,
     /// Whether a task is claiming.
     pub(super) claiming: bool,
     /// No more payments are taken: claim, and close.
@@ -167,7 +169,8 @@ impl Held {
             expires: row.expires,
             owed: 0,
             window: 0,
-            dirty: behind.then(Instant::now),
+            unsaved: None,
+            unclaimed: behind.then(Instant::now),
             claiming: false,
             ending: false,
             over: None,
@@ -210,9 +213,13 @@ impl Held {
                 return Ok(state.mark.index);
             }
             state.mark = mark;
-            let clean = state.dirty.is_none();
-            state.dirty.get_or_insert_with(Instant::now);
-            clean || self.is_pressing(&state)
+            let clean = state.unsaved.is_none();
+            if clean {
+                let now = Instant::now();
+                state.unsaved = Some(now);
+                state.unclaimed.get_or_insert(now);
+            }
+            clean || self.is_save_pressing(&state) || self.is_claim_pressing(&state)
         };
         self.moved.notify_waiters();
         if wake {
@@ -236,16 +243,14 @@ impl Held {
     }
 
     /// Whether saving cannot wait for its time: half of what may be risked is.
-    pub(super) fn is_pressing(&self, state: &State) -> bool {
-        let unsaved = state.mark.index.saturating_sub(state.saved);
-        let unclaimed = state.mark.index.saturating_sub(state.claimed);
-        unsaved > self.exposure / 2 || unclaimed > self.exposure.min(self.unclaimed) / 2
+    pub(super) fn is_save_pressing(&self, state: &State) -> bool {
+        state.mark.index.saturating_sub(state.saved) > self.exposure / 2
     }
 
     /// Whether claiming cannot wait for its time.
     pub(super) fn is_claim_pressing(&self, state: &State) -> bool {
         let unclaimed = state.mark.index.saturating_sub(state.claimed);
-        unclaimed > self.exposure.min(self.unclaimed) / 2
+        !state.claiming && unclaimed > self.exposure.min(self.unclaimed) / 2
     }
 
     /// Ends the tab: no more payments; the keeper claims and closes.

@@ -29,6 +29,9 @@ const LAST_WAIT: Duration = Duration::from_secs(2);
 /// The longest time between two looks at all tabs.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
+/// The shortest.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
+
 /// Keeps a desk's tabs until the node stops.
 pub(crate) async fn keep(desk: Arc<Desk>) {
     desk.resume().await;
@@ -37,7 +40,7 @@ pub(crate) async fn keep(desk: Arc<Desk>) {
         let woken = desk.keeper.notified();
         end_expired(&desk);
         save(&desk, |held, state| {
-            state.ending || is_due(&desk, held, state)
+            state.ending || held.is_save_pressing(state) || has_waited(&desk, state.unsaved)
         })
         .await;
         for held in desk.all() {
@@ -56,9 +59,10 @@ pub(crate) async fn claim_all(desk: &Arc<Desk>) {
     let mut claims = tokio::task::JoinSet::new();
     for held in desk.all() {
         let desk = Arc::clone(desk);
+        // Beside a claim that is under way this one does no harm.
         let behind = {
             let state = held.lock();
-            state.mark.index > state.claimed && !state.claiming
+            state.mark.index > state.claimed
         };
         if behind {
             claims.spawn(async move { claim(&desk, &held).await });
@@ -68,10 +72,9 @@ pub(crate) async fn claim_all(desk: &Arc<Desk>) {
     let _ = timeout(LAST_WAIT, all).await;
 }
 
-/// Whether what was paid has to be saved and claimed now.
-fn is_due(desk: &Desk, held: &Held, state: &State) -> bool {
-    let waited = |since: Instant| since.elapsed() >= desk.policy.every;
-    held.is_pressing(state) || state.dirty.is_some_and(waited)
+/// Whether something has waited for as long as it may.
+fn has_waited(desk: &Desk, since: Option<Instant>) -> bool {
+    since.is_some_and(|since| since.elapsed() >= desk.policy.every)
 }
 
 /// When the next tab is due or ends.
@@ -81,9 +84,8 @@ fn next_look(desk: &Desk) -> Instant {
     let mut next = now + LOOK_EVERY;
     for held in desk.all() {
         let state = held.lock();
-        if let Some(since) = state.dirty
-            && !state.claiming
-        {
+        let unclaimed = state.unclaimed.filter(|_| !state.claiming);
+        for since in [state.unsaved, unclaimed].into_iter().flatten() {
             next = next.min(since + desk.policy.every);
         }
         if let Some(ledger_now) = ledger_now
@@ -92,7 +94,8 @@ fn next_look(desk: &Desk) -> Instant {
             next = next.min(now + state.expires.since(ledger_now));
         }
     }
-    next
+    // Whatever has no room just now does not keep us running in circles.
+    next.max(now + LOOK_PAUSE)
 }
 
 /// Ends the tabs whose time has passed: the last links are claimed within the grace.
@@ -133,12 +136,22 @@ async fn save(desk: &Desk, test: impl Fn(&Held, &State) -> bool) {
     match desk.books.home.journal().save_marks(marks).await {
         Ok(()) => {
             for (held, index) in saved {
-                held.lock().saved = index;
+                {
+                    let mut state = held.lock();
+                    state.saved = state.saved.max(index);
+                    let more = state.mark.index > state.saved;
+                    state.unsaved = more.then(Instant::now);
+                }
                 held.tell();
             }
         }
-        // Nothing more is taken than what the exposure allows.
-        Err(error) => tracing::error!(%error, "cannot save what tabs have paid"),
+        Err(error) => {
+            // Nothing more is taken than what the exposure allows.
+            tracing::error!(%error, "cannot save what tabs have paid");
+            for (held, _) in saved {
+                held.lock().unsaved = Some(Instant::now());
+            }
+        }
     }
 }
 
@@ -146,8 +159,7 @@ async fn save(desk: &Desk, test: impl Fn(&Held, &State) -> bool) {
 fn claim_if_due(desk: &Arc<Desk>, held: Arc<Held>, room: &Arc<Semaphore>) {
     let due = {
         let state = held.lock();
-        let waited = |since: Instant| since.elapsed() >= desk.policy.every;
-        let late = held.is_claim_pressing(&state) || state.dirty.is_some_and(waited);
+        let late = held.is_claim_pressing(&state) || has_waited(desk, state.unclaimed);
         !state.claiming && (state.ending || (state.mark.index > state.claimed && late))
     };
     if !due {
@@ -193,7 +205,7 @@ async fn claim(desk: &Arc<Desk>, held: &Held) {
             let behind = state.mark.index > state.claimed;
             if !behind {
                 // Whatever comes from now on begins a new time.
-                state.dirty = None;
+                state.unclaimed = None;
             }
             (behind.then_some((state.claimed, state.mark)), state.ending)
         };
@@ -278,6 +290,9 @@ async fn claimed(desk: &Desk, held: &Held, receipt: Receipt) -> Next {
         let mut state = held.lock();
         state.claimed = state.claimed.max(index);
         state.saved = state.saved.max(index);
+        if state.saved >= state.mark.index {
+            state.unsaved = None;
+        }
     }
     tracing::info!(
         tab = %id, entry = proven.index(), units = index - fact.from, payer = %payer.short(), "claimed"
@@ -331,12 +346,19 @@ async fn gone(desk: &Desk, held: &Held) {
     {
         tracing::error!(tab = %id, %error, "cannot note that a tab has ended");
     }
-    held.set_over(None);
-    {
+    let lost = {
         let mut state = held.lock();
         state.ending = true;
         state.done = true;
+        state.mark.index.saturating_sub(state.claimed)
+    };
+    if lost > 0 {
+        tracing::error!(
+            tab = %id, payer = %payer.short(), units = lost,
+            "a tab was released before all that it paid was claimed"
+        );
     }
+    held.set_over((lost > 0).then_some(Reason::NO_TAB));
     tracing::info!(tab = %id, payer = %payer.short(), "tab over");
     desk.tell(held, None);
 }

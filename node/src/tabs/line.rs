@@ -88,6 +88,11 @@ impl Line {
         run
     }
 
+    /// Whether a tab is open on it.
+    pub(super) fn is_running(&self) -> bool {
+        self.lock().running
+    }
+
     /// Has what is queued sent.
     pub(super) fn wake(&self) {
         self.wake.notify_one();
