@@ -400,3 +400,6 @@ const OUT: &str = "terms, last, payee, address, paid, state, reason, entry, owne
 /// Most tabs read at once: many times what a payer may have open, and a payee of more than this
 /// many that were left open claims the rest once these have ended.
 const ROWS_MAX: u32 = 65_536;
+
+#[cfg(test)]
+mod tests;

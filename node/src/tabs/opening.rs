@@ -206,7 +206,8 @@ impl Tabs {
         getrandom::fill(&mut last).map_err(|error| local(&error))?;
         let last = Link(last);
         let now = self.clock.now().unwrap_or(session.welcome.time);
-        let id = OrderId::new(now.plus(LIFE_DEFAULT), random);
+        // A short tab must be open soon, or not at all.
+        let id = OrderId::new(now.plus(LIFE_DEFAULT.min(wish.expires / 2)), random);
         let length = wish.units;
         let chain = tokio::task::spawn_blocking(move || Chain::new(id, length, last))
             .await
@@ -222,8 +223,7 @@ impl Tabs {
             unit: wish.unit,
             length,
             anchor: chain.anchor(),
-            // A tab cannot end before the time by which it must be open.
-            expires: now.plus(wish.expires.max(LIFE_DEFAULT + Duration::from_millis(1))),
+            expires: now.plus(wish.expires),
             grace: u32::try_from(wish.grace.as_secs()).unwrap_or(u32::MAX),
             memo: wish.memo.clone(),
             reference: wish.reference,

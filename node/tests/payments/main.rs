@@ -5,6 +5,7 @@ mod faults;
 mod histories;
 mod hostile;
 mod puppet;
+mod tabs;
 mod world;
 
 use std::sync::Arc;

@@ -1,0 +1,469 @@
+//! Tabs between real nodes over a real directory: what is paid, claimed and given back, whoever
+//! stops, vanishes or lies in between.
+
+use std::time::Duration;
+
+use quid_common::id::OrderId;
+use quid_common::refusal::Reason;
+use quid_node::{
+    Event, IncomingTab, Kind, Node, Opened, Options, PayError, Role, Tab, TabError, TabItem,
+    TabOpening, TabOver, TabPolicy, TabStage,
+};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::world::{END_WAIT, World, amount, listening, name};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A tab of `units` of 0.0001 to bob.
+fn opening(units: u32) -> TabOpening {
+    TabOpening::new(name("bob"), amount("0.0001"), units)
+}
+
+async fn open(node: &Node, opening: TabOpening) -> Tab {
+    let outcome = node.open_tab(opening).await.expect("sent");
+    match outcome.state {
+        Opened::Open(tab) => tab,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn next(node: &Node) -> IncomingTab {
+    let next = timeout(SOON, node.next_tab()).await;
+    next.expect("a tab comes").expect("the node runs")
+}
+
+/// A payee that saves and claims at once whatever comes.
+fn eager() -> Options {
+    let tabs = TabPolicy {
+        every: Duration::from_millis(20),
+        ..TabPolicy::default()
+    };
+    Options {
+        tabs,
+        ..listening()
+    }
+}
+
+/// Waits until an account stands like this.
+async fn stands(node: &Node, balance: &str, held: &str) {
+    let deadline = Instant::now() + END_WAIT;
+    loop {
+        let status = node.status().await.expect("answered");
+        if (status.balance, status.held) == (amount(balance), amount(held)) {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{status:?}, not {balance} and {held}"
+        );
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn listed(node: &Node, id: OrderId) -> Option<TabItem> {
+    let tabs = node.tabs().await.expect("readable");
+    tabs.into_iter().find(|item| item.tab == id)
+}
+
+#[tokio::test]
+async fn what_is_paid_is_claimed_and_the_rest_comes_back() {
+    let mut world = World::start();
+    let (alice, bob) = (
+        world.node("alice", listening()).await,
+        world.node("bob", listening()).await,
+    );
+    let tab = open(&alice, opening(1_000)).await;
+    stands(&alice, "99.9", "0.1").await;
+    assert_eq!(tab.pay(1).await, Ok(1));
+    assert_eq!(tab.pay(249).await, Ok(250));
+    let incoming = next(&bob).await;
+    assert_eq!(incoming.id(), tab.id());
+    assert_eq!((incoming.paid(), incoming.terms().length), (250, 1_000));
+    incoming.charge(250).await.expect("paid");
+
+    let item = listed(&alice, tab.id()).await.expect("listed");
+    assert_eq!((item.role, item.stage), (Role::Payer, TabStage::Open));
+    assert_eq!((item.paid, item.units), (250, 1_000));
+    assert_eq!(item.hold, amount("0.1"));
+    let item = listed(&bob, tab.id()).await.expect("listed");
+    assert_eq!((item.role, item.paid), (Role::Payee, 250));
+    assert_eq!(item.peer, Some(name("alice")));
+    assert_eq!(item.exposure, Some(amount("0.001")));
+
+    assert_eq!(tab.pay(751).await, Err(TabError::Spent { left: 750 }));
+    let closed = tab.close().await.expect("answered");
+    assert_eq!((closed.paid, closed.released), (250, true));
+    assert_eq!(incoming.over().await, TabOver(None));
+    assert_eq!(tab.pay(1).await, Err(TabError::Ended(None)));
+    stands(&alice, "99.975", "0").await;
+    stands(&bob, "100.025", "0").await;
+    assert_eq!(listed(&alice, tab.id()).await, None);
+    assert_eq!(listed(&bob, tab.id()).await, None);
+
+    let kinds = |node: &Node| {
+        let node = node.clone();
+        async move {
+            let history = node.history(10, None).await.expect("answered");
+            let lines = history
+                .into_iter()
+                .filter(|line| line.order == Some(tab.id()));
+            let mut sums = [0_u64; 3];
+            for line in lines {
+                let at = match line.kind {
+                    Kind::Hold => 0,
+                    Kind::Claim => 1,
+                    Kind::Release => 2,
+                    other => panic!("{other:?}"),
+                };
+                sums[at] += line.amount.units();
+            }
+            sums
+        }
+    };
+    assert_eq!(kinds(&alice).await, [100_000, 25_000, 75_000]);
+    assert_eq!(kinds(&bob).await, [0, 25_000, 0]);
+    alice.close().await;
+    bob.close().await;
+    world.audit();
+}
+
+#[tokio::test]
+async fn many_payments_pass_a_small_exposure_and_top_ups_share_the_line() {
+    let mut world = World::start();
+    let alice = world.node("alice", Options::default()).await;
+    let tabs = TabPolicy {
+        exposure: Some(amount("0.01")),
+        ..TabPolicy::default()
+    };
+    let bob = world
+        .node(
+            "bob",
+            Options {
+                tabs,
+                ..listening()
+            },
+        )
+        .await;
+    let mut tab = open(&alice, opening(5_000)).await;
+    let mut paid = 0;
+    for _ in 0..2 {
+        let incoming = next(&bob).await;
+        assert_eq!(incoming.id(), tab.id());
+        for _ in 0..4_000 {
+            tab.send(1).await.expect("room");
+        }
+        assert_eq!(tab.pay(1_000).await, Ok(5_000));
+        incoming.wait_paid(5_000).await.expect("paid");
+        paid += incoming.paid();
+        assert_eq!(tab.pay(1).await, Err(TabError::Spent { left: 0 }));
+        tab = open(&alice, opening(5_000)).await;
+    }
+    assert_eq!(paid, 10_000);
+    bob.close().await;
+    let bob = world.node("bob", eager()).await;
+    stands(&bob, "101", "0").await;
+    bob.close().await;
+    alice.close().await;
+    world.audit();
+}
+
+#[tokio::test]
+async fn paying_goes_on_while_the_directory_is_away_and_claims_follow() {
+    let mut world = World::start();
+    let (alice, bob) = (
+        world.node("alice", Options::default()).await,
+        world.node("bob", eager()).await,
+    );
+    let tab = open(&alice, opening(1_000)).await;
+    assert_eq!(tab.pay(10).await, Ok(10));
+    world.kill();
+    for total in [100, 500, 900] {
+        let units = total - tab.progress().paid;
+        let paid = timeout(SOON, tab.pay(units)).await;
+        assert_eq!(paid.expect("without a directory"), Ok(total));
+    }
+    world.restart();
+    stands(&bob, "100.09", "0").await;
+    let closed = tab.close().await.expect("answered");
+    assert_eq!((closed.paid, closed.released), (900, true));
+    stands(&alice, "99.91", "0").await;
+    alice.close().await;
+    bob.close().await;
+    world.audit();
+}
+
+#[tokio::test]
+async fn a_payer_that_vanished_goes_on_from_what_the_payee_proves() {
+    let mut world = World::start();
+    let (alice, bob) = (
+        world.node("alice", Options::default()).await,
+        world.node("bob", listening()).await,
+    );
+    let tab = open(&alice, opening(1_000)).await;
+    let id = tab.id();
+    assert_eq!(tab.pay(300).await, Ok(300));
+    // Neither says goodbye nor writes anything down.
+    drop((tab, alice));
+    let home = quid_node::Home::open(&world.path("alice")).expect("a home");
+    let alice = Node::start(home, Options::default())
+        .await
+        .expect("started");
+    let tab = alice.tab(id).await.expect("open");
+    assert_eq!(timeout(SOON, tab.pay(5)).await.expect("soon"), Ok(305));
+    assert_eq!(next(&bob).await.paid(), 305);
+    tab.close().await.expect("answered");
+    stands(&bob, "100.0305", "0").await;
+    stands(&alice, "99.9695", "0").await;
+    alice.close().await;
+    bob.close().await;
+    world.audit();
+}
+
+#[tokio::test]
+async fn a_payee_that_vanished_loses_at_most_what_it_stated() {
+    let mut world = World::start();
+    let alice = world.node("alice", Options::default()).await;
+    let tabs = TabPolicy {
+        exposure: Some(amount("0.005")),
+        every: Duration::from_secs(600),
+        ..TabPolicy::default()
+    };
+    let options = Options {
+        tabs,
+        ..listening()
+    };
+    let bob = world.node("bob", options.clone()).await;
+    let tab = open(&alice, opening(1_000)).await;
+    let id = tab.id();
+    for total in 1..=333 {
+        assert_eq!(tab.pay(1).await, Ok(total));
+    }
+    // The payer forgets too, or it would make up for what the payee lost.
+    drop((tab, alice, bob));
+    let start = |name: &str, options: Options| {
+        let home = quid_node::Home::open(&world.path(name)).expect("a home");
+        async move { Node::start(home, options).await.expect("started") }
+    };
+    let bob = start("bob", options).await;
+    let incoming = next(&bob).await;
+    let kept = incoming.paid();
+    assert!((283..=333).contains(&kept), "{kept} of 333, at risk 50");
+    let alice = start("alice", Options::default()).await;
+    let tab = alice.tab(id).await.expect("open");
+    let paid = timeout(SOON, tab.pay(10)).await.expect("soon");
+    assert_eq!(paid, Ok(kept + 10));
+    bob.close().await;
+    alice.close().await;
+    world.audit();
+}
+
+#[tokio::test]
+async fn a_payee_that_lost_links_gets_them_again_from_a_payer_that_did_not() {
+    let mut world = World::start();
+    let alice = world.node("alice", Options::default()).await;
+    let tabs = TabPolicy {
+        every: Duration::from_secs(600),
+        ..TabPolicy::default()
+    };
+    let bob = world
+        .node(
+            "bob",
+            Options {
+                tabs,
+                ..listening()
+            },
+        )
+        .await;
+    let tab = open(&alice, opening(10_000)).await;
+    assert_eq!(tab.pay(99).await, Ok(99));
+    drop(bob);
+    let home = quid_node::Home::open(&world.path("bob")).expect("a home");
+    let bob = Node::start(home, eager()).await.expect("started");
+    let paid = timeout(END_WAIT, tab.pay(1)).await.expect("in time");
+    assert_eq!(paid, Ok(100));
+    stands(&bob, "100.01", "0").await;
+    alice.close().await;
+    bob.close().await;
+    world.audit();
+}
+
+#[tokio::test]
+async fn a_payer_closes_alone_and_the_payee_claims_within_the_grace() {
+    let mut world = World::start();
+    let (alice, bob) = (
+        world.node("alice", listening()).await,
+        world.node("bob", listening()).await,
+    );
+    let wish = TabOpening {
+        grace: Duration::from_secs(12),
+        ..opening(1_000)
+    };
+    let tab = open(&alice, wish.clone()).await;
+    let other = open(&alice, wish).await;
+    assert_eq!(tab.pay(70).await, Ok(70));
+    assert_eq!(other.pay(1).await, Ok(1));
+    // Gone before it could claim.
+    drop(bob);
+    let closed = tab.close().await.expect("answered");
+    assert_eq!((closed.paid, closed.released), (70, false));
+    let item = listed(&alice, tab.id()).await.expect("held still");
+    assert_eq!(item.stage, TabStage::Ending);
+    let home = quid_node::Home::open(&world.path("bob")).expect("a home");
+    // Saved nothing, perhaps: what it proved last is what it claims.
+    let bob = Node::start(home, eager()).await.expect("started");
+    let deadline = Instant::now() + END_WAIT;
+    while listed(&alice, tab.id()).await.is_some() {
+        assert!(Instant::now() < deadline, "not released");
+        sleep(Duration::from_millis(100)).await;
+    }
+    other.close().await.expect("answered");
+    let (alices, bobs) = (alice.status().await, bob.status().await);
+    let (alices, bobs) = (alices.expect("answered"), bobs.expect("answered"));
+    assert_eq!((alices.held, bobs.held), (amount("0"), amount("0")));
+    let sum = alices.balance.units() + bobs.balance.units();
+    assert_eq!(sum, amount("200").units());
+    alice.close().await;
+    bob.close().await;
+    world.audit();
+}
+
+#[tokio::test]
+async fn a_tab_ends_by_itself_and_what_was_paid_is_claimed_in_time() {
+    let mut world = World::start();
+    let tabs = TabPolicy {
+        every: Duration::from_secs(600),
+        grace: Duration::from_secs(1),
+        ..TabPolicy::default()
+    };
+    let (alice, bob) = (
+        world.node("alice", listening()).await,
+        world
+            .node(
+                "bob",
+                Options {
+                    tabs,
+                    ..listening()
+                },
+            )
+            .await,
+    );
+    let wish = TabOpening {
+        expires: Duration::from_secs(4),
+        grace: Duration::from_secs(2),
+        ..opening(10_000)
+    };
+    let tab = open(&alice, wish).await;
+    assert_eq!(tab.pay(20).await, Ok(20));
+    let over = timeout(SOON, next(&bob).await.over()).await;
+    assert_eq!(over.expect("it ends"), TabOver(Some(Reason::EXPIRED)));
+    let ended = TabError::Ended(Some(Reason::EXPIRED));
+    assert_eq!(tab.acknowledged(21).await, Err(ended));
+    assert_eq!(tab.send(1).await, Err(ended));
+    stands(&bob, "100.002", "0").await;
+    stands(&alice, "99.998", "0").await;
+    alice.close().await;
+    bob.close().await;
+    world.audit();
+}
+
+#[tokio::test]
+async fn a_payee_ends_a_tab_and_a_policy_declines_one() {
+    let mut world = World::start();
+    let tabs = TabPolicy {
+        tabs_per_payer: 1,
+        ..TabPolicy::default()
+    };
+    let (alice, bob) = (
+        world.node("alice", Options::default()).await,
+        world
+            .node(
+                "bob",
+                Options {
+                    tabs,
+                    ..listening()
+                },
+            )
+            .await,
+    );
+    let mut events = bob.events();
+    let tab = open(&alice, opening(1_000)).await;
+    assert_eq!(tab.pay(5).await, Ok(5));
+    let second = open(&alice, opening(1_000)).await;
+    let declined = timeout(SOON, second.accepted()).await;
+    let ended = TabError::Ended(Some(Reason::TOO_MANY_TABS));
+    assert_eq!(declined.expect("soon"), Err(ended));
+    next(&bob).await.end();
+    let ended = timeout(SOON, tab.acknowledged(6)).await;
+    assert_eq!(ended.expect("soon"), Err(TabError::Ended(None)));
+    stands(&bob, "100.0005", "0").await;
+    let mut stages = Vec::new();
+    while let Ok(Some(event)) = timeout(Duration::from_millis(500), events.next()).await {
+        if let Event::Tab(item) = event {
+            stages.push((item.stage, item.claimed));
+        }
+    }
+    assert_eq!(stages.first(), Some(&(TabStage::Open, Some(0))));
+    assert_eq!(stages.last(), Some(&(TabStage::Over, Some(5))));
+    alice.close().await;
+    bob.close().await;
+    world.audit();
+}
+
+#[tokio::test]
+async fn a_tab_that_cannot_be_is_refused_by_name_and_holds_nothing() {
+    let mut world = World::start();
+    let alice = world.node("alice", Options::default()).await;
+    world.account("bob").await;
+    for (reason, wish) in [
+        (Reason::ZERO_AMOUNT, opening(0)),
+        (
+            Reason::ZERO_AMOUNT,
+            TabOpening {
+                unit: amount("0"),
+                ..opening(10)
+            },
+        ),
+        (Reason::BAD_TERMS, opening(1_048_577)),
+        (
+            Reason::BAD_TERMS,
+            TabOpening {
+                expires: Duration::from_secs(3 * 24 * 3600),
+                ..opening(10)
+            },
+        ),
+        (
+            Reason::BAD_TERMS,
+            TabOpening {
+                grace: Duration::from_millis(999),
+                ..opening(10)
+            },
+        ),
+        (Reason::INSUFFICIENT_FUNDS, opening(1_000_001)),
+        (
+            Reason::SELF_PAYMENT,
+            TabOpening {
+                payee: name("alice"),
+                ..opening(10)
+            },
+        ),
+        (
+            Reason::UNKNOWN_ACCOUNT,
+            TabOpening {
+                payee: name("nobody"),
+                ..opening(10)
+            },
+        ),
+    ] {
+        let refused = alice.open_tab(wish).await.expect_err("refused");
+        assert_eq!(refused, PayError::Local(reason));
+    }
+    stands(&alice, "100", "0").await;
+    // A payee that is not online is no reason.
+    let tab = open(&alice, opening(1_000_000)).await;
+    stands(&alice, "0", "100").await;
+    let closed = tab.close().await.expect("answered");
+    assert_eq!((closed.paid, closed.released), (0, false));
+    alice.close().await;
+    world.audit();
+}
