@@ -94,8 +94,16 @@ macro_rules! messages {
             /// # Errors
             /// [`MessageError`] for an unknown kind and for anything but the one encoding.
             pub fn from_frame(frame: &Frame) -> Result<Self, MessageError> {
-                match frame.kind {
-                    $($number => Ok(Self::$name(cbor::decode(&frame.body)?)),)+
+                Self::read(frame.kind, &frame.body)
+            }
+
+            /// Reads the message of this kind in a frame's body.
+            ///
+            /// # Errors
+            /// As [`Self::from_frame`].
+            pub fn read(kind: u16, body: &[u8]) -> Result<Self, MessageError> {
+                match kind {
+                    $($number => Ok(Self::$name(cbor::decode(body)?)),)+
                     kind => Err(MessageError::Kind(kind)),
                 }
             }
@@ -458,6 +466,52 @@ messages! {
     }
 }
 
+/// A [`TabPay`] whose links are read and written where they stand: there may be millions a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TabPayRef<'a> {
+    /// See [`TabPay::number`].
+    pub number: u32,
+    /// See [`TabPay::first`].
+    pub first: u32,
+    /// See [`TabPay::step`].
+    pub step: u32,
+    /// See [`TabPay::links`].
+    pub links: &'a [u8],
+}
+
+impl<'a> TabPayRef<'a> {
+    /// Reads the body of a [`TabPay`].
+    ///
+    /// # Errors
+    /// [`CborError`] for anything but its one encoding.
+    pub fn read(body: &'a [u8]) -> Result<Self, CborError> {
+        let rest = body.strip_prefix(&[ARRAY_OF_4]).ok_or(CborError::Shape)?;
+        let (number, rest) = cbor::u32(rest)?;
+        let (first, rest) = cbor::u32(rest)?;
+        let (step, rest) = cbor::u32(rest)?;
+        let links = cbor::byte_string(rest)?;
+        if !links.rest.is_empty() {
+            return Err(CborError::Trailing);
+        }
+        Ok(Self {
+            number,
+            first,
+            step,
+            links: links.content,
+        })
+    }
+
+    /// Appends the message's frame to `out`.
+    pub fn write(self, out: &mut Vec<u8>) {
+        let links = serde_bytes::Bytes::new(self.links);
+        let body = (self.number, self.first, self.step, links);
+        frame::write(TabPay::KIND, out, |out| cbor::encode_to(&body, out));
+    }
+}
+
+/// The head of a CBOR array of four.
+const ARRAY_OF_4: u8 = 0x84;
+
 /// Most links in one [`TabPay`].
 pub const LINKS_MAX: usize = 126;
 
@@ -567,6 +621,46 @@ impl MessageError {
         match self {
             Self::Kind(_) => Reason::UNKNOWN_KIND,
             Self::Body(_) => Reason::ENCODING,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_payment_is_read_where_it_stands_as_it_is_read_whole(
+            number in any::<u32>(), first in any::<u32>(), step in any::<u32>(),
+            links in prop::collection::vec(any::<u8>(), 0..200),
+            cut in any::<prop::sample::Index>(), flip in any::<u8>(),
+        ) {
+            let whole = TabPay { number, first, step, links: links.clone().into() };
+            let borrowed = TabPayRef { number, first, step, links: &links };
+            let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+            Message::from(whole).write(&mut theirs);
+            borrowed.write(&mut ours);
+            prop_assert_eq!(&theirs, &ours);
+            let body = &theirs[frame::HEADER_LEN..];
+            prop_assert_eq!(TabPayRef::read(body), Ok(borrowed));
+            // And what is damaged is refused by both, or read alike.
+            let mut damaged = body.to_vec();
+            let at = cut.index(damaged.len());
+            damaged[at] ^= flip;
+            for damaged in [&damaged[..], &body[..at]] {
+                let ours = TabPayRef::read(damaged).ok();
+                let theirs: Option<TabPay> = cbor::decode(damaged).ok();
+                let theirs = theirs.as_ref().map(|pay| TabPayRef {
+                    number: pay.number,
+                    first: pay.first,
+                    step: pay.step,
+                    links: &pay.links,
+                });
+                prop_assert_eq!(ours, theirs);
+            }
         }
     }
 }

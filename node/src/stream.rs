@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quid_common::chain::LinkError;
 use quid_common::frame::{BODY_LEN_MAX, FrameError, FrameReader};
-use quid_common::wire::{Message, MessageError};
+use quid_common::wire::{Message, MessageError, TabPay, TabPayRef};
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -73,38 +73,69 @@ impl Reader {
             if let Some(message) = self.ready()? {
                 return Ok(Some(message));
             }
-            let mut chunks = [const { Bytes::new() }; CHUNKS_LEN];
-            let read = self.stream.read_chunks(&mut chunks);
-            let count = if self.frames.is_empty() {
-                read.await
-            } else {
-                // A byte now and then does not move the deadline.
-                let due = *self
-                    .due
-                    .get_or_insert_with(|| Instant::now() + FRAME_DEADLINE);
-                timeout_at(due, read)
-                    .await
-                    .map_err(|_| StreamError::Deadline)?
-            };
-            match count? {
-                Some(count) => chunks
-                    .iter()
-                    .take(count)
-                    .for_each(|chunk| self.frames.push(chunk)),
-                None if self.frames.is_empty() => return Ok(None),
-                None => return Err(StreamError::Truncated),
+            if !self.fill().await? {
+                return Ok(None);
             }
+        }
+    }
+
+    /// Waits for more bytes; false at the stream's orderly end.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub(crate) async fn fill(&mut self) -> Result<bool, StreamError> {
+        let mut chunks = [const { Bytes::new() }; CHUNKS_LEN];
+        let read = self.stream.read_chunks(&mut chunks);
+        let count = if self.frames.is_empty() {
+            read.await
+        } else {
+            // A byte now and then does not move the deadline.
+            let due = *self
+                .due
+                .get_or_insert_with(|| Instant::now() + FRAME_DEADLINE);
+            timeout_at(due, read)
+                .await
+                .map_err(|_| StreamError::Deadline)?
+        };
+        match count? {
+            Some(count) => {
+                let chunks = chunks.iter().take(count);
+                chunks.for_each(|chunk| self.frames.push(chunk));
+                Ok(true)
+            }
+            None if self.frames.is_empty() => Ok(false),
+            None => Err(StreamError::Truncated),
         }
     }
 
     /// The next message if all of it is here already.
     pub(crate) fn ready(&mut self) -> Result<Option<Message>, StreamError> {
-        let Some(frame) = self.frames.next_frame()? else {
+        let Some((kind, body)) = self.frames.next_borrowed()? else {
             return Ok(None);
         };
         self.due = None;
-        Ok(Some(Message::from_frame(&frame)?))
+        Ok(Some(Message::read(kind, body)?))
     }
+
+    /// Like [`Self::ready`], on a tab stream: payments are not copied.
+    pub(crate) fn ready_on_tabs(&mut self) -> Result<Option<OnTabs<'_>>, StreamError> {
+        let Some((kind, body)) = self.frames.next_borrowed()? else {
+            return Ok(None);
+        };
+        self.due = None;
+        Ok(Some(if kind == TabPay::KIND {
+            OnTabs::Pay(TabPayRef::read(body).map_err(MessageError::from)?)
+        } else {
+            OnTabs::Other(Message::read(kind, body)?)
+        }))
+    }
+}
+
+/// A message on a tab stream.
+#[derive(Debug)]
+pub(crate) enum OnTabs<'a> {
+    Pay(TabPayRef<'a>),
+    Other(Message),
 }
 
 /// The writing half.
@@ -125,6 +156,11 @@ impl Writer {
     /// Adds a message to what the next [`Writer::flush`] sends.
     pub(crate) fn queue(&mut self, message: &Message) {
         message.write(&mut self.buffer);
+    }
+
+    /// Adds payments on a tab.
+    pub(crate) fn queue_pay(&mut self, pay: TabPayRef<'_>) {
+        pay.write(&mut self.buffer);
     }
 
     /// Bytes queued.

@@ -6,11 +6,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use quid_common::chain::Link;
 use quid_common::frame::BODY_LEN_MAX_STRANGER;
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::refusal::{Class, Reason};
-use quid_common::wire::{CloseCode, Find, LINKS_MAX, Message, OpenTabs, TabEnd, TabOffer, TabPay};
+use quid_common::wire::{
+    CloseCode, Find, LINKS_MAX, Message, OpenTabs, TabEnd, TabOffer, TabPayRef,
+};
 use quinn::Connection;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
@@ -330,19 +333,22 @@ impl Line {
 /// Writes payments down, each with its own link.
 fn queue_payment(writer: &mut Writer, number: u32, tab: &Paying, leaving: Leaving) {
     let Leaving { first, step, count } = leaving;
-    let mut chain = tab.lock_chain();
-    let mut links = Vec::with_capacity(count as usize * 32);
-    for at in 0..count {
-        if let Some(link) = chain.link(first + at * step) {
-            links.extend_from_slice(&link.0);
+    let mut links = [0; LINKS_MAX * Link::LEN];
+    let mut len = 0;
+    {
+        let mut chain = tab.lock_chain();
+        for (at, place) in (0..count).zip(links.as_chunks_mut().0) {
+            let Some(Link(link)) = chain.link(first + at * step) else {
+                break;
+            };
+            *place = link;
+            len += Link::LEN;
         }
     }
-    drop(chain);
-    let pay = TabPay {
+    writer.queue_pay(TabPayRef {
         number,
         first,
         step,
-        links: links.into(),
-    };
-    writer.queue(&pay.into());
+        links: links.get(..len).unwrap_or_default(),
+    });
 }

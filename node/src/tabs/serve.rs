@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use quid_common::chain::LinkError;
 use quid_common::key::PublicKey;
 use quid_common::refusal::Reason;
-use quid_common::wire::{Message, TabAccepted, TabEnd, TabEnded, TabOffer, TabPaid, TabPay};
+use quid_common::wire::{Message, TabAccepted, TabEnd, TabEnded, TabOffer, TabPaid, TabPayRef};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::desk::Desk;
 use super::incoming::Held;
-use crate::stream::{Reader, StreamError, Writer};
+use crate::stream::{OnTabs, Reader, StreamError, Writer};
 
 /// Tabs of one stream that are being judged at once; the next offer is not read before.
 const JUDGING_MAX: usize = 64;
@@ -76,15 +76,20 @@ pub(crate) async fn serve(
         due: Arc::default(),
     };
     loop {
+        while tabs.judging.len() < JUDGING_MAX
+            && let Some(message) = reader.ready_on_tabs()?
+        {
+            tabs.take(message)?;
+        }
+        tabs.answer(&mut writer);
+        if writer.queued_len() > 0 {
+            writer.flush().await?;
+        }
         let due = Arc::clone(&tabs.due);
         tokio::select! {
-            message = reader.next(), if tabs.judging.len() < JUDGING_MAX => {
-                let Some(message) = message? else { break };
-                tabs.take(message)?;
-                while tabs.judging.len() < JUDGING_MAX
-                    && let Some(message) = reader.ready()?
-                {
-                    tabs.take(message)?;
+            more = reader.fill(), if tabs.judging.len() < JUDGING_MAX => {
+                if !more? {
+                    break;
                 }
             }
             Some(judged) = tabs.judging.join_next() => match judged {
@@ -95,40 +100,36 @@ pub(crate) async fn serve(
             },
             () = due.wake.notified() => {}
         }
-        tabs.answer(&mut writer);
-        if writer.queued_len() > 0 {
-            writer.flush().await?;
-        }
     }
     writer.finish();
     Ok(())
 }
 
 impl Tabs {
-    fn take(&mut self, message: Message) -> Result<(), StreamError> {
+    fn take(&mut self, message: OnTabs<'_>) -> Result<(), StreamError> {
         match message {
-            Message::TabPay(pay) => self.pay(&pay),
-            Message::TabOffer(offer) => {
+            OnTabs::Pay(pay) => self.pay(pay),
+            OnTabs::Other(Message::TabOffer(offer)) => {
                 self.offer(offer);
                 Ok(())
             }
-            Message::TabEnd(TabEnd { number }) => {
+            OnTabs::Other(Message::TabEnd(TabEnd { number })) => {
                 if let Some(held) = self.open.get(&number) {
                     held.want_end();
                     self.due.add(number);
                 }
                 Ok(())
             }
-            _ => Err(StreamError::Unasked),
+            OnTabs::Other(_) => Err(StreamError::Unasked),
         }
     }
 
-    fn pay(&mut self, pay: &TabPay) -> Result<(), StreamError> {
+    fn pay(&mut self, pay: TabPayRef<'_>) -> Result<(), StreamError> {
         // One that ended while this was on its way: the payer has been told.
         let Some(held) = self.open.get(&pay.number) else {
             return Ok(());
         };
-        let taken = held.take(pay.first, pay.step, &pay.links);
+        let taken = held.take(pay.first, pay.step, pay.links);
         taken.map_err(|error: LinkError| {
             tracing::warn!(
                 tab = %held.terms.id, payer = %self.payer.short(), %error, "a payment proves nothing"

@@ -66,6 +66,25 @@ async fn listed(node: &Node, id: OrderId) -> Option<TabItem> {
     tabs.into_iter().find(|item| item.tab == id)
 }
 
+/// What a tab's holds, claims and releases come to in an account's history.
+async fn sums(node: &Node, tab: OrderId) -> [u64; 3] {
+    let history = node.history(10, None).await.expect("answered");
+    let mut sums = [0; 3];
+    for line in history {
+        if line.order != Some(tab) {
+            continue;
+        }
+        let at = match line.kind {
+            Kind::Hold => 0,
+            Kind::Claim => 1,
+            Kind::Release => 2,
+            other => panic!("{other:?}"),
+        };
+        sums[at] += line.amount.units();
+    }
+    sums
+}
+
 #[tokio::test]
 async fn what_is_paid_is_claimed_and_the_rest_comes_back() {
     let mut world = World::start();
@@ -101,28 +120,8 @@ async fn what_is_paid_is_claimed_and_the_rest_comes_back() {
     assert_eq!(listed(&alice, tab.id()).await, None);
     assert_eq!(listed(&bob, tab.id()).await, None);
 
-    let kinds = |node: &Node| {
-        let node = node.clone();
-        async move {
-            let history = node.history(10, None).await.expect("answered");
-            let lines = history
-                .into_iter()
-                .filter(|line| line.order == Some(tab.id()));
-            let mut sums = [0_u64; 3];
-            for line in lines {
-                let at = match line.kind {
-                    Kind::Hold => 0,
-                    Kind::Claim => 1,
-                    Kind::Release => 2,
-                    other => panic!("{other:?}"),
-                };
-                sums[at] += line.amount.units();
-            }
-            sums
-        }
-    };
-    assert_eq!(kinds(&alice).await, [100_000, 25_000, 75_000]);
-    assert_eq!(kinds(&bob).await, [0, 25_000, 0]);
+    assert_eq!(sums(&alice, tab.id()).await, [100_000, 25_000, 75_000]);
+    assert_eq!(sums(&bob, tab.id()).await, [0, 25_000, 0]);
     alice.close().await;
     bob.close().await;
     world.audit();
