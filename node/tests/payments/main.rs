@@ -6,6 +6,7 @@ mod histories;
 mod hostile;
 mod puppet;
 mod tabs;
+mod tabs_hostile;
 mod world;
 
 use std::sync::Arc;
