@@ -59,7 +59,14 @@ impl Effect {
             Fact::Payment(_) => Self::Payment,
             Fact::Void(_) => Self::Void,
             Fact::Refusal(refusal) => Self::Refusal(refusal.reason),
-            Fact::Genesis(_) | Fact::Register(_) | Fact::Issue(_) | Fact::Freeze(_) => Self::Other,
+            Fact::Genesis(_)
+            | Fact::Register(_)
+            | Fact::Issue(_)
+            | Fact::Freeze(_)
+            | Fact::Tab(_)
+            | Fact::Claim(_)
+            | Fact::Close(_)
+            | Fact::Release(_) => Self::Other,
         }
     }
 }
@@ -457,6 +464,11 @@ fn parties(fact: &Fact) -> [Option<PublicKey>; 2] {
         Fact::Freeze(freeze) => [Some(freeze.statement().account), None],
         Fact::Void(void) => [Some(void.statement().payer), None],
         Fact::Refusal(refusal) => [Some(refusal.payer), None],
+        Fact::Tab(terms) => [Some(terms.statement().payer), Some(terms.statement().payee)],
+        Fact::Claim(claim) => [Some(claim.payer), Some(claim.payee)],
+        // A payer's close does not name the payee.
+        Fact::Close(close) => [Some(close.statement().payer), Some(close.statement().by)],
+        Fact::Release(release) => [Some(release.payer), Some(release.payee)],
         Fact::Genesis(_) => [None, None],
     }
 }
