@@ -154,7 +154,11 @@ impl History {
             | Fact::Register(_)
             | Fact::Void(_)
             | Fact::Freeze(_)
-            | Fact::Refusal(_) => None,
+            | Fact::Refusal(_)
+            | Fact::Tab(_)
+            | Fact::Claim(_)
+            | Fact::Close(_)
+            | Fact::Release(_) => None,
         }
     }
 

@@ -251,7 +251,11 @@ impl Posting {
                 payer: refusal.payer,
                 id: refusal.id,
             },
-            Fact::Freeze(_) => Self::Nothing,
+            Fact::Tab(terms) => Self::Used {
+                payer: terms.statement().payer,
+                id: terms.statement().id,
+            },
+            Fact::Freeze(_) | Fact::Claim(_) | Fact::Close(_) | Fact::Release(_) => Self::Nothing,
         }
     }
 

@@ -325,6 +325,7 @@ impl World {
         let order = match &self.log[at].fact {
             Fact::Payment(order) => Some(order.digest()),
             Fact::Refusal(refusal) => Some(refusal.order),
+            Fact::Tab(terms) => Some(terms.digest()),
             _ => None,
         };
         Past::Entry { index, order }
@@ -508,7 +509,14 @@ pub(super) fn id_of(fact: &Fact) -> Option<(PublicKey, OrderId)> {
         Fact::Payment(order) => Some((order.statement().payer, order.statement().id)),
         Fact::Void(void) => Some((void.statement().payer, void.statement().id)),
         Fact::Refusal(refusal) => Some((refusal.payer, refusal.id)),
-        Fact::Genesis(_) | Fact::Register(_) | Fact::Issue(_) | Fact::Freeze(_) => None,
+        Fact::Tab(terms) => Some((terms.statement().payer, terms.statement().id)),
+        Fact::Genesis(_)
+        | Fact::Register(_)
+        | Fact::Issue(_)
+        | Fact::Freeze(_)
+        | Fact::Claim(_)
+        | Fact::Close(_)
+        | Fact::Release(_) => None,
     }
 }
 
@@ -522,6 +530,10 @@ fn what(fact: &Fact) -> &'static str {
         Fact::Freeze(freeze) if freeze.statement().frozen => "frozen_now",
         Fact::Freeze(_) => "thawed",
         Fact::Refusal(refusal) => refusal.reason.name(),
+        Fact::Tab(_) => "opened",
+        Fact::Claim(_) => "claimed",
+        Fact::Close(_) => "closed",
+        Fact::Release(_) => "released",
     }
 }
 

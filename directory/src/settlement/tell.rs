@@ -1,0 +1,146 @@
+//! Who hears of what a durable batch did: the sessions concerned, and the log.
+
+use std::sync::Arc;
+
+use quid_common::entry::{Entry, Fact};
+use quid_common::key::PublicKey;
+use quid_common::name::Name;
+use quid_common::tab::Close;
+use tracing::{debug, info};
+
+use super::{Committer, Receipts};
+use crate::events::Moved;
+use crate::logging::AuditLines;
+
+impl Committer {
+    /// Tells the sessions concerned, and the log, what a durable batch moved.
+    pub(super) fn tell(&self, entries: &[Entry], receipts: Option<&Arc<Receipts>>) {
+        let first = self.books.ledger.entries() - entries.len() as u64;
+        let mut lines = AuditLines::begin();
+        for (index, entry) in (first..).zip(entries) {
+            if let Some(lines) = &mut lines {
+                self.log(index, &entry.fact, lines);
+            }
+            let [one, other] = match &entry.fact {
+                // A close moves nothing, but the payee's time to claim begins to run out.
+                Fact::Payment(_)
+                | Fact::Tab(_)
+                | Fact::Claim(_)
+                | Fact::Close(_)
+                | Fact::Release(_) => self.parties(&entry.fact),
+                Fact::Issue(issue) => {
+                    let issue = issue.statement();
+                    self.tell_of(index, &issue.account, &issue.directory, receipts);
+                    continue;
+                }
+                _ => continue,
+            };
+            if let (Some(one), Some(other)) = (one, other) {
+                self.tell_of(index, &one, &other, receipts);
+                self.tell_of(index, &other, &one, receipts);
+            }
+        }
+        if let Some(lines) = lines {
+            lines.write();
+        }
+    }
+
+    /// The line that entry `index` leaves in the log.
+    fn log(&self, index: u64, fact: &Fact, lines: &mut AuditLines) {
+        match fact {
+            Fact::Payment(order) => {
+                let order = order.statement();
+                let (payer, payee) = (self.name(&order.payer), self.name(&order.payee));
+                lines.settled(index, order, payer, payee);
+            }
+            Fact::Issue(issue) => {
+                let issue = issue.statement();
+                let (account, amount) = (self.name(&issue.account), issue.amount.units());
+                info!(target: "quid_directory::audit", entry = index, %account, amount, "issued");
+            }
+            Fact::Tab(terms) => {
+                let terms = terms.statement();
+                let names = (self.name(&terms.payer), self.name(&terms.payee));
+                lines.tab("opened", index, terms.id, names, terms.hold());
+            }
+            Fact::Claim(claim) => {
+                let names = (self.name(&claim.payer), self.name(&claim.payee));
+                lines.tab("claimed", index, claim.id, names, Some(claim.amount));
+            }
+            Fact::Close(close) => {
+                let close = close.statement();
+                let [payer, payee] = self.sides(close);
+                let payee = payee.unwrap_or(close.by);
+                let names = (self.name(&payer.unwrap_or(close.payer)), self.name(&payee));
+                lines.tab("closed", index, close.id, names, None);
+            }
+            Fact::Release(release) => {
+                let names = (self.name(&release.payer), self.name(&release.payee));
+                lines.tab("released", index, release.id, names, Some(release.amount));
+            }
+            Fact::Refusal(refusal) => {
+                let (payer, reason) = (self.name(&refusal.payer), refusal.reason.name());
+                info!(
+                    target: "quid_directory::audit", entry = index, order = %refusal.id, %payer,
+                    reason, "refused"
+                );
+            }
+            fact => debug!(target: "quid_directory::audit", entry = index, ?fact, "logged"),
+        }
+    }
+
+    /// Tells the sessions of `account`, if it has any that listen.
+    fn tell_of(
+        &self,
+        index: u64,
+        account: &PublicKey,
+        counterparty: &PublicKey,
+        receipts: Option<&Arc<Receipts>>,
+    ) {
+        if !self.hub.wants(account) {
+            return;
+        }
+        if let Some(proof) = receipts.and_then(|all| all.of(index)) {
+            let moved = Moved {
+                index,
+                receipt: proof.into_receipt(),
+                counterparty: self.name(counterparty).clone(),
+            };
+            self.hub.moved(account, &moved);
+        }
+    }
+
+    /// The accounts that an entry concerns.
+    pub(super) fn parties(&self, fact: &Fact) -> [Option<PublicKey>; 2] {
+        match fact {
+            Fact::Payment(order) => [Some(order.statement().payer), Some(order.statement().payee)],
+            Fact::Register(registration) => [Some(registration.statement().key), None],
+            Fact::Issue(issue) => [Some(issue.statement().account), None],
+            Fact::Freeze(freeze) => [Some(freeze.statement().account), None],
+            Fact::Void(void) => [Some(void.statement().payer), None],
+            Fact::Refusal(refusal) => [Some(refusal.payer), None],
+            Fact::Tab(terms) => [Some(terms.statement().payer), Some(terms.statement().payee)],
+            Fact::Claim(claim) => [Some(claim.payer), Some(claim.payee)],
+            Fact::Close(close) => self.sides(close.statement()),
+            Fact::Release(release) => [Some(release.payer), Some(release.payee)],
+            Fact::Genesis(_) => [None, None],
+        }
+    }
+
+    /// Payer and payee of a tab that was closed. The close itself names the payee only if it was
+    /// its own; by the payer, of a tab that is no more, it concerns nobody else.
+    fn sides(&self, close: &Close) -> [Option<PublicKey>; 2] {
+        let open = self.books.ledger.tab(&close.payer, close.id);
+        let payee = match open {
+            Some((payee, _)) => Some(payee.key),
+            None => (close.by != close.payer).then_some(close.by),
+        };
+        [Some(close.payer), payee]
+    }
+
+    /// Whose key it is; the treasury's name for one that is nobody's, which no entry has.
+    pub(super) fn name(&self, key: &PublicKey) -> &Name {
+        let account = self.books.ledger.account(key);
+        account.map_or(&self.treasury, |account| &account.name)
+    }
+}
