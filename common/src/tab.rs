@@ -172,7 +172,7 @@ pub struct Claim {
     pub amount: Amount,
     /// The units claimed before.
     pub from: u32,
-    /// The units claimed now.
+    /// The units claimed after.
     pub index: u32,
     /// The link at [`Self::index`].
     pub link: Link,
