@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use quid_common::entry::{Entry, Fact};
+use quid_common::id::OrderId;
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::tab::Close;
@@ -10,6 +11,7 @@ use tracing::{debug, info};
 
 use super::{Committer, Receipts};
 use crate::events::Moved;
+use crate::ledger::Past;
 use crate::logging::AuditLines;
 
 impl Committer {
@@ -128,14 +130,28 @@ impl Committer {
     }
 
     /// Payer and payee of a tab that was closed. The close itself names the payee only if it was
-    /// its own; by the payer, of a tab that is no more, it concerns nobody else.
+    /// its own.
     fn sides(&self, close: &Close) -> [Option<PublicKey>; 2] {
         let open = self.books.ledger.tab(&close.payer, close.id);
         let payee = match open {
             Some((payee, _)) => Some(payee.key),
-            None => (close.by != close.payer).then_some(close.by),
+            None if close.by != close.payer => Some(close.by),
+            None => self.opening_payee(&close.payer, close.id),
         };
         [Some(close.payer), payee]
+    }
+
+    /// The payee of a tab that is no more, as its opening has it.
+    fn opening_payee(&self, payer: &PublicKey, id: OrderId) -> Option<PublicKey> {
+        let (ledger, old) = (&self.books.ledger, &self.books.old_ids);
+        let index = ledger
+            .fate(payer, id)
+            .or_else(|| match old.find(ledger, payer, id) {
+                Past::Entry { index, .. } => Some(index),
+                Past::Never | Past::Behind => None,
+            })?;
+        let (opening, _) = self.books.entry_receipt(index).ok()?;
+        opening.terms().map(|terms| terms.statement().payee)
     }
 
     /// Whose key it is; the treasury's name for one that is nobody's, which no entry has.
