@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 use super::{Answer, Ask, Checked, Job, Proof, Receipts, Reply, Standing};
 use crate::ahead;
 use crate::books::{Batch, Books};
-use crate::events::{Hub, Moved};
+use crate::events::{self, Hub, Moved};
 use crate::ledger::{Past, Verdict};
 use crate::logging::AuditLines;
 use crate::quota::Quota;
@@ -347,13 +347,7 @@ impl Committer {
             };
         };
         match self.books.entry_receipt(entry) {
-            Ok((
-                Entry {
-                    fact: Fact::Payment(order),
-                    ..
-                },
-                _,
-            )) if from != payer && *from != order.statement().payee => Answer::Fate(None, now),
+            Ok((entry, _)) if !may_know(&entry.fact, from, payer) => Answer::Fate(None, now),
             Ok((_, receipt)) => Answer::Fate(Some(receipt), now),
             Err(error) => unprovable(entry, &error),
         }
@@ -364,7 +358,7 @@ impl Committer {
             return Answer::Refused(Reason::NOT_FOUND, None);
         }
         match self.books.entry_receipt(index) {
-            Ok((entry, receipt)) if parties(&entry.fact).contains(&Some(*from)) => {
+            Ok((entry, receipt)) if self.parties(&entry.fact).contains(&Some(*from)) => {
                 Answer::Done(Proof::Own(receipt))
             }
             // Somebody else's entry and none look the same.
@@ -378,7 +372,7 @@ impl Committer {
             Answer::Done(proof) => {
                 let receipt = proof.into_receipt();
                 let other = Entry::decode(&receipt.entry).ok().and_then(|entry| {
-                    parties(&entry.fact)
+                    self.parties(&entry.fact)
                         .into_iter()
                         .flatten()
                         .find(|party| party != from)
@@ -419,11 +413,33 @@ impl Committer {
                     info!(target: "quid_directory::audit", entry = index, %account, amount, "issued");
                     self.tell_of(index, &issue.account, &issue.directory, receipts);
                 }
-                fact => debug!(target: "quid_directory::audit", entry = index, ?fact, "logged"),
+                fact => {
+                    debug!(target: "quid_directory::audit", entry = index, ?fact, "logged");
+                    let parties = self.parties(fact);
+                    if events::is_of_tab(fact)
+                        && let [Some(payer), Some(payee)] = &parties
+                    {
+                        self.tell_of(index, payer, payee, receipts);
+                        self.tell_of(index, payee, payer, receipts);
+                    }
+                }
             }
         }
         if let Some(lines) = lines {
             lines.write();
+        }
+    }
+
+    /// The accounts that an entry concerns: of one about a tab its payer, then its payee.
+    fn parties(&self, fact: &Fact) -> [Option<PublicKey>; 2] {
+        match (events::parties(fact), fact) {
+            // By the payer, and the tab stays open for a while.
+            ([payer, None], Fact::Close(close)) => {
+                let close = close.statement();
+                let tab = self.books.ledger.tab(&close.payer, close.id);
+                [payer, tab.map(|(payee, _)| payee.key)]
+            }
+            (parties, _) => parties,
         }
     }
 
@@ -455,21 +471,13 @@ impl Committer {
     }
 }
 
-/// The accounts that an entry concerns.
-fn parties(fact: &Fact) -> [Option<PublicKey>; 2] {
+/// Whether `from` may know what became of an id of `payer`'s: of an order or a tab only whose they
+/// are.
+fn may_know(fact: &Fact, from: &PublicKey, payer: &PublicKey) -> bool {
     match fact {
-        Fact::Payment(order) => [Some(order.statement().payer), Some(order.statement().payee)],
-        Fact::Register(registration) => [Some(registration.statement().key), None],
-        Fact::Issue(issue) => [Some(issue.statement().account), None],
-        Fact::Freeze(freeze) => [Some(freeze.statement().account), None],
-        Fact::Void(void) => [Some(void.statement().payer), None],
-        Fact::Refusal(refusal) => [Some(refusal.payer), None],
-        Fact::Tab(terms) => [Some(terms.statement().payer), Some(terms.statement().payee)],
-        Fact::Claim(claim) => [Some(claim.payer), Some(claim.payee)],
-        // A payer's close does not name the payee.
-        Fact::Close(close) => [Some(close.statement().payer), Some(close.statement().by)],
-        Fact::Release(release) => [Some(release.payer), Some(release.payee)],
-        Fact::Genesis(_) => [None, None],
+        Fact::Payment(order) => from == payer || *from == order.statement().payee,
+        Fact::Tab(terms) => from == payer || *from == terms.statement().payee,
+        _ => true,
     }
 }
 
