@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quid_node::{Presence, RequestError};
+use quid_node::{Home, Presence, RequestError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -46,7 +46,7 @@ pub(crate) async fn shell(
 ) -> Result<(), Failure> {
     let signals = Signals::new().map_err(|error| Failure::other("system", error.to_string()))?;
     let style = Style::new(json);
-    let station = Station::open(path, options(args, true)).await?;
+    let station = Station::open(path, |home| options(home, args, true)).await?;
     let people = People::default();
     let (lines, above) = lines(path, style, &people)?;
     let edited = above.is_some();
@@ -261,9 +261,8 @@ impl Shell<'_> {
             return Ok(sink.note("listening already").await?);
         }
         let _progress = sink.progress("logging in".to_owned());
-        self.station
-            .replace(self.path, options(self.args, listen))
-            .await?;
+        let options = options(&Home::open(self.path)?, self.args, listen)?;
+        self.station.replace(self.path, options).await?;
         if !listen {
             sink.note("not listening: others see you offline; `l` listens again")
                 .await?;
