@@ -1,7 +1,8 @@
 //! Entries: the lines of the log, each one effect, each with what proves that it was wanted.
 //!
 //! An entry is `[version, time, kind, body]`; its leaf hash (RFC 6962) is taken over exactly these
-//! bytes. All bodies but those of refusals, claims and releases are signed facts. PROTOCOL.md, "Entries".
+//! bytes. All bodies but those of refusals, claims and releases are signed facts. PROTOCOL.md,
+//! "Entries".
 
 use serde_bytes::{ByteBuf, Bytes};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};

@@ -147,7 +147,7 @@ reasons! {
     81 BAD_LINK "bad_link" Request;
     /// the claim moves more links than one may
     82 GAP_TOO_LONG "gap_too_long" Request;
-    /// the payee takes no more payments for this tab
+    /// the tab has ended and takes no more payments
     83 TAB_OVER "tab_over" Request;
 }
 

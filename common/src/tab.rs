@@ -93,7 +93,9 @@ impl Terms {
             && self.expires > opens
             && self.expires.since(opens) <= LIFE_MAX
             && self.grace > 0
-            && Duration::from_secs(u64::from(self.grace)) <= GRACE_MAX;
+            && grace(self.grace) <= GRACE_MAX
+            // Else the grace would be cut, and the tab be closed from the first.
+            && self.until().since(self.expires) == grace(self.grace);
         sound.then_some(()).ok_or(Reason::BAD_TERMS)
     }
 
@@ -170,7 +172,7 @@ pub struct Claim {
     pub amount: Amount,
     /// The units claimed before.
     pub from: u32,
-    /// The units claimed now.
+    /// The units claimed after.
     pub index: u32,
     /// The link at [`Self::index`].
     pub link: Link,
@@ -297,13 +299,14 @@ impl Tab {
         }
     }
 
-    /// The tab after its payee closed it at `now`: it may be released at once.
+    /// The tab after its payee closed it at `now`: it may be released at once. Neither end comes
+    /// later by that.
     #[must_use]
     pub fn closed_by_payee(&self, now: LedgerTime) -> Self {
-        let now = now.min(self.until);
+        let end = now.min(self.expires);
         Self {
-            expires: now,
-            until: now,
+            expires: end,
+            until: end,
             ..*self
         }
     }

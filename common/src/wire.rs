@@ -155,7 +155,7 @@ messages! {
         address: String,
         /// The newest durable log head.
         checkpoint: Checkpoint,
-        /// Most orders and voids in flight on a settle stream.
+        /// Most orders, voids and submissions about tabs in flight on a settle stream.
         in_flight: u16,
     }
     /// The request was refused.
@@ -217,16 +217,17 @@ messages! {
         /// Whether there are older ones in the range asked for.
         more: bool,
     }
-    /// Asks for the fate of an order by or to the account. Answered by [`Fate`].
+    /// Asks for the fate of an order by or to the account, or of a tab's opening. Answered by
+    /// [`Fate`].
     24 AskFate {
-        /// The order's payer.
+        /// The payer of the order or tab.
         payer: PublicKey,
-        /// The order.
+        /// The order or tab.
         id: OrderId,
     }
-    /// What the ledger knows of an order. Without a receipt it has not met the order so far.
+    /// What the ledger knows of an order or tab. Without a receipt it has not met it so far.
     25 Fate {
-        /// Proves the entry that settled it, refused it or voided it.
+        /// Proves the entry that settled or opened it, refused it or voided it.
         receipt: Option<Receipt>,
         /// The ledger's time: from the order's expiry on, an order not met can never settle.
         time: LedgerTime,

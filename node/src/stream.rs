@@ -19,7 +19,7 @@ const FRAME_DEADLINE: Duration = Duration::from_secs(5);
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Most packets' contents taken from a stream at once.
-const CHUNKS_LEN: usize = 8;
+const CHUNKS_LEN: usize = 32;
 
 /// Asks one question on a stream of its own and gives the answer.
 ///

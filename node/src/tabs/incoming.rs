@@ -1,10 +1,11 @@
 //! A tab that pays this account: what is proven to be paid, what is safe, and who waits for it.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use quid_common::amount::Amount;
-use quid_common::chain::{LinkError, Mark};
+use quid_common::chain::{GAP_MAX, LinkError, Mark};
 use quid_common::id::OrderId;
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
@@ -135,6 +136,8 @@ pub(super) struct State {
     pub(super) payer: Option<Name>,
     /// The furthest link proven.
     pub(super) mark: Mark,
+    /// Links on the way there that claims can go to without hashing again, oldest first.
+    waypoints: VecDeque<Mark>,
     /// Units whose link is on the disk.
     pub(super) saved: u32,
     /// Units that the directory has confirmed.
@@ -163,6 +166,7 @@ impl Held {
         let behind = row.mark.index > row.claimed;
         let state = State {
             payer: row.payer,
+            waypoints: VecDeque::new(),
             saved: row.mark.index,
             claimed: row.claimed,
             mark: row.mark,
@@ -212,6 +216,7 @@ impl Held {
             if state.mark.index >= mark.index {
                 return Ok(state.mark.index);
             }
+            state.pass(before);
             state.mark = mark;
             let clean = state.unsaved.is_none();
             if clean {
@@ -313,6 +318,37 @@ impl Held {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl State {
+    /// Remembers a mark that a later claim can go to, now and then.
+    fn pass(&mut self, mark: Mark) {
+        let last = self.waypoints.back().map_or(self.claimed, |it| it.index);
+        if mark.index.saturating_sub(last) >= WAYPOINT_EVERY {
+            self.waypoints.push_back(mark);
+        }
+    }
+
+    /// How far the next claim goes: as far as one may, or to the last waypoint on the way.
+    pub(super) fn target(&mut self) -> Mark {
+        let most = self.claimed.saturating_add(GAP_MAX);
+        while let Some(first) = self.waypoints.front()
+            && first.index <= self.claimed
+        {
+            self.waypoints.pop_front();
+        }
+        if self.mark.index <= most {
+            return self.mark;
+        }
+        let on_the_way = self.waypoints.iter().rev();
+        let last = on_the_way.copied().find(|it| it.index <= most);
+        // None after a restart: then it is hashed anew.
+        last.unwrap_or(self.mark)
+    }
+}
+
+/// How far waypoints are apart: with payments of any size up to the largest there is always one
+/// within a claim's reach, and of a tab that nobody claims there are at most 32.
+const WAYPOINT_EVERY: u32 = GAP_MAX / 2;
 
 /// What a payee risks on one tab, in units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quid_common::chain::GAP_MAX;
+use quid_common::chain::{GAP_MAX, Mark};
 use quid_common::entry::Fact;
 use quid_common::receipt::Receipt;
 use quid_common::refusal::{Class, Reason};
@@ -207,7 +207,8 @@ async fn claim(desk: &Arc<Desk>, held: &Held) {
                 // Whatever comes from now on begins a new time.
                 state.unclaimed = None;
             }
-            (behind.then_some((state.claimed, state.mark)), state.ending)
+            let step = behind.then(|| (state.claimed, state.target()));
+            (step, state.ending)
         };
         let next = match step {
             Some((from, mark)) => claim_step(desk, held, from, mark).await,
@@ -228,13 +229,9 @@ async fn claim(desk: &Arc<Desk>, held: &Held) {
 }
 
 /// Claims one step: at most [`GAP_MAX`] units.
-async fn claim_step(
-    desk: &Arc<Desk>,
-    held: &Held,
-    from: u32,
-    mark: quid_common::chain::Mark,
-) -> Next {
+async fn claim_step(desk: &Arc<Desk>, held: &Held, from: u32, mark: Mark) -> Next {
     let (payer, id) = held.which();
+    // Hashed anew only after a restart, or past a single payment as large as a claim.
     let to = mark.index.min(from.saturating_add(GAP_MAX));
     let lower = move || mark.lower(&id, to);
     let target = if mark.index == to {
@@ -252,7 +249,7 @@ async fn claim_step(
         mark: target,
     };
     match link.submit(submission).await {
-        Ok(Answer::Settled(receipt)) => claimed(desk, held, receipt).await,
+        Ok(Answer::Settled(receipt)) => claimed(desk, held, target, receipt).await,
         Ok(Answer::Refused(Reason::STALE_CLAIM, _)) => catch_up(desk, held).await,
         Ok(Answer::Refused(Reason::NO_TAB, _)) => Next::Gone,
         Ok(Answer::Refused(reason, _)) if reason.class() == Class::NotFinal => Next::Again,
@@ -265,7 +262,7 @@ async fn claim_step(
 }
 
 /// Takes what proves a claim.
-async fn claimed(desk: &Desk, held: &Held, receipt: Receipt) -> Next {
+async fn claimed(desk: &Desk, held: &Held, target: Mark, receipt: Receipt) -> Next {
     let (payer, id) = held.which();
     let proven = match desk.books.trust.prove(&receipt, Source::Directory) {
         Ok(proven) => proven,
@@ -277,7 +274,9 @@ async fn claimed(desk: &Desk, held: &Held, receipt: Receipt) -> Next {
     let Fact::Claim(fact) = &proven.entry().fact else {
         return Next::Again;
     };
-    if (fact.payer, fact.id) != (payer, id) {
+    let ours = (fact.payer, fact.id, fact.index, fact.link);
+    if ours != (payer, id, target.index, target.link) {
+        tracing::error!(tab = %id, "a receipt about something else was given for a claim");
         return Next::Again;
     }
     let index = fact.index;

@@ -257,7 +257,7 @@ impl Line {
         match message {
             Message::TabPaid(told) => {
                 if let Some(tab) = self.get(told.number) {
-                    tab.acknowledge(told.paid, told.limit);
+                    tab.acknowledge(told.paid, Some(told.limit));
                 }
             }
             Message::TabAccepted(told) => {
@@ -286,7 +286,7 @@ impl Line {
             self.lock().busy.insert(number);
             return;
         }
-        tab.acknowledge(paid, 0);
+        tab.acknowledge(paid, None);
         tab.end(reason);
         self.wake.notify_one();
     }

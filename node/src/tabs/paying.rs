@@ -182,13 +182,15 @@ impl Paying {
         true
     }
 
-    /// Takes an acknowledgement.
-    pub(super) fn acknowledge(&self, paid: u32, limit: u32) {
+    /// Takes an acknowledgement, and the limit that holds from now on if it moved.
+    pub(super) fn acknowledge(&self, paid: u32, limit: Option<u32>) {
         {
             let mut state = self.lock();
             // Beyond what has left nothing can be acknowledged; a lie about it is the liar's loss.
             state.paid = state.paid.max(paid.min(state.sent));
-            state.limit = state.limit.max(limit.min(self.terms.length));
+            if let Some(limit) = limit {
+                state.limit = limit.min(self.terms.length);
+            }
         }
         self.moved.notify_waiters();
     }
@@ -315,7 +317,7 @@ impl State {
             self.queued = self.queued.saturating_add(more);
         }
         self.paid = self.paid.max(paid);
-        self.limit = self.limit.max(limit);
+        self.limit = limit;
         let mut lacking = self.sent.saturating_sub(paid);
         self.sent -= lacking;
         while lacking > 0 {
