@@ -1,4 +1,5 @@
-//! The index behind the log: which entries are in whose history, and which entry used an order id.
+//! The index behind the log: which entries concern whom, which of them are in whose history, and
+//! which entry used an id.
 //!
 //! It is a second file, derived from the log by a thread of its own that no payment waits for. An
 //! index that is damaged, ahead of the log or of another ledger is thrown away and made anew; so
@@ -217,6 +218,18 @@ enum Posting {
     Issue(PublicKey),
     /// An order id was used without moving money.
     Used { payer: PublicKey, id: OrderId },
+    /// A tab was opened under an id of the payer's, whose money it holds.
+    Opened {
+        payer: PublicKey,
+        payee: PublicKey,
+        id: OrderId,
+    },
+    /// Something else happened to a tab, and moved money to those who say so here.
+    Tab {
+        payer: PublicKey,
+        payee: PublicKey,
+        moved: Moved,
+    },
     /// Nothing that anybody looks for here.
     Nothing,
 }
@@ -251,30 +264,93 @@ impl Posting {
                 payer: refusal.payer,
                 id: refusal.id,
             },
-            Fact::Tab(terms) => Self::Used {
-                payer: terms.statement().payer,
-                id: terms.statement().id,
-            },
-            Fact::Freeze(_) | Fact::Claim(_) | Fact::Close(_) | Fact::Release(_) => Self::Nothing,
+            Fact::Freeze(_) => Self::Nothing,
+            Fact::Tab(_) | Fact::Claim(_) | Fact::Close(_) | Fact::Release(_) => {
+                Self::of_tab(&entry.fact)
+            }
         }
     }
 
-    /// Whether the entry is in `account`'s history.
-    fn moved(&self, account: &PublicKey) -> bool {
-        match self {
-            Self::Payment { payer, payee, .. } => payer == account || payee == account,
-            Self::Issue(receiver) => receiver == account,
-            Self::Account(_) | Self::Used { .. } | Self::Nothing => false,
+    fn of_tab(fact: &Fact) -> Self {
+        let tab = |payer, payee, moved| Self::Tab {
+            payer,
+            payee,
+            moved,
+        };
+        match fact {
+            Fact::Tab(terms) => {
+                let terms = terms.statement();
+                Self::Opened {
+                    payer: terms.payer,
+                    payee: terms.payee,
+                    id: terms.id,
+                }
+            }
+            Fact::Claim(claim) => tab(claim.payer, claim.payee, Moved::Both),
+            Fact::Close(close) => {
+                let close = close.statement();
+                // A payer's close does not name the payee.
+                tab(close.payer, close.by, Moved::Neither)
+            }
+            Fact::Release(release) if release.amount.is_zero() => {
+                tab(release.payer, release.payee, Moved::Neither)
+            }
+            Fact::Release(release) => tab(release.payer, release.payee, Moved::Payer),
+            _ => Self::Nothing,
         }
+    }
+
+    /// Whom the entry concerns, and whether it moved that account's money.
+    const fn parties(&self) -> [Option<(PublicKey, bool)>; 2] {
+        match *self {
+            Self::Payment { payer, payee, .. } => [Some((payer, true)), Some((payee, true))],
+            Self::Issue(receiver) => [Some((receiver, true)), None],
+            Self::Opened { payer, payee, .. } => [Some((payer, true)), Some((payee, false))],
+            Self::Tab {
+                payer,
+                payee,
+                moved,
+            } => {
+                let both = matches!(moved, Moved::Both);
+                let own = both || matches!(moved, Moved::Payer);
+                [Some((payer, own)), Some((payee, both))]
+            }
+            Self::Account(_) | Self::Used { .. } | Self::Nothing => [None, None],
+        }
+    }
+
+    /// Whether `which` of `account`'s entries hold this one.
+    fn is_in(&self, which: Which, account: &PublicKey) -> bool {
+        let mut parties = self.parties().into_iter().flatten();
+        parties.any(|(party, moved)| party == *account && (moved || which == Which::Concerning))
     }
 
     /// The order id that the entry used, and whose.
     const fn id(&self) -> Option<(PublicKey, OrderId)> {
         match *self {
-            Self::Payment { payer, id, .. } | Self::Used { payer, id } => Some((payer, id)),
-            Self::Account(_) | Self::Issue(_) | Self::Nothing => None,
+            Self::Payment { payer, id, .. }
+            | Self::Used { payer, id }
+            | Self::Opened { payer, id, .. } => Some((payer, id)),
+            Self::Account(_) | Self::Issue(_) | Self::Tab { .. } | Self::Nothing => None,
         }
     }
+}
+
+/// Whose money an entry about a tab moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moved {
+    Neither,
+    Payer,
+    Both,
+}
+
+/// Which of an account's entries are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    /// Those that moved its money.
+    Moving,
+    /// These, and all about its tabs.
+    Concerning,
 }
 
 /// The entries that the thread has read and not yet written.
@@ -471,7 +547,7 @@ fn number(n: u64) -> i64 {
 
 const SCHEMA: &str = "
     CREATE TABLE history (
-        span INTEGER, account INTEGER, entry INTEGER,
+        span INTEGER, account INTEGER, entry INTEGER, moved INTEGER,
         PRIMARY KEY (span, account, entry)
     ) WITHOUT ROWID;
     CREATE TABLE ids (id BLOB, account INTEGER, entry INTEGER, PRIMARY KEY (id, account))
@@ -489,7 +565,7 @@ const ENTRIES: &str = "entries";
 const APPLICATION_ID: i64 = 0x5155_4958;
 
 /// The format of the index, kept as its `user_version`; another one is made anew.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,8 @@ use quid_common::key::PublicKey;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::{
-    ACCOUNT, BOUNDS, Bounds, ENTRIES, GET_META, IndexError, Posting, Shared, condemn, number, sql,
+    ACCOUNT, BOUNDS, Bounds, ENTRIES, GET_META, IndexError, Posting, Shared, Which, condemn,
+    number, sql,
 };
 use crate::folder::Folder;
 use crate::store::{LogReader, StoreError};
@@ -26,6 +27,7 @@ pub struct IndexReader {
 /// Which of an account's entries are asked for.
 #[derive(Clone, Copy, Debug)]
 struct Range {
+    which: Which,
     /// The lowest number wanted.
     from: u64,
     /// The first number above those wanted.
@@ -65,7 +67,7 @@ impl IndexReader {
         })
     }
 
-    /// The entry that used `payer`'s order id: a payment, a void or a refusal. Looks only at the
+    /// The entry that used `payer`'s order id: a payment, a void, a refusal or a tab. Looks only at the
     /// entries in the file, which are at least those below [`super::Index::through`].
     ///
     /// # Errors
@@ -88,8 +90,8 @@ impl IndexReader {
         Ok(Some(entry))
     }
 
-    /// The numbers of `account`'s entries among the first `end`, newest first: those below
-    /// `before` and above `after`, at most `limit`. `end` is the acknowledged length of the log.
+    /// The numbers of the entries among the first `end` that moved `account`'s money, newest first:
+    /// those below `before` and above `after`, at most `limit`. `end` is the acknowledged length of the log.
     ///
     /// # Errors
     /// - [`IndexError::Behind`] while the index is being made: later it can tell.
@@ -107,6 +109,7 @@ impl IndexReader {
         self.entries(
             account,
             Range {
+                which: Which::Moving,
                 from,
                 to,
                 limit,
@@ -115,12 +118,12 @@ impl IndexReader {
         )
     }
 
-    /// The numbers of `account`'s entries among the first `end` and above `after`, oldest first,
-    /// at most `limit`.
+    /// The numbers of the entries among the first `end` and above `after` that moved `account`'s
+    /// money or concern its tabs, oldest first, at most `limit`.
     ///
     /// # Errors
     /// As for [`IndexReader::history`].
-    pub fn history_ascending(
+    pub fn concerning(
         &self,
         account: &PublicKey,
         after: u64,
@@ -131,6 +134,7 @@ impl IndexReader {
         self.entries(
             account,
             Range {
+                which: Which::Concerning,
                 from,
                 to: end,
                 limit,
@@ -174,7 +178,7 @@ impl IndexReader {
         }
         found.truncate(range.limit);
         for entry in &found {
-            self.verify(*entry, |posting| posting.moved(account))?;
+            self.verify(*entry, |posting| posting.is_in(range.which, account))?;
         }
         Ok(found)
     }
@@ -184,7 +188,9 @@ impl IndexReader {
         let tail = self.shared.as_ref()?.tail();
         let numbered = (tail.start..).zip(&tail.postings);
         let entries = numbered
-            .filter(|(entry, posting)| range.contains(*entry) && posting.moved(account))
+            .filter(|(entry, posting)| {
+                range.contains(*entry) && posting.is_in(range.which, account)
+            })
             .map(|(entry, _)| entry)
             .collect();
         let end = tail.start + tail.postings.len() as u64;
@@ -230,7 +236,8 @@ impl IndexReader {
                 account,
                 number(range.from),
                 number(to),
-                number(room as u64)
+                number(room as u64),
+                range.which == Which::Moving
             ];
             let entries = select.query_map(row, |row| row.get::<_, i64>(0))?;
             for entry in entries {
@@ -257,7 +264,7 @@ impl IndexReader {
         }
         let mut found = Vec::new();
         self.log.scan(from, range.to, |entry, bytes| {
-            if Posting::read(&bytes.bytes).moved(account) {
+            if Posting::read(&bytes.bytes).is_in(range.which, account) {
                 found.push(entry);
             }
             Ok::<_, StoreError>(())
@@ -303,6 +310,8 @@ const BUSY_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
 const FIND: &str = "SELECT entry FROM ids WHERE id = ?1 AND account = ?2";
 const NEWEST: &str = "SELECT entry FROM history
-    WHERE span = ?1 AND account = ?2 AND entry >= ?3 AND entry < ?4 ORDER BY entry DESC LIMIT ?5";
+    WHERE span = ?1 AND account = ?2 AND entry >= ?3 AND entry < ?4 AND moved >= ?6
+    ORDER BY entry DESC LIMIT ?5";
 const OLDEST: &str = "SELECT entry FROM history
-    WHERE span = ?1 AND account = ?2 AND entry >= ?3 AND entry < ?4 ORDER BY entry LIMIT ?5";
+    WHERE span = ?1 AND account = ?2 AND entry >= ?3 AND entry < ?4 AND moved >= ?6
+    ORDER BY entry LIMIT ?5";

@@ -293,8 +293,8 @@ impl Numbers<'_> {
 /// The rows of one transaction.
 struct Rows {
     span_len: u64,
-    /// Span, account, entry.
-    history: Vec<(u64, u64, u64)>,
+    /// Span, account, entry, whether it moved the account's money.
+    history: Vec<(u64, u64, u64, bool)>,
     /// Id, account, entry.
     ids: Vec<(OrderId, u64, u64)>,
 }
@@ -321,16 +321,12 @@ impl Rows {
             let mut insert = transaction.prepare_cached(INSERT_ACCOUNT)?;
             insert.execute(params![key.as_bytes(), number(account)])?;
         }
-        let moved = match posting {
-            Posting::Payment { payer, payee, .. } => [Some(payer), Some(payee)],
-            Posting::Issue(receiver) => [Some(receiver), None],
-            Posting::Account(_) | Posting::Used { .. } | Posting::Nothing => [None, None],
-        };
-        for key in moved.into_iter().flatten() {
-            let Some(account) = numbers.of(key, transaction)? else {
+        for (key, moved) in posting.parties().into_iter().flatten() {
+            let Some(account) = numbers.of(&key, transaction)? else {
                 return Ok(None);
             };
-            self.history.push((entry / self.span_len, account, entry));
+            let span = entry / self.span_len;
+            self.history.push((span, account, entry, moved));
         }
         if let Some((payer, id)) = posting.id() {
             let Some(account) = numbers.of(&payer, transaction)? else {
@@ -346,8 +342,8 @@ impl Rows {
         self.history.sort_unstable();
         self.ids.sort_unstable();
         let mut insert = transaction.prepare_cached(INSERT_HISTORY)?;
-        for (span, account, entry) in self.history {
-            insert.execute(params![number(span), number(account), number(entry)])?;
+        for (span, account, entry, moved) in self.history {
+            insert.execute(params![number(span), number(account), number(entry), moved])?;
         }
         let mut insert = transaction.prepare_cached(INSERT_ID)?;
         for (id, account, entry) in self.ids {
@@ -453,6 +449,6 @@ const SET_META: &str = "INSERT INTO meta (key, value) VALUES (?1, ?2)
     ON CONFLICT (key) DO UPDATE SET value = excluded.value";
 const INSERT_ACCOUNT: &str = "INSERT OR IGNORE INTO accounts (key, account) VALUES (?1, ?2)";
 const INSERT_HISTORY: &str =
-    "INSERT OR IGNORE INTO history (span, account, entry) VALUES (?1, ?2, ?3)";
+    "INSERT OR IGNORE INTO history (span, account, entry, moved) VALUES (?1, ?2, ?3, ?4)";
 /// The first entry wins.
 const INSERT_ID: &str = "INSERT OR IGNORE INTO ids (id, account, entry) VALUES (?1, ?2, ?3)";

@@ -216,3 +216,6 @@ impl End {
 fn millis(later: LedgerTime, earlier: LedgerTime) -> u32 {
     u32::try_from(later.since(earlier).as_millis()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -398,9 +398,7 @@ impl Committer {
             };
         };
         match self.books.entry_receipt(entry) {
-            Ok((entry, _)) if from != payer && payee(&entry).is_some_and(|it| it != *from) => {
-                Answer::Fate(None, now)
-            }
+            Ok((entry, _)) if !may_know(&entry.fact, from, payer) => Answer::Fate(None, now),
             Ok((_, receipt)) => Answer::Fate(Some(receipt), now),
             Err(error) => unprovable(entry, &error),
         }
@@ -454,12 +452,13 @@ fn answer_for(ask: &Ask, effect: Effect, receipt: Proof) -> Answer {
     }
 }
 
-/// Who was to be paid by what used an id.
-fn payee(entry: &Entry) -> Option<PublicKey> {
-    match &entry.fact {
-        Fact::Payment(order) => Some(order.statement().payee),
-        Fact::Tab(terms) => Some(terms.statement().payee),
-        _ => None,
+/// Whether `from` may know what became of an id of `payer`'s: of an order or a tab only whose they
+/// are.
+fn may_know(fact: &Fact, from: &PublicKey, payer: &PublicKey) -> bool {
+    match fact {
+        Fact::Payment(order) => from == payer || *from == order.statement().payee,
+        Fact::Tab(terms) => from == payer || *from == terms.statement().payee,
+        _ => true,
     }
 }
 

@@ -25,9 +25,9 @@ use super::{Answer, Ask, Job, stage};
 /// A longer claim waits in a line.
 pub const SHORT_GAP_MAX: u32 = 512;
 
-/// Most jobs of all accounts in these lines; then *busy*. Some 4 MiB when full, and half a minute's
+/// Most jobs of all accounts in these lines; then *busy*. Some 8 MiB when full, and a minute's
 /// work of one core.
-pub const CLAIMS_LEN_MAX: usize = 8 * 1024;
+pub const CLAIMS_LEN_MAX: usize = 16 * 1024;
 
 /// Most jobs of one account in its line: as many as one settle stream may have in flight. Less once
 /// much waits, as in the queue: an eighth of the free room at most.
@@ -328,3 +328,6 @@ fn give_way() -> rustix::io::Result<()> {
 }
 
 const LOWEST: i32 = 19;
+
+#[cfg(test)]
+mod tests;

@@ -123,3 +123,6 @@ pub(super) fn ends(fact: &Fact) -> Option<(PublicKey, OrderId)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

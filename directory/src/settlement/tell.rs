@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use quid_common::entry::{Entry, Fact};
+use quid_common::id::OrderId;
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::tab::Close;
 use tracing::{debug, info};
 
 use super::{Committer, Receipts};
-use crate::events::Moved;
+use crate::events::{self, Moved};
+use crate::ledger::Past;
 use crate::logging::AuditLines;
 
 impl Committer {
@@ -21,23 +23,18 @@ impl Committer {
             if let Some(lines) = &mut lines {
                 self.log(index, &entry.fact, lines);
             }
-            let [one, other] = match &entry.fact {
-                // A close moves nothing, but the payee's time to claim begins to run out.
-                Fact::Payment(_)
-                | Fact::Tab(_)
-                | Fact::Claim(_)
-                | Fact::Close(_)
-                | Fact::Release(_) => self.parties(&entry.fact),
+            match &entry.fact {
                 Fact::Issue(issue) => {
                     let issue = issue.statement();
                     self.tell_of(index, &issue.account, &issue.directory, receipts);
-                    continue;
                 }
-                _ => continue,
-            };
-            if let (Some(one), Some(other)) = (one, other) {
-                self.tell_of(index, &one, &other, receipts);
-                self.tell_of(index, &other, &one, receipts);
+                fact if events::is_of_tab(fact) || matches!(fact, Fact::Payment(_)) => {
+                    if let [Some(payer), Some(payee)] = self.parties(fact) {
+                        self.tell_of(index, &payer, &payee, receipts);
+                        self.tell_of(index, &payee, &payer, receipts);
+                    }
+                }
+                _ => {}
             }
         }
         if let Some(lines) = lines {
@@ -68,10 +65,10 @@ impl Committer {
                 lines.tab("claimed", index, claim.id, names, Some(claim.amount));
             }
             Fact::Close(close) => {
+                let [_, payee] = self.parties(fact);
                 let close = close.statement();
-                let [payer, payee] = self.sides(close);
-                let payee = payee.unwrap_or(close.by);
-                let names = (self.name(&payer.unwrap_or(close.payer)), self.name(&payee));
+                let payee = self.name(&payee.unwrap_or(close.by));
+                let names = (self.name(&close.payer), payee);
                 lines.tab("closed", index, close.id, names, None);
             }
             Fact::Release(release) => {
@@ -110,32 +107,31 @@ impl Committer {
         }
     }
 
-    /// The accounts that an entry concerns.
+    /// The accounts that an entry concerns: of one about a tab its payer, then its payee.
     pub(super) fn parties(&self, fact: &Fact) -> [Option<PublicKey>; 2] {
-        match fact {
-            Fact::Payment(order) => [Some(order.statement().payer), Some(order.statement().payee)],
-            Fact::Register(registration) => [Some(registration.statement().key), None],
-            Fact::Issue(issue) => [Some(issue.statement().account), None],
-            Fact::Freeze(freeze) => [Some(freeze.statement().account), None],
-            Fact::Void(void) => [Some(void.statement().payer), None],
-            Fact::Refusal(refusal) => [Some(refusal.payer), None],
-            Fact::Tab(terms) => [Some(terms.statement().payer), Some(terms.statement().payee)],
-            Fact::Claim(claim) => [Some(claim.payer), Some(claim.payee)],
-            Fact::Close(close) => self.sides(close.statement()),
-            Fact::Release(release) => [Some(release.payer), Some(release.payee)],
-            Fact::Genesis(_) => [None, None],
+        match (events::parties(fact), fact) {
+            // By the payer, and the tab stays open for a while.
+            ([payer, None], Fact::Close(close)) => {
+                let Close { payer: of, id, .. } = close.statement();
+                let open = self.books.ledger.tab(of, *id);
+                let payee = open.map(|(payee, _)| payee.key);
+                [payer, payee.or_else(|| self.opening_payee(of, *id))]
+            }
+            (parties, _) => parties,
         }
     }
 
-    /// Payer and payee of a tab that was closed. The close itself names the payee only if it was
-    /// its own; by the payer, of a tab that is no more, it concerns nobody else.
-    fn sides(&self, close: &Close) -> [Option<PublicKey>; 2] {
-        let open = self.books.ledger.tab(&close.payer, close.id);
-        let payee = match open {
-            Some((payee, _)) => Some(payee.key),
-            None => (close.by != close.payer).then_some(close.by),
-        };
-        [Some(close.payer), payee]
+    /// The payee of a tab that is no more, as its opening has it.
+    fn opening_payee(&self, payer: &PublicKey, id: OrderId) -> Option<PublicKey> {
+        let (ledger, old) = (&self.books.ledger, &self.books.old_ids);
+        let index = ledger
+            .fate(payer, id)
+            .or_else(|| match old.find(ledger, payer, id) {
+                Past::Entry { index, .. } => Some(index),
+                Past::Never | Past::Behind => None,
+            })?;
+        let (opening, _) = self.books.entry_receipt(index).ok()?;
+        opening.terms().map(|terms| terms.statement().payee)
     }
 
     /// Whose key it is; the treasury's name for one that is nobody's, which no entry has.

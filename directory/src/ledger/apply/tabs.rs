@@ -18,13 +18,15 @@ impl Ledger {
     /// claimed before. To be asked before the claim is applied: an auditor does, and whoever appends
     /// a new one has a [`quid_common::tab::Hashed`].
     ///
-    /// A claim on no open tab is for [`Ledger::apply`] to refuse.
+    /// A claim that [`Ledger::apply`] refuses anyhow is left to it.
     ///
     /// # Errors
     /// [`Rule::Link`].
     pub fn check_link(&self, claim: &Claim, below: &Link) -> Result<(), Rule> {
         match self.tab(&claim.payer, claim.id) {
-            Some((_, tab)) if tab.claimed.link != *below => Err(Rule::Link),
+            Some((_, tab)) if tab.claimed.index == claim.from && tab.claimed.link != *below => {
+                Err(Rule::Link)
+            }
             _ => Ok(()),
         }
     }
