@@ -39,7 +39,7 @@ pub(crate) async fn listen(
         log.lead(Some(sink.clone()));
     }
     let result = tokio::select! {
-        result = receive(&station, sink) => result,
+        result = receive(&station, sink, log.is_some()) => result,
         () = show_tabs(&station, sink), if log.is_some() => Ok(()),
         () = stop.cancelled() => Ok(()),
         () = sink.gone() => Err(Failure::Gone),
@@ -60,7 +60,7 @@ async fn show_tabs(station: &Station, sink: &Sink) {
     std::future::pending().await
 }
 
-async fn receive(station: &Station, sink: &Sink) -> Result<(), Failure> {
+async fn receive(station: &Station, sink: &Sink, brief: bool) -> Result<(), Failure> {
     let Current { node, .. } = station.current()?;
     let mut events = node.events();
     // A home without an account would wait for ever; a directory that is away comes back.
@@ -73,13 +73,22 @@ async fn receive(station: &Station, sink: &Sink) -> Result<(), Failure> {
         Err(error) => return Err(error.into()),
     }
     drop(progress);
-    tell(&mut events, &node, sink).await?;
+    tell(&mut events, &node, sink, brief).await?;
     Err(Failure::other("closed", "the node has ended"))
 }
 
-/// Tells `node`'s events until it is closed.
-pub(crate) async fn tell(events: &mut Events, node: &Node, sink: &Sink) -> Result<(), Gone> {
+/// Tells `node`'s events until it is closed; if `brief`, without the claims on tabs, of which a
+/// busy tab has many and a person wants none.
+pub(crate) async fn tell(
+    events: &mut Events,
+    node: &Node,
+    sink: &Sink,
+    brief: bool,
+) -> Result<(), Gone> {
     while let Some(event) = events.next().await {
+        if brief && matches!(&event, Event::Tab(told) if change(told) == TabChange::Claimed) {
+            continue;
+        }
         // Without a login there is no currency, and nothing that has an amount either.
         let currency = node.home().currency().unwrap_or_default();
         sink.item(event_item(event, &currency)).await?;
@@ -281,14 +290,18 @@ fn event_item(event: Event, currency: &Currency) -> Item {
 fn tab_event(told: &TabItem, currency: &Currency) -> item::TabEvent {
     item::TabEvent {
         event: EventName::Tab,
-        change: match (told.stage, told.entry) {
-            (TabStage::Over, _) => TabChange::Over,
-            (_, Some(_)) => TabChange::Claimed,
-            (TabStage::Ending, None) => TabChange::Ending,
-            (TabStage::Opening | TabStage::Open, None) => TabChange::Opened,
-        },
+        change: change(told),
         entry: told.entry,
         tab: tab::line(told, currency),
+    }
+}
+
+const fn change(told: &TabItem) -> TabChange {
+    match (told.stage, told.entry) {
+        (TabStage::Over, _) => TabChange::Over,
+        (_, Some(_)) => TabChange::Claimed,
+        (TabStage::Ending, None) => TabChange::Ending,
+        (TabStage::Opening | TabStage::Open, None) => TabChange::Opened,
     }
 }
 

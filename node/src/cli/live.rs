@@ -8,7 +8,7 @@ use quid_common::amount::{Amount, Currency};
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::tab::{Terms, units};
-use quid_node::{Event, IncomingTab, Node, Role, Tab, TabStage};
+use quid_node::{Event, IncomingTab, Node, Role, Tab, TabItem, TabStage};
 use rustix::termios::tcgetwinsize;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -28,12 +28,7 @@ pub(crate) async fn show(node: &Node, sink: &Sink) {
                 None => return,
             },
             event = events.next() => match event {
-                Some(Event::Tab(told)) if told.role == Role::Payer && told.stage == TabStage::Open => {
-                    // This process opened it just now, and so has it at hand.
-                    if let Ok(tab) = node.tab(told.tab).await {
-                        tabs.push(Running::new(End::Payer(tab)));
-                    }
-                }
+                Some(Event::Tab(told)) => hear(&mut tabs, node, &told).await,
                 Some(_) => {}
                 None => return,
             },
@@ -42,6 +37,26 @@ pub(crate) async fn show(node: &Node, sink: &Sink) {
                 if lines != shown {
                     sink.try_send(Output::Foot(lines.clone()));
                     shown = lines;
+                }
+            }
+        }
+    }
+}
+
+async fn hear(tabs: &mut Vec<Running>, node: &Node, told: &TabItem) {
+    match told.role {
+        Role::Payer if told.stage == TabStage::Open => {
+            // This process opened it just now, and so has it at hand.
+            if let Ok(tab) = node.tab(told.tab).await {
+                tabs.push(Running::new(End::Payer(tab)));
+            }
+        }
+        Role::Payer => {}
+        Role::Payee => {
+            for tab in tabs.iter_mut() {
+                let terms = tab.end.terms();
+                if (terms.payer, terms.id) == (told.key, told.tab) {
+                    tab.claimed = told.claimed.unwrap_or_default();
                 }
             }
         }
@@ -89,6 +104,7 @@ struct Running {
     /// Units a second between the last two counts.
     rate: u64,
     paid: u32,
+    claimed: u32,
     /// When something was paid last.
     moved: Instant,
 }
@@ -106,6 +122,7 @@ impl Running {
             counted: (paid, now),
             rate: 0,
             paid,
+            claimed: 0,
             moved: now,
             end,
         }
@@ -146,6 +163,9 @@ impl Running {
         ];
         if self.rate > 0 {
             parts.push(format!("  {}/s", self.rate));
+        }
+        if self.claimed > 0 {
+            parts.push(format!("  {} claimed", self.claimed));
         }
         fitting(&parts, width)
     }
