@@ -251,20 +251,35 @@ impl Model {
 proptest! {
     #[test]
     fn the_ledger_does_what_the_model_does(steps in prop::collection::vec(step(), 1..120)) {
-        let mut world = World::with(&[("alice", 0), ("bob", 0), ("carol", 0)]);
-        let mut model = Model::default();
-        for who in 0..LATE {
-            model.balance.insert(who, 0);
-        }
-        // Something to begin with, beyond the operations of the steps.
-        let begin = |who| Try::Issue { operation: 100 + who as u8, to: who, units: 100 };
-        for step in (0..LATE).map(begin).collect::<Vec<_>>().iter().chain(&steps) {
-            play(&mut world, &mut model, step);
-            model.agrees_with(&world.ledger);
-        }
-        world.check_replay();
-        every_id_has_one_effect(&world);
+        play_all(&steps);
     }
+
+    #[test]
+    fn tabs_do_what_the_model_does(steps in prop::collection::vec(tabs_step(), 1..80)) {
+        play_all(&steps);
+    }
+}
+
+fn play_all(steps: &[Try]) {
+    let mut world = World::with(&[("alice", 0), ("bob", 0), ("carol", 0)]);
+    let mut model = Model::default();
+    // Something to begin with, beyond the operations of the steps.
+    for who in 0..LATE {
+        model.balance.insert(who, 0);
+        let (operation, units) = (100 + who as u8, 200);
+        let begin = Try::Issue {
+            operation,
+            to: who,
+            units,
+        };
+        play(&mut world, &mut model, &begin);
+    }
+    for step in steps {
+        play(&mut world, &mut model, step);
+        model.agrees_with(&world.ledger);
+    }
+    world.check_replay();
+    every_id_has_one_effect(&world);
 }
 
 fn play(world: &mut World, model: &mut Model, step: &Try) {
@@ -399,9 +414,7 @@ fn step() -> impl Strategy<Value = Try> {
             declined,
             by,
         });
-    // Most of them such as outlive a few waits.
-    let later = (1_u64..8).prop_map(|seconds| seconds * 1000);
-    let tab = tabs::step(prop_oneof![1 => id.clone(), 4 => (0_u8..3, later)]);
+    let tab = tabs::step(id.clone());
     let void = (who.clone(), id, by).prop_map(|(payer, id, by)| Try::Void { payer, id, by });
     let issue = (0_u8..30, who.clone(), units).prop_map(|(operation, to, units)| Try::Issue {
         operation,
@@ -426,6 +439,18 @@ fn step() -> impl Strategy<Value = Try> {
         3 => (0_u64..15).prop_map(|ms| Try::Wait { ms }),
         1 => (0_u64..1_500).prop_map(|ms| Try::Wait { ms }),
         2 => (0_u64..4).prop_map(|behind| Try::Forget { behind }),
+        1 => Just(Try::Restore),
+    ]
+}
+
+/// Mostly with tabs, whose ids outlive a few waits.
+fn tabs_step() -> impl Strategy<Value = Try> {
+    let expires = (1_u64..8).prop_map(|seconds| seconds * 1000);
+    prop_oneof![
+        20 => tabs::step((0_u8..8, expires)).prop_map(Try::Tab),
+        1 => (0_u64..15).prop_map(|ms| Try::Wait { ms }),
+        1 => (0_u64..1_500).prop_map(|ms| Try::Wait { ms }),
+        1 => (0_u64..4).prop_map(|behind| Try::Forget { behind }),
         1 => Just(Try::Restore),
     ]
 }
