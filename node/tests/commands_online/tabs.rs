@@ -26,6 +26,7 @@ const PAID: &[&str] = &[
     "left",
 ];
 const FAILED: &[&str] = &["tab", "state", "units", "acknowledged", "reason", "error"];
+const FAILED_UNKNOWN: &[&str] = &["tab", "state", "units", "acknowledged", "error", "message"];
 const CLOSED: &[&str] = &[
     "tab", "state", "payee", "paid", "amount", "returned", "currency", "released",
 ];
@@ -404,7 +405,7 @@ fn a_payer_that_is_killed_goes_on_where_the_payee_saw_it() {
 fn a_payment_that_is_not_acknowledged_says_what_is_known() {
     let world = World::start(&["--opening-balance", "10"]);
     let (alice, bob) = (world.account("alice"), world.account("bob"));
-    let (_alice, bob_listens) = (alice.listen(), bob.listen());
+    let (mut alice_listens, bob_listens) = (alice.listen(), bob.listen());
     let id = open(&alice, "0.001", "1000", &[]);
     assert_eq!(alice.ok(&["tab", "pay", &id, "10"])["paid"], 10);
     bob_listens.signal("STOP");
@@ -441,6 +442,32 @@ fn a_payment_that_is_not_acknowledged_says_what_is_known() {
         alice.lines(&["tab", "list"])[0]["paid"] == 15
     });
     assert_eq!(alice.ok(&["tab", "pay", &id, "1"])["paid"], 16);
+
+    // Whoever interrupts the command, or loses the process that pays, knows as much.
+    bob_listens.signal("STOP");
+    for kill in [false, true] {
+        let mut paying = alice.run(&["tab", "pay", &id, "2", "--wait", "60"]);
+        let queued = if kill { "0.004000" } else { "0.002000" };
+        eventually("it is queued", || {
+            alice.lines(&["tab", "list"])[0]["at_risk"] == queued
+        });
+        if kill {
+            alice_listens.child.kill().expect("it runs");
+        } else {
+            paying.signal("INT");
+        }
+        let unknown = paying.next("an outcome");
+        assert_fields(&unknown, FAILED_UNKNOWN);
+        assert_eq!(
+            (&unknown["state"], &unknown["acknowledged"]),
+            (&"unknown".into(), &0.into())
+        );
+        assert_eq!(paying.wait(), Some(4));
+    }
+    bob_listens.signal("CONT");
+    let paid = alice.ok(&["tab", "pay", &id, "1"])["paid"].clone();
+    // What had left before is paid, and nothing twice.
+    assert!([17, 19, 21].map(Value::from).contains(&paid), "{paid}");
 }
 
 #[test]

@@ -142,3 +142,61 @@ pub(super) fn event(f: Out<'_, '_>, item: &TabEvent) -> fmt::Result {
 fn peer(item: &TabLine) -> &str {
     item.peer.as_deref().unwrap_or_else(|| short(&item.key))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::item::{Item, TabClosed, TabLine, TabRole, TabState};
+
+    #[test]
+    fn a_closed_tab_says_where_the_money_is() {
+        let mut item = TabClosed {
+            tab: "019a".to_owned(),
+            state: TabState::Closed,
+            released: true,
+            ..TabClosed::default()
+        };
+        let said = |item: &TabClosed| Item::from(item.clone()).to_string();
+        assert_eq!(
+            said(&item),
+            "tab 019a was over already; nothing of it is held"
+        );
+        item.paid = Some(3);
+        item.payee = Some("bob".to_owned());
+        item.currency = Some("QUID".to_owned());
+        item.amount = Some("0.000003".to_owned());
+        item.returned = Some("0.000007".to_owned());
+        assert_eq!(
+            said(&item),
+            "closed tab 019a: 3 units, 0.000003 QUID, paid to bob; 0.000007 QUID is back"
+        );
+        item.released = false;
+        item.grace = Some(60);
+        assert!(said(&item).ends_with(
+            "0.000007 QUID comes back in 60 s: bob could not be reached and may claim until then"
+        ));
+    }
+
+    #[test]
+    fn a_payee_reads_its_risk_and_whose_tab_it_is_before_the_name_is_known() {
+        let item = TabLine {
+            tab: "019a".to_owned(),
+            role: TabRole::Payee,
+            key: "25njqamcweflpvkl73j4szahhihoc4xt3ktcgjnpaingr5yhkena".to_owned(),
+            state: TabState::Open,
+            unit: "0.001".to_owned(),
+            units: 10,
+            paid: 3,
+            claimed: Some(2),
+            at_risk: "0.001".to_owned(),
+            exposure: Some("0.002".to_owned()),
+            currency: "QUID".to_owned(),
+            expires: "2026-11-26T16:08:20.931Z".to_owned(),
+            ..TabLine::default()
+        };
+        assert_eq!(
+            Item::from(item).to_string(),
+            "019a  from 25njqamc          3 of 10 units of 0.001 QUID paid, 2 claimed; at risk 0.001, \
+             at most 0.002; open, until 2026-11-26 16:08:20Z"
+        );
+    }
+}
