@@ -227,7 +227,8 @@ impl Held {
                 state.unsaved = Some(now);
                 state.unclaimed.get_or_insert(now);
             }
-            clean || self.is_save_pressing(&state) || self.is_claim_pressing(&state)
+            let claim = !state.claiming && self.is_claim_pressing(&state);
+            clean || claim || self.is_save_pressing(&state)
         };
         self.moved.notify_waiters();
         if wake {
@@ -258,7 +259,7 @@ impl Held {
     /// Whether claiming cannot wait for its time.
     pub(super) fn is_claim_pressing(&self, state: &State) -> bool {
         let unclaimed = state.mark.index.saturating_sub(state.claimed);
-        !state.claiming && unclaimed >= self.claim_at.min(self.unclaimed / 2).max(1)
+        unclaimed >= self.claim_at.min(self.unclaimed / 2).max(1)
     }
 
     /// Ends the tab: no more payments; the keeper claims and closes.
