@@ -55,6 +55,9 @@ pub(crate) async fn keep(desk: Arc<Desk>) {
 
 /// Saves and claims everything, as far as the time allows: what a node does before it stops.
 pub(crate) async fn claim_all(desk: &Arc<Desk>) {
+    for held in desk.all() {
+        held.stop();
+    }
     save(desk, |_, _| true).await;
     let mut claims = tokio::task::JoinSet::new();
     for held in desk.all() {
