@@ -219,7 +219,7 @@ impl Held {
         };
         let wake = {
             let mut state = self.lock();
-            if state.mark.index >= mark.index {
+            if state.mark.index >= mark.index || state.ending || state.stopped {
                 return Ok(state.mark.index);
             }
             state.pass(before);
