@@ -205,14 +205,7 @@ impl Hashed {
     /// # Errors
     /// *Stale claim* if `to` is not beyond `from`, *gap too long*.
     pub fn new(tab: &OrderId, from: u32, to: Mark) -> Result<Self, Reason> {
-        let gap = to
-            .index
-            .checked_sub(from)
-            .filter(|gap| *gap > 0)
-            .ok_or(Reason::STALE_CLAIM)?;
-        if gap > GAP_MAX {
-            return Err(Reason::GAP_TOO_LONG);
-        }
+        let gap = gap(from, to.index)?;
         let base = to.link.down(tab, gap);
         Ok(Self { from, to, base })
     }
@@ -326,6 +319,18 @@ impl Tab {
     pub fn is_over(&self, now: LedgerTime) -> bool {
         now >= self.until
     }
+}
+
+/// How many links a claim of all units up to `to` takes, after those up to `from`.
+///
+/// # Errors
+/// *Stale claim* if `to` is not beyond `from`, *gap too long* above [`GAP_MAX`].
+pub fn gap(from: u32, to: u32) -> Result<u32, Reason> {
+    let gap = to
+        .checked_sub(from)
+        .filter(|gap| *gap > 0)
+        .ok_or(Reason::STALE_CLAIM)?;
+    (gap <= GAP_MAX).then_some(gap).ok_or(Reason::GAP_TOO_LONG)
 }
 
 /// What `count` units are worth, if that can be counted.

@@ -153,7 +153,9 @@ pub fn advice(folder: &Folder) -> String {
 /// entry that is there.
 const fn stands(reason: Reason) -> bool {
     match reason {
-        Reason::ZERO_AMOUNT | Reason::SELF_PAYMENT => false,
+        Reason::ZERO_AMOUNT | Reason::SELF_PAYMENT | Reason::BAD_TERMS => false,
+        // The lost part may have opened or claimed the tab.
+        Reason::NO_TAB | Reason::STALE_CLAIM | Reason::TAB_OVER => false,
         Reason::BAD_DECLINE => true,
         _ => match reason.class() {
             Class::Static | Class::Logged | Class::Request => true,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::ops::Bound::{Excluded, Unbounded};
+use std::time::Duration;
 
 use quid_common::chain::Mark;
 use quid_common::id::OrderId;
@@ -120,6 +121,21 @@ impl Tabs {
     /// How many `payer` has.
     pub(super) fn of(&self, payer: u64) -> u32 {
         self.of.get(&payer).copied().unwrap_or(0)
+    }
+
+    /// See [`super::Ledger::next_due`].
+    pub(super) fn next_due(&self, served_since: LedgerTime) -> Option<LedgerTime> {
+        let mut soonest: Option<LedgerTime> = None;
+        let mut next = Some(0);
+        while let Some(from) = next.map(End::first)
+            && let Some(first) = self.ends.range(from..).next()
+        {
+            let served = served_since.plus(Duration::from_millis(first.wait_ms.into()));
+            let due = first.until.max(served);
+            soonest = Some(soonest.map_or(due, |soonest| soonest.min(due)));
+            next = first.wait_ms.checked_add(1);
+        }
+        soonest
     }
 
     /// Those behind `last`, by id, then by the payers' numbers.

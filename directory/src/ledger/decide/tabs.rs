@@ -207,6 +207,13 @@ impl Ledger {
             .collect()
     }
 
+    /// When [`Ledger::due`] has something next, if no tab changes; it may be past. `None` if no tab is
+    /// open. One step for each different grace.
+    #[must_use]
+    pub fn next_due(&self, served_since: LedgerTime) -> Option<LedgerTime> {
+        self.tabs.next_due(served_since)
+    }
+
     fn open(&self, payer: &PublicKey, id: OrderId) -> Option<(&Open, &Account)> {
         let open = self.tabs.get((id, self.account(payer)?.number))?;
         Some((open, self.numbered(open.payee)?))
