@@ -217,8 +217,6 @@ mod tests {
         for reason in [
             Reason::NO_TAB,
             Reason::STALE_CLAIM,
-            Reason::PAST_END,
-            Reason::BAD_LINK,
             Reason::TAB_OVER,
             Reason::BAD_TERMS,
             Reason::ZERO_AMOUNT,
@@ -235,6 +233,8 @@ mod tests {
             Reason::ID_REUSED,
             Reason::VOIDED,
             Reason::GAP_TOO_LONG,
+            Reason::PAST_END,
+            Reason::BAD_LINK,
         ] {
             assert_eq!(withhold(Verdict::Refuse(reason)), Verdict::Refuse(reason));
         }

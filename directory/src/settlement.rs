@@ -80,10 +80,6 @@ pub struct Job {
 
 /// What can be wanted of the ledger.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are orders, the largest"
-)]
 pub enum Ask {
     /// Settle an order, or have its decline by the payee logged.
     Order(SignedOrder, Option<SignedDecline>),
@@ -225,8 +221,7 @@ impl Settlements {
     #[must_use]
     pub fn submit(&self, from: PublicKey, jobs: Vec<Job>) -> bool {
         let Entrance { queue, lines } = &*self.entrance;
-        let (jobs, room) = lines.put(from, jobs, queue);
-        queue.put(from, jobs) && room
+        lines.put(from, jobs, queue)
     }
 
     /// Asks one question and waits for its answer.

@@ -113,13 +113,13 @@ async fn terms_that_may_not_open_are_refused_by_name() {
     let (mut payer, mut payee) = (alice.settle().await, bob.settle().await);
     let all = u32::try_from(OPENING / 10_000).expect("small");
     let paper = alice.paper(bob.key(), all, 1);
-    let changed = |change: &dyn Fn(&mut Terms)| {
+    let changed = |change: Change<'_>| {
         let mut terms = paper.terms.statement().clone();
         change(&mut terms);
         Signed::new(terms, &alice.client.key)
     };
     assert_eq!(payee.open(&paper).await, Err(Reason::WRONG_SUBMITTER));
-    let table: [(&dyn Fn(&mut Terms), Reason); 7] = [
+    let table: [(Change<'_>, Reason); 7] = [
         (&|it| it.ledger = LedgerId([7; 32]), Reason::WRONG_LEDGER),
         (&|it| it.version = 9, Reason::ENCODING),
         (&|it| it.length = 0, Reason::ZERO_AMOUNT),
@@ -372,6 +372,9 @@ async fn after_a_kill_every_payee_has_its_whole_grace_again() {
     assert_eq!(alice.money().await, (OPENING - 71_000, 0));
     directory.audit();
 }
+
+/// What is done to terms before they are signed.
+type Change<'a> = &'a dyn Fn(&mut Terms);
 
 /// A hundred, in the smallest units.
 const OPENING: u64 = 100_000_000;

@@ -203,7 +203,7 @@ impl Books {
                 journal.tab_closed(release.id).await?;
             }
             Fact::Release(release) => {
-                let over = Some(LedgerTime::default());
+                let over = Some(entry.time);
                 self.tell_desk((release.payer, release.id), None, over);
             }
             _ => {}

@@ -160,6 +160,8 @@ pub struct Status {
     pub balance: Amount,
     /// What is reserved for its tabs.
     pub held: Amount,
+    /// How many tabs of this home are open or may be.
+    pub tabs: u64,
     /// The ledger.
     pub ledger: LedgerId,
     /// What is counted.
@@ -284,12 +286,15 @@ impl Node {
         self.parts
             .clock
             .observe(balance.time, std::time::Instant::now());
-        let pending = self.parts.home.journal().open_orders_count().await?;
+        let journal = self.parts.home.journal();
+        let pending = journal.open_orders_count().await?;
+        let tabs = journal.open_tabs().await?.len() as u64;
         let (balance, held) = (balance.available, balance.held);
         Ok(Status {
             name,
             balance,
             held,
+            tabs,
             ledger,
             currency,
             pending,

@@ -23,6 +23,7 @@ use quid_common::amount::Amount;
 use quid_common::chain::Chain;
 use quid_common::id::OrderId;
 use quid_common::key::PublicKey;
+use quid_common::name::Name;
 use quid_common::refusal::Reason;
 use quid_common::tab::{Close, Terms};
 use quid_common::wire::{AskTab, Message, OpenTab};
@@ -102,6 +103,18 @@ impl Tab {
     #[must_use]
     pub fn terms(&self) -> &Terms {
         &self.paying.terms
+    }
+
+    /// Who is paid.
+    #[must_use]
+    pub fn payee(&self) -> &Name {
+        &self.paying.payee
+    }
+
+    /// The entry that opened it.
+    #[must_use]
+    pub fn entry(&self) -> u64 {
+        self.paying.receipt.index
     }
 
     /// How far the tab is paid.
@@ -256,8 +269,8 @@ impl Tabs {
         let row = row.ok_or(RequestError::Refused(Reason::NO_TAB))?;
         match row.state {
             TabState::Open { entry } => self.take_up_tab(row, entry).await,
-            TabState::Opening => Err(RequestError::Local(
-                "whether this tab is open is not known yet; ask again".to_owned(),
+            TabState::Opening => Err(RequestError::Unreachable(
+                "it has not said yet whether this tab is open".to_owned(),
             )),
             TabState::Refused { reason } => Err(RequestError::Refused(reason)),
             TabState::Closed { .. } => Err(RequestError::Refused(Reason::TAB_OVER)),

@@ -247,6 +247,74 @@ fn numbers_outside_the_grammar_are_refused() {
 }
 
 #[test]
+fn tabs_outside_the_grammar_are_refused() {
+    let open = |unit: &str, units: &str, more: &[&str]| {
+        let arguments = ["tab", "open", "bob", "--unit", unit, "--units", units];
+        check_usage(&[&arguments, more].concat());
+    };
+    for unit in [
+        "",
+        "0",
+        "0.000",
+        "-1",
+        "1e-6",
+        ".1",
+        "1.0000000001",
+        "\u{1b}[31m1",
+    ] {
+        open(unit, "1", &[]);
+    }
+    for units in [
+        "",
+        "0",
+        "-1",
+        "+1",
+        "x",
+        "1.5",
+        " 1",
+        "1e3",
+        "1_000",
+        "1048577",
+        "4294967297",
+        "18446744073709551616",
+    ] {
+        open("1", units, &[]);
+        check_usage(&["tab", "pay", ORDER, units]);
+    }
+    for (expires, grace) in [
+        ("", ""),
+        ("1", "60"),
+        ("0s", "0s"),
+        ("25h", "61m"),
+        ("-1s", "-1s"),
+        ("1d", "1d"),
+        ("1h30m", "1m30s"),
+        ("1.5h", "0.5h"),
+        ("1 h", "1 h"),
+        ("\u{661}h", "\u{1b}[2J"),
+        ("18446744073709551616s", "18446744073709551615h"),
+    ] {
+        open("1", "1", &["--expires", expires]);
+        open("1", "1", &["--grace", grace]);
+    }
+    open("1", "1", &["--memo", &"x".repeat(141)]);
+    open("1", "1", &["--reference", "12"]);
+    open("1", "1", &["--wait", "0"]);
+    for id in ["", "12", "x", "67e55044-10b1-426f-9247-bb680e5fe0c8"] {
+        check_usage(&["tab", "pay", id, "1"]);
+        check_usage(&["tab", "close", id]);
+    }
+    check_usage(&["tab", "open", "Bob", "--unit", "1", "--units", "1"]);
+    check_usage(&["tab", "pay", ORDER, "1", "--wait", "1m"]);
+    for exposure in ["", "0", "-1", "1e3", "1%"] {
+        check_usage(&["listen", "--exposure", exposure]);
+    }
+    for seconds in ["", "0", "-1", "1.5", "10s", "3601"] {
+        check_usage(&["listen", "--claim-every", seconds]);
+    }
+}
+
+#[test]
 fn missing_doubled_and_unknown_arguments_are_refused() {
     for arguments in [
         &[][..],
@@ -298,7 +366,19 @@ fn missing_doubled_and_unknown_arguments_are_refused() {
         &["status", "--log-format", "xml"],
         &["--log-format", "json", "status", "--log-format", "human"],
         &["-x", "status"],
-        &["tab", "list"],
+        &["tab"],
+        &["tab", "nonsense"],
+        &["tab", "list", "all"],
+        &["tab", "open"],
+        &["tab", "open", "bob"],
+        &["tab", "open", "bob", "--unit", "1"],
+        &["tab", "open", "bob", "--units", "1"],
+        &["tab", "open", "bob", "1", "--unit", "1", "--units", "1"],
+        &["tab", "pay", ORDER],
+        &["tab", "pay", ORDER, "1", "2"],
+        &["tab", "pay", "1"],
+        &["tab", "close"],
+        &["tab", "close", ORDER, ORDER],
     ] {
         check_usage(arguments);
     }
@@ -379,6 +459,9 @@ fn help_and_version_are_answers() {
         &["pay", "--help"],
         &["help", "pay"],
         &["receipt", "show", "--help"],
+        &["tab", "--help"],
+        &["tab", "open", "--help"],
+        &["help", "tab", "pay"],
     ] {
         let output = world.quid(&world.home("none"), arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
@@ -426,6 +509,10 @@ fn homes_that_cannot_be_used_are_named() {
         &["history"],
         &["receipt", "show", "1"],
         &["receipt", "verify", "1"],
+        &["tab", "open", "bob", "--unit", "1", "--units", "1"],
+        &["tab", "list"],
+        &["tab", "pay", ORDER, "1"],
+        &["tab", "close", ORDER],
         &["listen"],
         &["shell"],
     ] {
@@ -493,6 +580,16 @@ fn a_directory_that_does_not_answer_is_code_6_in_time() {
     let address = format!("quid://{KEY}@127.0.0.1:{port}");
     let output = world.quid(&home, &["init", "--directory", &address]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+    // What a home knows by itself needs nobody, and what nobody has said yet is not guessed.
+    let listed = world.quid(&home, &["tab", "list"]);
+    assert!(
+        listed.status.success() && listed.stdout.is_empty(),
+        "{listed:?}"
+    );
+    let line = check_failure(&world.quid(&home, &["tab", "pay", ORDER, "1"]), 3);
+    assert!(line.contains("no open tab"), "{line}");
+    let line = check_failure(&world.quid(&home, &["listen", "--exposure", "1"]), 2);
+    assert!(line.contains("--exposure"), "{line}");
     let start = Instant::now();
     let running: Vec<_> = [
         &["status"][..],
@@ -503,6 +600,8 @@ fn a_directory_that_does_not_answer_is_code_6_in_time() {
         &["void", ORDER],
         &["history"],
         &["receipt", "show", "1"],
+        &["tab", "open", "bob", "--unit", "1", "--units", "1"],
+        &["tab", "close", ORDER],
     ]
     .into_iter()
     .map(|arguments| {

@@ -103,11 +103,11 @@ struct State {
 }
 
 impl Lines {
-    /// Takes in what of an account's `jobs` must wait here, and returns the others. What there is no
-    /// room for is answered *busy* at once; whether there was any.
-    pub(super) fn put(&self, from: PublicKey, jobs: Vec<Job>, queue: &Queue) -> (Vec<Job>, bool) {
+    /// Takes in what of an account's `jobs` must wait here, and lets the others go on into `queue`.
+    /// What there is no room for is answered *busy* at once; whether there was any.
+    pub(super) fn put(&self, from: PublicKey, jobs: Vec<Job>, queue: &Queue) -> bool {
         if !jobs.iter().any(|job| is_of_a_tab(&job.ask)) {
-            return (jobs, true);
+            return queue.put(from, jobs);
         }
         let most = if queue.distrusts(&from) {
             1
@@ -124,27 +124,26 @@ impl Lines {
                 _ => false,
             };
             // Behind a claim that found no room, nothing of a tab goes on.
-            if !waits && !(is_of_a_tab(&job.ask) && !refused.is_empty()) {
+            let stuck = is_of_a_tab(&job.ask) && !refused.is_empty();
+            if !waits && !stuck {
                 others.push(job);
-            } else if refused.is_empty() && state.has_room(&from, most) {
+            } else if !stuck && state.has_room(&from, most) {
                 state.push(from, job);
             } else {
                 refused.push(job);
             }
         }
-        let closed = state.closed;
+        let reason = if state.closed {
+            Reason::STOPPING
+        } else {
+            Reason::BUSY
+        };
+        // Before anything that came behind them can be taken from here.
+        let all = queue.put(from, others) && refused.is_empty();
         drop(state);
         self.wake.notify_one();
-        let all = refused.is_empty();
-        refuse(
-            refused,
-            if closed {
-                Reason::STOPPING
-            } else {
-                Reason::BUSY
-            },
-        );
-        (others, all)
+        refuse(refused, reason);
+        all
     }
 
     /// The next job whose links are to be hashed, or that waited behind such a one; `None` once the

@@ -123,6 +123,8 @@ pub(crate) struct Held {
     pub(super) terms: Terms,
     /// Most units whose loss is risked: proven and not written down.
     exposure: u32,
+    /// Units that are not left unclaimed for longer than it takes to claim them.
+    claim_at: u32,
     /// Most units that may be unclaimed.
     unclaimed: u32,
     state: Mutex<State>,
@@ -183,6 +185,7 @@ impl Held {
         };
         Self {
             exposure: risk.exposure,
+            claim_at: risk.claim_at,
             unclaimed: risk.unclaimed,
             terms: row.terms,
             state: Mutex::new(state),
@@ -255,7 +258,7 @@ impl Held {
     /// Whether claiming cannot wait for its time.
     pub(super) fn is_claim_pressing(&self, state: &State) -> bool {
         let unclaimed = state.mark.index.saturating_sub(state.claimed);
-        !state.claiming && unclaimed > self.exposure.min(self.unclaimed) / 2
+        !state.claiming && unclaimed >= self.claim_at.min(self.unclaimed / 2).max(1)
     }
 
     /// Ends the tab: no more payments; the keeper claims and closes.
@@ -354,6 +357,7 @@ const WAYPOINT_EVERY: u32 = GAP_MAX / 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Risk {
     pub(super) exposure: u32,
+    pub(super) claim_at: u32,
     pub(super) unclaimed: u32,
 }
 
@@ -361,7 +365,8 @@ pub(super) struct Risk {
 #[derive(Clone)]
 pub struct TabPolicy {
     /// The most that a crash of this program may lose of one tab: the furthest link is on the disk
-    /// before more is taken. None is a hundredth of the tab, at least one unit.
+    /// before more is taken. So much is also claimed at once. None is a hundredth of the tab, and a
+    /// tenth for claims; at least one unit.
     pub exposure: Option<Amount>,
     /// Whatever was paid is saved and claimed after this time at the latest.
     pub every: Duration,
@@ -414,10 +419,10 @@ impl TabPolicy {
             let count = amount.units() / terms.unit.units().max(1);
             u32::try_from(count).unwrap_or(u32::MAX).max(1)
         };
+        let part = |of: u32| (terms.length / of).max(1);
         Risk {
-            exposure: self
-                .exposure
-                .map_or_else(|| (terms.length / 100).max(1), count),
+            exposure: self.exposure.map_or_else(|| part(100), count),
+            claim_at: self.exposure.map_or_else(|| part(10), count),
             unclaimed: self.unclaimed.map_or(terms.length, count),
         }
     }
@@ -437,6 +442,7 @@ mod tests {
     fn nothing_beyond_the_exposure_is_taken_before_it_is_saved() {
         let (mut chain, held) = held(Risk {
             exposure: 10,
+            claim_at: 10,
             unclaimed: 25,
         });
         assert_eq!(held.limit(), 10);
@@ -460,6 +466,7 @@ mod tests {
     fn repeated_and_late_payments_change_nothing_and_forged_ones_are_named() {
         let (mut chain, held) = held(Risk {
             exposure: 100,
+            claim_at: 100,
             unclaimed: 100,
         });
         assert_eq!(pay(&held, &mut chain, 7), Ok(7));
@@ -475,6 +482,7 @@ mod tests {
     async fn a_charge_waits_until_the_payer_is_within_the_window() {
         let (mut chain, held) = held(Risk {
             exposure: 100,
+            claim_at: 100,
             unclaimed: 100,
         });
         let held = Arc::new(held);
@@ -501,14 +509,19 @@ mod tests {
     fn a_policy_in_money_is_a_number_of_units_at_least_one() {
         let (_, held) = held(Risk {
             exposure: 1,
+            claim_at: 1,
             unclaimed: 1,
         });
         let money = |units| Amount::new(units).expect("small");
         for (exposure, unclaimed, risk) in [
-            (None, None, (10, LENGTH)),
-            (Some(29), Some(31), (9, 10)),
-            (Some(1), Some(0), (1, 1)),
-            (Some(u64::from(u32::MAX) * 9), None, (u32::MAX, LENGTH)),
+            (None, None, (10, 100, LENGTH)),
+            (Some(29), Some(31), (9, 9, 10)),
+            (Some(1), Some(0), (1, 1, 1)),
+            (
+                Some(u64::from(u32::MAX) * 9),
+                None,
+                (u32::MAX, u32::MAX, LENGTH),
+            ),
         ] {
             let policy = TabPolicy {
                 exposure: exposure.map(money),
@@ -516,7 +529,7 @@ mod tests {
                 ..TabPolicy::default()
             };
             let found = policy.risk(&held.terms);
-            assert_eq!((found.exposure, found.unclaimed), risk);
+            assert_eq!((found.exposure, found.claim_at, found.unclaimed), risk);
         }
     }
 

@@ -68,7 +68,7 @@ async fn listed(node: &Node, id: OrderId) -> Option<TabItem> {
 
 /// What a tab's holds, claims and releases come to in an account's history.
 async fn sums(node: &Node, tab: OrderId) -> [u64; 3] {
-    let history = node.history(10, None).await.expect("answered");
+    let history = node.history(100, None).await.expect("answered");
     let mut sums = [0; 3];
     for line in history {
         if line.order != Some(tab) {

@@ -103,7 +103,8 @@ fn closed_lines_answer_that_the_directory_stops() {
     assert!(world.lines.take(&world.queue).is_none());
     let stopping =
         |(_, answer): &(u64, Answer)| matches!(answer, Answer::Refused(Reason::STOPPING, None));
-    let answers = world.outlet.take_now();
+    let mut answers = world.outlet.take_now();
+    answers.retain(|(number, _)| *number != PROBE);
     assert!(
         answers.len() == 3 && answers.iter().all(stopping),
         "{answers:?}"
@@ -143,6 +144,9 @@ fn the_hashing_thread_alone_gives_way() {
     assert_eq!(nice(), before);
 }
 
+/// The number of a job that tells nothing.
+const PROBE: u64 = u64::MAX;
+
 struct World {
     lines: Lines,
     queue: Queue,
@@ -171,8 +175,19 @@ impl World {
                 reply,
             }
         });
-        let (others, _) = self.lines.put(account(from), jobs.collect(), &self.queue);
-        others.into_iter().map(number).collect()
+        let _ = self.lines.put(account(from), jobs.collect(), &self.queue);
+        // The queue waits for a first job.
+        let probe = Job {
+            from: account(255),
+            ask: Ask::Balance,
+            reply: Reply::new(PROBE, &self.outlet),
+        };
+        assert!(self.queue.put(probe.from, vec![probe]));
+        let taken = self.queue.take().expect("it is open");
+        self.queue.done();
+        let numbers = taken.trusted.into_iter().chain(taken.distrusted);
+        let numbers = numbers.map(number).filter(|number| *number != PROBE);
+        numbers.collect()
     }
 
     /// The number of the next job, done with at once.
