@@ -5,8 +5,8 @@ use quid_common::key::PublicKey;
 use quid_common::tab::{Hashed, TABS_PER_PAYER_MAX};
 
 use super::*;
-use crate::ledger::Caps;
 use crate::ledger::testing::{TabDraft, World, amount, check, key, order_id};
+use crate::ledger::{Caps, Ledger};
 
 #[cfg(test)]
 mod forged;
@@ -422,6 +422,64 @@ fn due_tabs_come_with_those_that_payees_closed_first_and_as_many_as_wanted() {
             assert!(fact.is_some(), "{now} since {since}");
         }
     }
+}
+
+#[test]
+fn a_snapshot_in_slices_holds_each_tab_as_it_was_however_far_it_has_come() {
+    let mut world = World::with(&[("alice", 1_000), ("bob", 0)]);
+    let (alice, bob) = (key("alice").public(), key("bob").public());
+    // Opened in two rounds, and each time something else happens to each.
+    let (mut tabs, mut last) = (Vec::new(), 0);
+    for round in 0..2 {
+        for n in 0..4 {
+            let tab = world.tab(&format!("t{}", 2 * n + round), "alice", "bob");
+            assert_eq!(world.open_tab(&tab.sign(), &alice, 1), "opened");
+            tabs.push(tab);
+        }
+        for (n, tab) in tabs.iter().enumerate() {
+            match (n + round) % 4 {
+                0 => {
+                    let hashed = tab.hashed(last, last + 1);
+                    world.claim(tab, &hashed, &bob, 1);
+                }
+                1 => drop(world.close(&tab.close(&key("alice")), &alice, 1)),
+                2 => {
+                    assert_eq!(world.close(&tab.close(&key("bob")), &bob, 1), "closed");
+                    assert_eq!(world.release(tab, 1, 0), "released");
+                }
+                _ => {}
+            }
+        }
+        tabs.retain(|tab| world.ledger.tab(&alice, tab.id).is_some());
+        last += 1;
+    }
+    let parts = 30;
+    for from in 1..world.log.len() {
+        for before in 0..parts {
+            let mut ledger = Ledger::new();
+            for entry in &world.log[..from] {
+                ledger.apply(entry).expect("its own log");
+            }
+            let expected = ledger.snapshot();
+            ledger.begin_snapshot();
+            let (mut taken, mut done) = (Vec::new(), false);
+            for _ in 0..before {
+                done = ledger.snapshot_slice(1, &mut taken);
+            }
+            for entry in &world.log[from..] {
+                ledger.apply(entry).expect("its own log");
+            }
+            while !done {
+                done = ledger.snapshot_slice(1, &mut taken);
+            }
+            assert!(
+                taken == expected,
+                "begun at {from}, {before} slices before the rest"
+            );
+        }
+    }
+    world.check("all");
+    world.check_replay();
 }
 
 #[test]
