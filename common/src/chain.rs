@@ -257,6 +257,35 @@ impl Chain {
         self.length
     }
 
+    /// Copies the links that pay `first` units, `step` more, and so on, to `places`; how many there
+    /// are before the end.
+    pub fn copy(&mut self, first: u32, step: u32, places: &mut [[u8; Link::LEN]]) -> usize {
+        let (mut index, mut copied) = (first, 0);
+        while let Some(rest) = places.get_mut(copied..)
+            && let Some(place) = rest.first_mut()
+            && let Some(link) = self.link(index)
+        {
+            *place = link.0;
+            copied += 1;
+            index = index.saturating_add(step);
+            if step != 1 {
+                continue;
+            }
+            // Those that follow stand behind it, up to where the next ones have to be hashed.
+            let Some(level) = self.levels.last() else {
+                continue;
+            };
+            let at = index.saturating_sub(level.base).saturating_sub(1);
+            let behind = level.links.get(at as usize..).unwrap_or_default();
+            for (place, link) in rest.iter_mut().skip(1).zip(behind) {
+                *place = link.0;
+                copied += 1;
+                index += 1;
+            }
+        }
+        copied
+    }
+
     /// The link that pays `index` units; `None` beyond the end.
     pub fn link(&mut self, index: u32) -> Option<Link> {
         if index == 0 {
@@ -361,6 +390,18 @@ mod tests {
             }
             assert_eq!(chain.link(length + 1), None);
             assert_eq!(chain.link(u32::MAX), None);
+            for (first, step, most) in [
+                (1, 1, length + 5),
+                (2, 1, 7),
+                (1, 3, length),
+                (length, 1, 2),
+            ] {
+                let mut places = vec![[0; 32]; most as usize];
+                let copied = chain.copy(first, step, &mut places);
+                let wanted = all.iter().skip(first as usize).step_by(step as usize);
+                let wanted: Vec<_> = wanted.take(places.len()).map(|link| link.0).collect();
+                assert_eq!(places[..copied], wanted, "{first}, {step} of {length}");
+            }
             // And back, as after a restart.
             for index in [length, length / 2, 1] {
                 assert_eq!(chain.link(index), Some(all[index as usize]));

@@ -16,7 +16,7 @@
 //! transactions, though never part of one. [`Index::through`] counts only entries that a checkpoint
 //! has carried into the synced file since, and only those may leave the ledger's memory.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -33,6 +33,7 @@ use self::writer::Writer;
 use crate::folder::{Folder, FolderError, shown};
 use crate::store::{LogEntry, LogReader, StoreError};
 
+mod openings;
 mod reader;
 mod writer;
 
@@ -224,6 +225,9 @@ enum Posting {
         payee: PublicKey,
         id: OrderId,
     },
+    /// A tab was closed by its payer. The payee is not in the entry, and is looked up before it goes
+    /// into the tail.
+    Closed { payer: PublicKey, id: OrderId },
     /// Something else happened to a tab, and moved money to those who say so here.
     Tab {
         payer: PublicKey,
@@ -289,8 +293,12 @@ impl Posting {
             Fact::Claim(claim) => tab(claim.payer, claim.payee, Moved::Both),
             Fact::Close(close) => {
                 let close = close.statement();
-                // A payer's close does not name the payee.
-                tab(close.payer, close.by, Moved::Neither)
+                let (payer, id) = (close.payer, close.id);
+                if close.by == payer {
+                    Self::Closed { payer, id }
+                } else {
+                    tab(payer, close.by, Moved::Neither)
+                }
             }
             Fact::Release(release) if release.amount.is_zero() => {
                 tab(release.payer, release.payee, Moved::Neither)
@@ -315,7 +323,20 @@ impl Posting {
                 let own = both || matches!(moved, Moved::Payer);
                 [Some((payer, own)), Some((payee, both))]
             }
+            Self::Closed { payer, .. } => [Some((payer, false)), None],
             Self::Account(_) | Self::Used { .. } | Self::Nothing => [None, None],
+        }
+    }
+
+    /// The payee, if this is the opening of `payer`'s tab `id`.
+    fn payee_of(&self, payer: &PublicKey, id: OrderId) -> Option<PublicKey> {
+        match *self {
+            Self::Opened {
+                payer: opener,
+                payee,
+                id: opened,
+            } if opener == *payer && opened == id => Some(payee),
+            _ => None,
         }
     }
 
@@ -331,7 +352,11 @@ impl Posting {
             Self::Payment { payer, id, .. }
             | Self::Used { payer, id }
             | Self::Opened { payer, id, .. } => Some((payer, id)),
-            Self::Account(_) | Self::Issue(_) | Self::Tab { .. } | Self::Nothing => None,
+            Self::Account(_)
+            | Self::Issue(_)
+            | Self::Closed { .. }
+            | Self::Tab { .. }
+            | Self::Nothing => None,
         }
     }
 }
@@ -359,6 +384,15 @@ struct Tail {
     /// Number of the first.
     start: u64,
     postings: VecDeque<Posting>,
+    /// The payees of the tabs that they open.
+    opened: HashMap<(PublicKey, OrderId), PublicKey>,
+}
+
+impl Tail {
+    /// The number of the first entry after it.
+    fn end(&self) -> u64 {
+        self.start + self.postings.len() as u64
+    }
 }
 
 /// Entries that the settlement has handed over and the thread has not taken yet.
@@ -556,6 +590,7 @@ const SCHEMA: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 ";
 const ACCOUNT: &str = "SELECT account FROM accounts WHERE key = ?1";
+const FIND: &str = "SELECT entry FROM ids WHERE id = ?1 AND account = ?2";
 const GET_META: &str = "SELECT value FROM meta WHERE key = ?1";
 
 /// The row of `meta` that tells how many entries are in the index.

@@ -136,13 +136,13 @@ impl Tab {
     pub async fn send(&self, units: u32) -> Result<u32, TabError> {
         let mut left = units;
         loop {
-            let taken = self.paying.push(left)?;
-            left -= taken;
-            if taken > 0 {
+            let pushed = self.paying.push(left)?;
+            left -= pushed.units;
+            if pushed.wakes {
                 self.line.wake();
             }
             if left == 0 {
-                return Ok(self.paying.progress().queued);
+                return Ok(pushed.queued);
             }
             if self.tabs.tasks.stop().is_cancelled() {
                 return Err(TabError::Stopped);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use quid_common::id::OrderId;
 use quid_common::key::PublicKey;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, params};
 
 use super::{
-    ACCOUNT, BOUNDS, Bounds, ENTRIES, GET_META, IndexError, Posting, Shared, Which, condemn,
-    number, sql,
+    BOUNDS, Bounds, ENTRIES, GET_META, IndexError, Posting, Shared, Which, condemn, number,
+    openings, sql,
 };
 use crate::folder::Folder;
 use crate::store::{LogReader, StoreError};
@@ -73,20 +73,10 @@ impl IndexReader {
     /// # Errors
     /// [`IndexError::Damaged`] if the index names another entry than the log.
     pub fn find(&self, payer: &PublicKey, id: OrderId) -> Result<Option<u64>, IndexError> {
-        let find = || -> rusqlite::Result<Option<i64>> {
-            let view = self.connection.unchecked_transaction()?;
-            let Some(account) = account(&view, payer)? else {
-                return Ok(None);
-            };
-            let mut find = view.prepare_cached(FIND)?;
-            find.query_row(params![id.as_bytes(), account], |row| row.get(0))
-                .optional()
-        };
-        let Some(entry) = find().map_err(sql("read", &self.path))? else {
+        let Some(entry) = openings::find(&self.connection, &self.path, payer, id)? else {
             return Ok(None);
         };
-        let entry = entry.cast_unsigned();
-        self.verify(entry, |posting| posting.id() == Some((*payer, id)))?;
+        self.verify(entry, |posting| Ok(posting.id() == Some((*payer, id))))?;
         Ok(Some(entry))
     }
 
@@ -178,7 +168,9 @@ impl IndexReader {
         }
         found.truncate(range.limit);
         for entry in &found {
-            self.verify(*entry, |posting| posting.is_in(range.which, account))?;
+            self.verify(*entry, |posting| {
+                self.is_in(*entry, posting, range.which, account)
+            })?;
         }
         Ok(found)
     }
@@ -193,10 +185,9 @@ impl IndexReader {
             })
             .map(|(entry, _)| entry)
             .collect();
-        let end = tail.start + tail.postings.len() as u64;
         Some(Part {
             start: tail.start,
-            end,
+            end: tail.end(),
             entries,
         })
     }
@@ -214,7 +205,7 @@ impl IndexReader {
         let view = self.connection.unchecked_transaction()?;
         let position: i64 = view.query_row(GET_META, [ENTRIES], |row| row.get(0))?;
         let position = position.cast_unsigned();
-        let Some(account) = account(&view, key)? else {
+        let Some(account) = openings::account(&view, key)? else {
             return Ok(position);
         };
         let to = range.to.min(below.unwrap_or(position));
@@ -262,20 +253,83 @@ impl IndexReader {
         if entries > self.bounds.behind {
             return Err(IndexError::Behind { entries });
         }
-        let mut found = Vec::new();
+        let (mut found, mut closed) = (Vec::new(), Vec::new());
         self.log.scan(from, range.to, |entry, bytes| {
-            if Posting::read(&bytes.bytes).is_in(range.which, account) {
+            let posting = Posting::read(&bytes.bytes);
+            if posting.is_in(range.which, account) {
                 found.push(entry);
+            } else if matches!(posting, Posting::Closed { .. }) {
+                closed.push((entry, posting));
             }
             Ok::<_, StoreError>(())
         })?;
+        for (entry, posting) in closed {
+            if self.is_in(entry, &posting, range.which, account)? {
+                found.push(entry);
+            }
+        }
+        found.sort_unstable();
         Ok(found)
     }
 
+    /// Whether `which` of `account`'s entries hold entry `entry`, which means `posting`.
+    fn is_in(
+        &self,
+        entry: u64,
+        posting: &Posting,
+        which: Which,
+        account: &PublicKey,
+    ) -> Result<bool, IndexError> {
+        match *posting {
+            Posting::Closed { payer, id } if which == Which::Concerning && payer != *account => {
+                Ok(self.payee(&payer, id, entry)? == Some(*account))
+            }
+            _ => Ok(posting.is_in(which, account)),
+        }
+    }
+
+    /// The payee of `payer`'s tab `id`, opened before entry `before`.
+    fn payee(
+        &self,
+        payer: &PublicKey,
+        id: OrderId,
+        before: u64,
+    ) -> Result<Option<PublicKey>, IndexError> {
+        // In the tail, then the file: what leaves the one meanwhile is in the other by then.
+        let (end, opened) = match &self.shared {
+            Some(shared) => {
+                let tail = shared.tail();
+                (tail.end(), tail.opened.get(&(*payer, id)).copied())
+            }
+            None => (self.position()?, None),
+        };
+        if opened.is_some() {
+            return Ok(opened);
+        }
+        let filed = openings::filed(&self.connection, &self.path, &self.log, payer, id)?;
+        if filed.is_some() {
+            return Ok(filed);
+        }
+        Ok(openings::logged(&self.log, (end, before), payer, id)?)
+    }
+
+    /// How many entries are in the file.
+    fn position(&self) -> Result<u64, IndexError> {
+        let position: i64 = self
+            .connection
+            .query_row(GET_META, [ENTRIES], |row| row.get(0))
+            .map_err(sql("read", &self.path))?;
+        Ok(position.cast_unsigned())
+    }
+
     /// That the log says of `entry` what the index says.
-    fn verify(&self, entry: u64, agrees: impl Fn(&Posting) -> bool) -> Result<(), IndexError> {
+    fn verify(
+        &self,
+        entry: u64,
+        agrees: impl Fn(&Posting) -> Result<bool, IndexError>,
+    ) -> Result<(), IndexError> {
         match self.log.entry(entry) {
-            Ok(logged) if agrees(&Posting::read(&logged.bytes)) => Ok(()),
+            Ok(logged) if agrees(&Posting::read(&logged.bytes))? => Ok(()),
             Ok(_) => Err(condemn(&self.path)),
             // The log has fewer entries than the index says: then the index is wrong.
             Err(StoreError::Entry { .. }) if self.log.len()? <= entry => Err(condemn(&self.path)),
@@ -299,16 +353,9 @@ struct Part {
     entries: Vec<u64>,
 }
 
-fn account(view: &Connection, key: &PublicKey) -> rusqlite::Result<Option<i64>> {
-    view.prepare_cached(ACCOUNT)?
-        .query_row([key.as_bytes()], |row| row.get(0))
-        .optional()
-}
-
 /// How long a reader waits while the file is being opened by others.
 const BUSY_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
-const FIND: &str = "SELECT entry FROM ids WHERE id = ?1 AND account = ?2";
 const NEWEST: &str = "SELECT entry FROM history
     WHERE span = ?1 AND account = ?2 AND entry >= ?3 AND entry < ?4 AND moved >= ?6
     ORDER BY entry DESC LIMIT ?5";

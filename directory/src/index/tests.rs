@@ -2,19 +2,20 @@ use std::fs;
 
 use proptest::prelude::*;
 use quid_common::amount::{Amount, Currency};
-use quid_common::chain::Link;
 use quid_common::entry::{Freeze, Genesis, Issue, Refusal, Registration};
 use quid_common::id::{Digest, OperationId};
 use quid_common::key::SecretKey;
 use quid_common::order::{Memo, Order, STATEMENT_VERSION, Void};
 use quid_common::refusal::Reason;
 use quid_common::signed::Signed;
-use quid_common::tab::{Claim, Close, Release, Terms};
 use quid_common::time::LedgerTime;
 
 use super::*;
 use crate::store::LogEntry;
 use crate::store::testing::Scratch;
+
+#[cfg(test)]
+mod tabs;
 
 /// So small that a few hundred entries fill every part.
 const SMALL: Bounds = Bounds {
@@ -48,10 +49,11 @@ impl World {
         drop(store);
         let log = scratch.reader();
         let ledger = LedgerId(entries[0].leaf);
-        let postings = entries
+        let mut postings: Vec<_> = entries
             .iter()
             .map(|entry| Posting::read(&entry.bytes))
             .collect();
+        tabs::name_payees(&mut postings);
         Self {
             scratch,
             log,
@@ -173,9 +175,13 @@ fn key(person: u8, seed: u8) -> SecretKey {
     )
 }
 
+fn random(n: u64, seed: u8) -> [u8; 32] {
+    Digest::of(&[&n.to_be_bytes()[..], &[seed]].concat()).0
+}
+
 /// Entry `n` of a made-up log: the treasury, the people, then one thing after another.
 fn entry(n: u64, seed: u8) -> Entry {
-    let random = Digest::of(&[&n.to_be_bytes()[..], &[seed]].concat()).0;
+    let random = random(n, seed);
     let treasury = key(0, 0);
     let directory = treasury.public();
     let ledger = LedgerId([1; 32]);
@@ -241,12 +247,7 @@ fn entry(n: u64, seed: u8) -> Entry {
                 reason: Reason::FROZEN,
             })
         }
-        (_, kind @ 6..=11) => {
-            // Nobody has a tab with itself.
-            let other = person(1).public() != payer.public();
-            let payee = if other { payee } else { directory };
-            of_tab(kind, id, &payer, payee)
-        }
+        (_, kind @ 6..=11) => tabs::fact(kind, n, seed),
         (_, kind) => {
             // Some burn their money.
             let payee = if kind == 5 { directory } else { payee };
@@ -268,84 +269,6 @@ fn entry(n: u64, seed: u8) -> Entry {
     Entry {
         time: LedgerTime::from_millis(n),
         fact,
-    }
-}
-
-/// Something that happens to a tab.
-fn of_tab(kind: u8, id: OrderId, payer: &SecretKey, payee: PublicKey) -> Fact {
-    let ledger = LedgerId([1; 32]);
-    let amount = |units| Amount::new(units).expect("it is small");
-    let own = payer.public();
-    let release = |units| {
-        Fact::Release(Release {
-            payer: own,
-            id,
-            payee,
-            amount: amount(units),
-        })
-    };
-    match kind {
-        6 => {
-            let terms = Terms {
-                version: STATEMENT_VERSION,
-                ledger,
-                id,
-                payer: own,
-                payee,
-                unit: amount(2),
-                length: 9,
-                anchor: Link([3; 32]),
-                expires: LedgerTime::from_millis(999),
-                grace: 9,
-                memo: Memo::default(),
-                reference: None,
-            };
-            Fact::Tab(Signed::new(terms, payer))
-        }
-        7 => Fact::Claim(Claim {
-            payer: own,
-            id,
-            payee,
-            amount: amount(2),
-            from: 0,
-            index: 1,
-            link: Link([4; 32]),
-        }),
-        8 => Fact::Close(Close::sign(ledger, own, id, payer)),
-        // By its payee, of a payer who is somebody else.
-        9 => Fact::Close(Close::sign(ledger, payee, id, payer)),
-        10 => release(5),
-        _ => release(0),
-    }
-}
-
-#[test]
-fn of_a_tab_each_hears_all_and_has_in_the_history_what_moved_its_money() {
-    let (payer, payee) = (key(1, 0), key(2, 0).public());
-    let own = payer.public();
-    let id = OrderId::new(LedgerTime::from_millis(5), [1; 10]);
-    // Opened, claimed, closed by the payee, released with money and without.
-    for (kind, payers, payees) in [
-        (6, true, false),
-        (7, true, true),
-        (9, false, false),
-        (10, true, false),
-        (11, false, false),
-    ] {
-        let fact = match kind {
-            9 => Fact::Close(Close::sign(LedgerId([1; 32]), own, id, &key(2, 0))),
-            kind => of_tab(kind, id, &payer, payee),
-        };
-        let posting = Posting::of(&Entry {
-            time: LedgerTime::default(),
-            fact,
-        });
-        for (who, moved) in [(own, payers), (payee, payees), (key(3, 0).public(), false)] {
-            assert_eq!(posting.is_in(Which::Moving, &who), moved, "kind {kind}");
-            let party = who == own || who == payee;
-            assert_eq!(posting.is_in(Which::Concerning, &who), party, "kind {kind}");
-        }
-        assert_eq!(posting.id(), (kind == 6).then_some((own, id)));
     }
 }
 

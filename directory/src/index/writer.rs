@@ -17,8 +17,8 @@ use rusqlite::{
 };
 
 use super::{
-    ACCOUNT, APPLICATION_ID, ENTRIES, FORMAT, GET_META, IndexError, Posting, SCHEMA, Shared,
-    condemn, number, sql,
+    ACCOUNT, APPLICATION_ID, ENTRIES, FORMAT, GET_META, IndexError, Moved, Posting, SCHEMA, Shared,
+    condemn, number, openings, sql,
 };
 use crate::folder::{self, Folder, shown};
 use crate::store::{LogReader, StoreError};
@@ -130,10 +130,37 @@ impl Writer {
                 read.push(posting);
                 self.next_tip = leaf;
             }
+            self.name_payees(log, &mut read)?;
             let followed = from + read.len() as u64;
             self.shared.tail().postings.extend(read);
             self.shared.state().followed = followed;
         }
+    }
+
+    /// Puts the payee into every close of a tab by its payer. One whose opening is not found, as in no
+    /// log, concerns the payer alone.
+    fn name_payees(&self, log: &LogReader, read: &mut [Posting]) -> Result<(), IndexError> {
+        for posting in read {
+            match *posting {
+                Posting::Opened { payer, payee, id } => {
+                    self.shared.tail().opened.insert((payer, id), payee);
+                }
+                Posting::Closed { payer, id } => {
+                    let opened = self.shared.tail().opened.get(&(payer, id)).copied();
+                    let payee = match opened {
+                        Some(payee) => Some(payee),
+                        None => openings::filed(&self.connection, &self.path, log, &payer, id)?,
+                    };
+                    *posting = Posting::Tab {
+                        payer,
+                        payee: payee.unwrap_or(payer),
+                        moved: Moved::Neither,
+                    };
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Writes the tail and makes all durable that is written.
@@ -190,6 +217,7 @@ impl Writer {
         // Readers look into the tail before the file: what leaves the one is in the other.
         let mut tail = self.shared.tail();
         tail.postings.drain(..postings.len());
+        tail.opened.clear();
         tail.start = self.written;
         Ok(())
     }

@@ -155,6 +155,8 @@ pub(super) struct State {
     pub(super) claiming: bool,
     /// No more payments are taken: claim, and close.
     pub(super) ending: bool,
+    /// This program stops: no more payments are taken in this run.
+    stopped: bool,
     /// The tab takes no more payments, for this reason if it is a bad one.
     pub(super) over: Option<Option<Reason>>,
     /// Nothing is left to be claimed or closed.
@@ -179,6 +181,7 @@ impl Held {
             unclaimed: behind.then(Instant::now),
             claiming: false,
             ending: false,
+            stopped: false,
             over: None,
             done: false,
             caller: None,
@@ -202,7 +205,7 @@ impl Held {
     pub(super) fn take(&self, first: u32, step: u32, links: &[u8]) -> Result<u32, LinkError> {
         let before = {
             let state = self.lock();
-            if state.over.is_some() || state.ending {
+            if state.over.is_some() || state.ending || state.stopped {
                 return Ok(state.mark.index);
             }
             state.mark
@@ -216,7 +219,7 @@ impl Held {
         };
         let wake = {
             let mut state = self.lock();
-            if state.mark.index >= mark.index {
+            if state.mark.index >= mark.index || state.ending || state.stopped {
                 return Ok(state.mark.index);
             }
             state.pass(before);
@@ -227,7 +230,8 @@ impl Held {
                 state.unsaved = Some(now);
                 state.unclaimed.get_or_insert(now);
             }
-            clean || self.is_save_pressing(&state) || self.is_claim_pressing(&state)
+            let claim = !state.claiming && self.is_claim_pressing(&state);
+            clean || claim || self.is_save_pressing(&state)
         };
         self.moved.notify_waiters();
         if wake {
@@ -258,7 +262,7 @@ impl Held {
     /// Whether claiming cannot wait for its time.
     pub(super) fn is_claim_pressing(&self, state: &State) -> bool {
         let unclaimed = state.mark.index.saturating_sub(state.claimed);
-        !state.claiming && unclaimed >= self.claim_at.min(self.unclaimed / 2).max(1)
+        unclaimed >= self.claim_at.min(self.unclaimed / 2).max(1)
     }
 
     /// Ends the tab: no more payments; the keeper claims and closes.
@@ -271,6 +275,11 @@ impl Held {
             state.ending = true;
         }
         self.keeper.notify_one();
+    }
+
+    /// Takes no more payments in this run: what is claimed from now on is all.
+    pub(super) fn stop(&self) {
+        self.lock().stopped = true;
     }
 
     /// No more payments are taken.

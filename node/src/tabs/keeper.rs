@@ -55,6 +55,9 @@ pub(crate) async fn keep(desk: Arc<Desk>) {
 
 /// Saves and claims everything, as far as the time allows: what a node does before it stops.
 pub(crate) async fn claim_all(desk: &Arc<Desk>) {
+    for held in desk.all() {
+        held.stop();
+    }
     save(desk, |_, _| true).await;
     let mut claims = tokio::task::JoinSet::new();
     for held in desk.all() {
@@ -65,7 +68,7 @@ pub(crate) async fn claim_all(desk: &Arc<Desk>) {
             state.mark.index > state.claimed
         };
         if behind {
-            claims.spawn(async move { claim(&desk, &held).await });
+            claims.spawn(async move { claim(&desk, &held, Until::Nothing).await });
         }
     }
     let all = async { while claims.join_next().await.is_some() {} };
@@ -172,7 +175,7 @@ fn claim_if_due(desk: &Arc<Desk>, held: Arc<Held>, room: &Arc<Semaphore>) {
     let this = Arc::clone(desk);
     desk.tasks.spawn(async move {
         let _place = place;
-        claim(&this, &held).await;
+        claim(&this, &held, Until::Little).await;
         let done = {
             let mut state = held.lock();
             state.claiming = false;
@@ -196,18 +199,30 @@ enum Next {
     Gone,
 }
 
-/// Claims all that is paid by now, and closes the tab if it is ending.
-async fn claim(desk: &Arc<Desk>, held: &Held) {
+/// How long claiming goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// What is left may wait its time: a stream of payments does not become one of claims.
+    Little,
+    Nothing,
+}
+
+/// Claims what is paid by now, and closes the tab if it is ending.
+async fn claim(desk: &Arc<Desk>, held: &Held, until: Until) {
     let mut backoff = Backoff::default();
+    // What was paid when this began is claimed in any case.
+    let paid = held.lock().mark.index;
     loop {
         let (step, closing) = {
             let mut state = held.lock();
             let behind = state.mark.index > state.claimed;
-            if !behind {
-                // Whatever comes from now on begins a new time.
-                state.unclaimed = None;
-            }
-            let step = behind.then(|| (state.claimed, state.target()));
+            // Whatever is not claimed now begins a new time.
+            state.unclaimed = behind.then(Instant::now);
+            let wait = until == Until::Little
+                && state.claimed >= paid
+                && !state.ending
+                && !held.is_claim_pressing(&state);
+            let step = (behind && !wait).then(|| (state.claimed, state.target()));
             (step, state.ending)
         };
         let next = match step {

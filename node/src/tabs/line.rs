@@ -333,22 +333,14 @@ impl Line {
 /// Writes payments down, each with its own link.
 fn queue_payment(writer: &mut Writer, number: u32, tab: &Paying, leaving: Leaving) {
     let Leaving { first, step, count } = leaving;
-    let mut links = [0; LINKS_MAX * Link::LEN];
-    let mut len = 0;
-    {
-        let mut chain = tab.lock_chain();
-        for (at, place) in (0..count).zip(links.as_chunks_mut().0) {
-            let Some(Link(link)) = chain.link(first + at * step) else {
-                break;
-            };
-            *place = link;
-            len += Link::LEN;
-        }
-    }
+    let mut links = [[0; Link::LEN]; LINKS_MAX];
+    let places = links.get_mut(..count as usize).unwrap_or_default();
+    let copied = tab.lock_chain().copy(first, step, places);
+    let links = links.get(..copied).unwrap_or_default().as_flattened();
     writer.queue_pay(TabPayRef {
         number,
         first,
         step,
-        links: links.get(..len).unwrap_or_default(),
+        links,
     });
 }

@@ -67,6 +67,8 @@ struct State {
     /// Units that the payee takes for now; nothing before it has accepted the tab.
     limit: u32,
     accepted: bool,
+    /// Whether the line has found nothing to send, and must be woken.
+    asleep: bool,
     /// What the payee showed when it accepted, until it is held against the chain.
     shown: Option<Shown>,
     closing: Closing,
@@ -94,6 +96,17 @@ enum Closing {
     No,
     Wanted,
     Asked,
+}
+
+/// What became of a payment that was to be queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pushed {
+    /// How much of it was.
+    pub(super) units: u32,
+    /// Units that are then paid or queued in all.
+    pub(super) queued: u32,
+    /// Whether the line has to be woken.
+    pub(super) wakes: bool,
 }
 
 /// Payments about to leave in one message.
@@ -139,8 +152,14 @@ impl Paying {
     }
 
     /// Queues as much of `units` as the payee takes for now.
-    pub(super) fn push(&self, units: u32) -> Result<u32, TabError> {
-        self.lock().push(units, self.terms.length)
+    pub(super) fn push(&self, units: u32) -> Result<Pushed, TabError> {
+        let mut state = self.lock();
+        let units = state.push(units, self.terms.length)?;
+        Ok(Pushed {
+            units,
+            queued: state.queued,
+            wakes: units > 0 && std::mem::take(&mut state.asleep),
+        })
     }
 
     /// Waits until `test` has an answer.
@@ -290,7 +309,8 @@ impl State {
     }
 
     fn leave(&mut self, most: u32) -> Option<Leaving> {
-        if !self.accepted || self.ended.is_some() {
+        self.asleep = !self.accepted || self.ended.is_some() || self.queue.is_empty();
+        if self.asleep {
             return None;
         }
         let run = self.queue.front_mut()?;

@@ -466,3 +466,66 @@ async fn a_tab_that_cannot_be_is_refused_by_name_and_holds_nothing() {
     alice.close().await;
     world.audit();
 }
+
+#[tokio::test]
+async fn an_opening_of_unknown_end_is_found_out_and_nothing_stays_held_unknown() {
+    let mut world = World::start();
+    let alice = world.node("alice", Options::default()).await;
+    world.account("bob").await;
+    // From now on the payer knows that it has money enough, and need not ask again.
+    let wish = TabOpening {
+        grace: Duration::from_secs(1),
+        ..opening(10)
+    };
+    let tab = open(&alice, wish).await;
+    tab.close().await.expect("answered");
+    let mut unknown = 0;
+    for fault in 0..4 {
+        // While the chain of a million links is made the directory falls silent.
+        let wish = TabOpening {
+            wait: Duration::from_secs(1),
+            unit: amount("0.000001"),
+            grace: Duration::from_secs(1),
+            ..opening(1_048_576)
+        };
+        let node = alice.clone();
+        let opened = tokio::spawn(async move { node.open_tab(wish).await });
+        sleep(Duration::from_millis(20)).await;
+        let dies = fault % 2 == 1;
+        if dies {
+            world.kill();
+        } else {
+            world.signal("STOP");
+        }
+        let outcome = opened.await.expect("no panic");
+        if dies {
+            world.restart();
+        } else {
+            world.signal("CONT");
+        }
+        // Without an answer about the payee nothing was signed.
+        let Ok(outcome) = outcome else { continue };
+        if !matches!(outcome.state, Opened::Unknown) {
+            continue;
+        }
+        unknown += 1;
+        // It is open, or it never will be.
+        let deadline = Instant::now() + END_WAIT;
+        loop {
+            match listed(&alice, outcome.tab).await.map(|item| item.stage) {
+                None => break,
+                Some(TabStage::Open) => {
+                    let tab = alice.tab(outcome.tab).await.expect("open");
+                    tab.close().await.expect("answered");
+                    break;
+                }
+                _ => assert!(Instant::now() < deadline, "{fault}: still unknown"),
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+    assert!(unknown > 0, "no opening met the silence");
+    stands(&alice, "100", "0").await;
+    alice.close().await;
+    world.audit();
+}

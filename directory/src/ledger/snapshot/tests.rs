@@ -1,7 +1,9 @@
 //! Nothing is lost in a snapshot, and nothing else is taken for one.
 
+use std::num::NonZero;
+
 use proptest::prelude::*;
-use quid_common::chain::{Link, Mark};
+use quid_common::chain::{LENGTH_MAX, Link, Mark};
 use quid_common::tab::Tab;
 
 use super::super::Rule;
@@ -136,6 +138,64 @@ fn what_no_fold_holds_is_refused() {
         let operation = Ledger::restore(&ledger.snapshot());
         assert_eq!(operation, Err(SnapshotError::Field));
     }
+}
+
+#[test]
+fn a_tab_that_no_fold_holds_is_refused() {
+    let world = world();
+    let entries = world.ledger.entries();
+    let (which, _) = world.ledger.tabs.after(None).next().expect("it is open");
+    let changed = |payer: u64, change: &dyn Fn(&mut Open)| {
+        let mut ledger = world.ledger.clone();
+        let mut open = ledger.tabs.remove(which).expect("it is open");
+        change(&mut open);
+        ledger.tabs.put((which.0, payer), open);
+        Ledger::restore(&ledger.snapshot()).map(drop)
+    };
+    assert_eq!(changed(which.1, &|_| {}), Ok(()));
+    let after = LedgerTime::MAX;
+    let changes: [&dyn Fn(&mut Open); 15] = [
+        &|it| it.payee = TREASURY,
+        &|it| it.payee = 3,
+        &|it| it.payee = which.1,
+        &|it| it.tab.unit = Amount::ZERO,
+        &|it| it.tab.unit = Amount::MAX,
+        &|it| it.tab.length = 0,
+        &|it| it.tab.length = LENGTH_MAX + 1,
+        &|it| it.tab.claimed.index = it.tab.length + 1,
+        &|it| it.tab.claimed.index = 0,
+        &|it| it.claimed = None,
+        &|it| it.claimed = NonZero::new(entries),
+        &|it| it.closed = NonZero::new(entries),
+        &|it| it.opened = 0,
+        &|it| it.tab.until = after,
+        &|it| it.tab.expires = after,
+    ];
+    for (at, change) in changes.into_iter().enumerate() {
+        assert_eq!(changed(which.1, change), Err(SnapshotError::Field), "{at}");
+    }
+    for payer in [TREASURY, 3, u64::MAX] {
+        assert_eq!(changed(payer, &|_| {}), Err(SnapshotError::Field));
+    }
+    let holds = |change| {
+        let Err(SnapshotError::Books(fault)) = changed(which.1, change) else {
+            panic!("its books do not balance")
+        };
+        assert_eq!(fault.rule, Rule::Holds);
+    };
+    holds(&|it| it.tab.length += 1);
+    holds(&|it| it.tab.unit = amount(it.tab.unit.units() + 1));
+    holds(&|it| it.tab.claimed.index += 1);
+
+    // Once more, and one before another.
+    let good = world.ledger.snapshot();
+    let first = good.len() - 3 * TAB_LEN;
+    let mut twice = good.clone();
+    twice.copy_within(first..first + TAB_LEN, first + TAB_LEN);
+    assert_eq!(Ledger::restore(&twice), Err(SnapshotError::Order));
+    let mut backward = good;
+    backward[first..].rotate_left(TAB_LEN);
+    assert_eq!(Ledger::restore(&backward), Err(SnapshotError::Order));
 }
 
 #[test]
@@ -283,7 +343,7 @@ proptest! {
     }
 }
 
-/// Books with something in every part: a burn, a refusal, a void, a long-lived id, one that
+/// Books with something in every part: a burn, a refusal, a void, tabs, a long-lived id, one that
 /// is forgotten, a recovery key, a frozen account, an issue, a freeze and a thaw.
 fn world() -> World {
     let mut world = World::with(&[("alice", 100)]);
@@ -308,8 +368,21 @@ fn world() -> World {
     let ledger = world.ledger.ledger_id();
     let void = quid_common::order::Void::sign(ledger, order_id("o5", 90), &key("alice"));
     assert_eq!(world.void(&void, &alice, 20), "voided");
+    // Open tabs: claimed, closed by the payer, closed by the payee.
+    for id in ["t1", "t2", "t3"] {
+        let mut tab = world.tab(id, "alice", "bob");
+        tab.unit = amount(2);
+        assert_eq!(world.open_tab(&tab.sign(), &alice, 20), "opened");
+        let bob = key("bob");
+        let outcome = match id {
+            "t1" => world.claim(&tab, &tab.hashed(0, 3), &bob.public(), 20),
+            "t2" => world.close(&tab.close(&key("alice")), &alice, 20),
+            _ => world.close(&tab.close(&bob), &bob.public(), 20),
+        };
+        assert!(["claimed", "closed"].contains(&&*outcome), "{outcome}");
+    }
     assert_eq!(world.ledger.forget(LedgerTime::default(), u64::MAX), 1);
-    assert_eq!(world.ledger.live_ids(), 4);
+    assert_eq!(world.ledger.live_ids(), 7);
     world
 }
 
