@@ -85,7 +85,7 @@ pub const LIVE_IDS_MAX: usize = 8_000_000;
 /// it, a few accounts could fill [`LIVE_IDS_MAX`] for a day at leisure.
 pub const LONG_IDS_MAX: u32 = 1_024;
 
-/// Most open tabs. About 300 bytes each in memory, so 1.2 GB when full.
+/// Most open tabs. About 310 bytes each in memory, so 1.3 GB when full.
 pub const OPEN_TABS_MAX: usize = 4_000_000;
 
 /// Most operations of the operator: one for each account's opening balance, and as many again.

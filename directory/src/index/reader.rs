@@ -1,5 +1,6 @@
 //! The reading side of the index: joins its file with the tail in memory and the log.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -253,13 +254,25 @@ impl IndexReader {
         if entries > self.bounds.behind {
             return Err(IndexError::Behind { entries });
         }
+        // The payees of the tabs opened here, so that few are looked for elsewhere.
+        let mut opened = HashMap::new();
         let (mut found, mut closed) = (Vec::new(), Vec::new());
+        let concerning = range.which == Which::Concerning;
         self.log.scan(from, range.to, |entry, bytes| {
             let posting = Posting::read(&bytes.bytes);
             if posting.is_in(range.which, account) {
                 found.push(entry);
-            } else if matches!(posting, Posting::Closed { .. }) {
-                closed.push((entry, posting));
+            }
+            match posting {
+                Posting::Opened { payer, payee, id } => drop(opened.insert((payer, id), payee)),
+                Posting::Closed { payer, id } if concerning && payer != *account => {
+                    match opened.get(&(payer, id)) {
+                        Some(payee) if payee == account => found.push(entry),
+                        Some(_) => {}
+                        None => closed.push((entry, posting)),
+                    }
+                }
+                _ => {}
             }
             Ok::<_, StoreError>(())
         })?;

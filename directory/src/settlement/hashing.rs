@@ -3,13 +3,14 @@
 //!
 //! One claim may cost as much as a hundred signatures. So accounts take turns claim by claim, all
 //! hashing is one thread's that gives way to every other, and an account whose claims turn out bad
-//! has one at a time behind the others. What an account claims and closes stays in its order, also
-//! beside a long claim.
+//! has one at a time, with pauses: the only clock here, on which nothing depends that is decided.
+//! What an account claims and closes stays in its order, also beside a long claim.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use quid_common::chain::Mark;
 use quid_common::id::OrderId;
@@ -36,8 +37,9 @@ pub const CLAIMS_PER_ACCOUNT_MAX: usize = 1024;
 /// As in the queue.
 const SHARE: usize = 8;
 
-/// Of so many claims one is of a distrusted account, however many others wait.
-const DISTRUSTED_EVERY: u64 = 16;
+/// Least time between two claims of distrusted accounts: the longest take a twelfth of a core. Even
+/// at the lowest priority hashing is felt, where two cores share what they compute with.
+const DISTRUSTED_PAUSE: Duration = Duration::from_millis(50);
 
 /// The links of a claim, on their way to being hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +97,11 @@ struct State {
     turns: VecDeque<PublicKey>,
     /// Those of them that are distrusted.
     late: VecDeque<PublicKey>,
+    /// When the next of those may have its turn.
+    late_from: Option<Instant>,
     /// Whose job is at work. Its line is kept meanwhile, so that nothing overtakes it.
     at_work: Option<PublicKey>,
     len: usize,
-    served: u64,
     closed: bool,
 }
 
@@ -155,13 +158,16 @@ impl Lines {
             if state.closed {
                 break None;
             }
-            if let Some(job) = state.take(queue, &mut refused) {
+            let now = Instant::now();
+            if let Some(job) = state.take(queue, now, &mut refused) {
                 break Some(job);
             }
-            state = self
-                .wake
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            let rest = match state.late_from {
+                Some(from) if !state.late.is_empty() => from.saturating_duration_since(now),
+                _ => FOREVER,
+            };
+            let waited = self.wake.wait_timeout(state, rest);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         };
         drop(state);
         refuse(refused, Reason::BUSY);
@@ -219,14 +225,8 @@ impl State {
 
     /// The next job, if any waits. Lines of accounts that have come to be distrusted go to `refused`
     /// but for their first job.
-    fn take(&mut self, queue: &Queue, refused: &mut Vec<Job>) -> Option<Job> {
-        self.served += 1;
-        if self.served.is_multiple_of(DISTRUSTED_EVERY)
-            && let Some(job) = self
-                .late
-                .pop_front()
-                .and_then(|account| self.serve(account))
-        {
+    fn take(&mut self, queue: &Queue, now: Instant, refused: &mut Vec<Job>) -> Option<Job> {
+        if let Some(job) = self.take_late(now) {
             return Some(job);
         }
         while let Some(account) = self.turns.pop_front() {
@@ -240,7 +240,16 @@ impl State {
             }
             self.late.push_back(account);
         }
+        self.take_late(now)
+    }
+
+    /// The next job of a distrusted account, unless the last was just now.
+    fn take_late(&mut self, now: Instant) -> Option<Job> {
+        if self.late_from.is_some_and(|from| now < from) {
+            return None;
+        }
         let account = self.late.pop_front()?;
+        self.late_from = Some(now + DISTRUSTED_PAUSE);
         self.serve(account)
     }
 
@@ -327,6 +336,9 @@ fn give_way() -> rustix::io::Result<()> {
 }
 
 const LOWEST: i32 = 19;
+
+/// Until something is put in.
+const FOREVER: Duration = Duration::MAX;
 
 #[cfg(test)]
 mod tests;

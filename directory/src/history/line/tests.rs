@@ -74,7 +74,11 @@ fn a_tab_is_told_to_each_by_the_money_that_it_moved() {
             let other = if who == own { payee } else { own };
             assert_eq!(told.counterparty, name(&other));
             let is_hold = told.kind == history_kind::HOLD;
-            let words = is_hold.then(|| terms.memo.clone()).unwrap_or_default();
+            let words = if is_hold {
+                terms.memo.clone()
+            } else {
+                Memo::default()
+            };
             assert_eq!(told.memo, words);
             assert_eq!(told.reference, terms.reference.filter(|_| is_hold));
         }
