@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # A toy model answers token by token and is paid by the token (src/metered_api): it says no more
-# than four tokens before they are paid. Both sides are killed in the middle of an answer.
+# than four tokens before they are paid, and a kill loses the payments of eight tokens at most. Both
+# sides are killed in the middle of an answer.
 . "$(dirname "$0")/lib.sh"
 PRICE=0.0002
 PRICE_UNITS=200
 WINDOW=4
+EXPOSURE=8
 
 say '1. A directory, a model and a client'
 start_directory --opening-balance 100
@@ -14,9 +16,10 @@ for name in parrot carla; do
 done
 
 serve() { # serve ADDRESS: has the model answer there, and sets MODEL
-  show "$BIN/metered-api" serve "$WORK/parrot" "$PRICE" --window "$WINDOW" --listen "$1"
-  "$BIN/metered-api" serve "$WORK/parrot" "$PRICE" --window "$WINDOW" --listen "$1" \
-    >"$WORK/serve.out" 2>>"$WORK/serve.log" &
+  local command=("$BIN/metered-api" serve "$WORK/parrot" "$PRICE" --window "$WINDOW"
+    --exposure "$EXPOSURE" --listen "$1")
+  show "${command[@]}"
+  "${command[@]}" >"$WORK/serve.out" 2>>"$WORK/serve.log" &
   MODEL=$!
   wait_for "$WORK/serve.out" 'answers at' 'the model does not answer' "$WORK/serve.log"
 }
@@ -29,6 +32,11 @@ ask() { # ask MOST QUESTION...: asks, into the file said, and sets CLIENT
   SAID=$(mktemp "$WORK/said-XXXXXX")
   "${command[@]}" >"$SAID" 2>>"$WORK/ask.log" &
   CLIENT=$!
+}
+
+answered() { # answered: waits for the client and shows what came
+  wait "$CLIENT" || { echo 'no answer came' >&2; cat "$WORK/serve.log" "$WORK/ask.log" >&2; exit 1; }
+  cat "$SAID"
 }
 
 tokens() { # tokens FILE...: how many tokens came
@@ -63,8 +71,7 @@ API=$(sed -n 's/^answers at //p' "$WORK/serve.out")
 
 say '3. Two questions on one tab'
 ask 25 'What is a tab?' 'And what is the risk?'
-wait "$CLIENT"
-cat "$SAID"
+answered
 [ "$(tokens "$SAID")" = 50 ] || { echo 'not the tokens that were asked for' >&2; exit 1; }
 grep -q '^the tab paid 0.010000 QUID$' "$SAID" || { echo 'not what 50 tokens cost' >&2; exit 1; }
 
@@ -73,8 +80,7 @@ ask 100 'Tell me more'
 wait_tokens 30
 kill_hard "$CLIENT"
 ask 20 'Where were we?'
-wait "$CLIENT"
-cat "$SAID"
+answered
 
 say '5. The model is killed in the middle of an answer, comes back, and is asked again'
 ask 100 'And the money?'
@@ -86,17 +92,16 @@ if wait "$CLIENT"; then
 fi
 serve "$API"
 ask 20 'And the rest of it?'
-wait "$CLIENT"
-cat "$SAID"
+answered
 
-say '6. What came was paid, but for a few tokens on credit when somebody was killed'
+say '6. What came was paid, but for what the model had said that it risks'
 kill "$MODEL"
 wait "$MODEL"
 earned=$((($(money parrot balance) - 100000000) / PRICE_UNITS))
 came=$(tokens "$WORK"/said-*)
 echo "$came tokens came, $earned were paid"
 [ "$earned" -le "$came" ] || { echo 'the client paid for what it did not get' >&2; exit 1; }
-[ "$earned" -ge $((came - 2 * WINDOW)) ] || { echo 'the model lost more than its window' >&2; exit 1; }
+[ "$earned" -ge $((came - 2 * WINDOW - EXPOSURE)) ] || { echo 'the model lost more than that' >&2; exit 1; }
 [ "$(money carla balance)" = $((100000000 - earned * PRICE_UNITS)) ] || { echo 'money is missing' >&2; exit 1; }
 [ "$(money carla held)" = 0 ] || { echo 'something is held still' >&2; exit 1; }
 run "$QUID_DIRECTORY" audit --data "$WORK/directory"

@@ -16,9 +16,9 @@ done
 head -c "$FILE_LEN" /dev/urandom >"$WORK/film"
 
 sell() { # sell ADDRESS: sells the film there, and sets SELLER
-  show "$BIN/paid-download" sell "$WORK/archive" "$WORK/film" "$PRICE" --window 1 --listen "$1"
-  "$BIN/paid-download" sell "$WORK/archive" "$WORK/film" "$PRICE" --window 1 --listen "$1" \
-    >"$WORK/sell.out" 2>>"$WORK/sell.log" &
+  local command=("$BIN/paid-download" sell "$WORK/archive" "$WORK/film" "$PRICE" --window 1 --listen "$1")
+  show "${command[@]}"
+  "${command[@]}" >"$WORK/sell.out" 2>>"$WORK/sell.log" &
   SELLER=$!
   wait_for "$WORK/sell.out" 'data at' 'the archive does not sell' "$WORK/sell.log"
 }
@@ -29,6 +29,10 @@ buy() { # buy: gets the film, or the rest of it, and sets BUYER
   show "${command[@]}"
   "${command[@]}" &
   BUYER=$!
+}
+
+bought() { # bought: waits for the buyer
+  wait "$BUYER" || { echo 'the buyer gave up' >&2; cat "$WORK/sell.log" >&2; exit 1; }
 }
 
 wait_len() { # wait_len BYTES: until so much of the film is there, at most 20 s
@@ -71,10 +75,10 @@ wait_len 4000000
 kill_hard "$SELLER"
 printf '\nkilled\n'
 sell "$DATA"
-wait "$BUYER"
+bought
 cmp "$WORK/film" "$WORK/film.copy"
 buy
-wait "$BUYER"
+bought
 
 say '5. The film is whole, and every chunk was paid once'
 kill "$SELLER"

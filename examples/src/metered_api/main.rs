@@ -1,7 +1,7 @@
 //! A toy model that answers token by token and is paid by the token:
 //!
 //! ```text
-//! metered-api serve HOME PRICE [--window TOKENS] [--listen ADDRESS] [--pace MS]
+//! metered-api serve HOME PRICE [--window TOKENS] [--exposure TOKENS] [--listen ADDRESS] [--pace MS]
 //! metered-api ask HOME SELLER ADDRESS QUESTION... --price AMOUNT --most TOKENS [--ahead TOKENS]
 //! ```
 //!
@@ -38,6 +38,9 @@ struct Serve {
     /// Tokens that are said before they are paid.
     #[arg(long, default_value_t = 4)]
     window: u32,
+    /// Tokens that may be paid and not be on our disk yet: a kill loses so many at most.
+    #[arg(long, default_value_t = 8)]
+    exposure: u32,
     /// Where clients connect.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,

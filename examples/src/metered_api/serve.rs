@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use quid_common::amount::Amount;
 use quid_common::id::OrderId;
+use quid_common::tab::units;
 use quid_examples::Failure;
 use quid_examples::till::{Till, asked_to_stop, charge_to};
 use quid_node::{Decision, Home, IncomingTab, Node, Options, TabPolicy};
@@ -22,7 +23,7 @@ pub(crate) async fn run(serve: &Serve) -> Result<(), Failure> {
     let price = currency.parse(&serve.price)?;
     let tabs = TabPolicy {
         // What a crash may cost us.
-        exposure: price.units().checked_mul(EXPOSURE).and_then(Amount::new),
+        exposure: units(price, serve.exposure),
         accept: Some(Arc::new(move |terms| {
             if terms.unit == price {
                 Decision::Accept
@@ -120,8 +121,9 @@ impl Api {
         Ok(())
     }
 
-    /// What was said for a tab. Of one that an earlier run of this program had, everything that was
-    /// paid: it was said then.
+    /// What was said for a tab. Of one that an earlier run of this program had, everything that is
+    /// known to be paid: it was said then. If that run was killed, payments that were not on the
+    /// disk are unknown, and count anew when the client's node shows them again.
     fn meter(&self, tab: &IncomingTab) -> Meter {
         let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
         let meter = meters.entry(tab.id());
@@ -135,9 +137,6 @@ async fn line(stream: &mut BufReader<TcpStream>) -> Result<Option<String>, Failu
     let read = timeout(LINE_WAIT, stream.take(LINE_LEN_MAX).read_line(&mut line)).await??;
     Ok((read > 0).then(|| line.trim_end().to_owned()))
 }
-
-/// Tokens that may be paid and not be on our disk yet.
-const EXPOSURE: u64 = 100;
 
 /// Longest time between two questions.
 const LINE_WAIT: Duration = Duration::from_secs(60);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use quid_common::amount::Amount;
 use quid_common::id::OrderId;
+use quid_common::tab::units;
 use quid_examples::Failure;
 use quid_examples::till::{Till, asked_to_stop, charge_to};
 use quid_node::{Decision, Home, IncomingTab, Node, Options, TabPolicy};
@@ -27,7 +28,7 @@ pub(crate) async fn run(sell: &Sell) -> Result<(), Failure> {
         listen: true,
         tabs: TabPolicy {
             // Of what is sold here a crash may cost us so much.
-            exposure: price.units().checked_mul(EXPOSURE).and_then(Amount::new),
+            exposure: units(price, EXPOSURE),
             // A unit pays for a chunk, or the tab is not for this.
             accept: Some(Arc::new(move |terms| {
                 if terms.unit == price && terms.length <= chunks {
@@ -141,7 +142,7 @@ async fn gone(stream: &TcpStream) {
 }
 
 /// Chunks that may be paid and not be on our disk yet.
-const EXPOSURE: u64 = 16;
+const EXPOSURE: u32 = 16;
 
 /// Longest time for a buyer to say what it wants.
 const WISH_WAIT: Duration = Duration::from_secs(60);
