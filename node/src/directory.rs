@@ -288,6 +288,11 @@ impl Directory {
         }
     }
 
+    /// Whether there will be no session any more.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(&*self.state.borrow(), State::Over(_))
+    }
+
     /// Asks a question that changes nothing, again on a new session if need be, for
     /// [`REQUEST_WAIT`] at most.
     ///

@@ -62,6 +62,9 @@ use self::paying::Paying;
 /// How long a payee is given to close a tab before the payer does it alone.
 const CLOSE_WAIT: Duration = Duration::from_secs(3);
 
+/// How long after a tab's end its payee is waited for.
+const EXPIRY_SLACK: Duration = Duration::from_secs(2);
+
 /// Lines to payees that are kept though no tab is open on them.
 const LINES_MAX: usize = 256;
 
@@ -134,18 +137,16 @@ impl Tab {
     /// # Cancel safety
     /// Dropping the future leaves queued what was; [`Self::progress`] tells how much.
     pub async fn send(&self, units: u32) -> Result<u32, TabError> {
-        let mut left = units;
+        if let Some(pushed) = self.paying.push(units)? {
+            self.wake(pushed.wakes);
+            return Ok(pushed.queued);
+        }
+        let mut reserved = self.paying.reserve(units)?;
         loop {
-            let pushed = self.paying.push(left)?;
-            left -= pushed.units;
-            if pushed.wakes {
-                self.line.wake();
-            }
-            if left == 0 {
+            let (pushed, whole) = reserved.push()?;
+            self.wake(pushed.wakes);
+            if whole {
                 return Ok(pushed.queued);
-            }
-            if self.tabs.tasks.stop().is_cancelled() {
-                return Err(TabError::Stopped);
             }
             let room = self
                 .paying
@@ -154,6 +155,12 @@ impl Tab {
                 () = room => {}
                 () = self.tabs.tasks.stop().cancelled() => return Err(TabError::Stopped),
             }
+        }
+    }
+
+    fn wake(&self, wakes: bool) {
+        if wakes {
+            self.line.wake();
         }
     }
 
@@ -344,7 +351,7 @@ impl Tabs {
 
     /// Waits for a tab's end, and until nothing of it is held any more.
     async fn follow(self: Arc<Self>, paying: Arc<Paying>) {
-        paying.wait(|view| view.ended.map(drop)).await;
+        self.end(&paying).await;
         let id = paying.terms.id;
         self.keep_progress(&paying).await;
         self.lock().tabs.remove(&id);
@@ -359,6 +366,25 @@ impl Tabs {
                     sleep(rest.min(Duration::from_secs(60))).await;
                 }
                 Err(_) => backoff.wait().await,
+            }
+        }
+    }
+
+    /// Waits until a tab ends: by its payee's word, or by its time if the payee says nothing.
+    async fn end(&self, paying: &Paying) {
+        let ended = paying.wait(|view| view.ended.map(drop));
+        tokio::pin!(ended);
+        loop {
+            // The payee ends it first, if it is there, and tells what was paid.
+            let last = paying.terms.expires.plus(EXPIRY_SLACK);
+            let rest = match self.clock.now() {
+                Some(now) if now >= last => return paying.end(Some(Reason::EXPIRED)),
+                Some(now) => last.since(now),
+                None => EXPIRY_SLACK,
+            };
+            tokio::select! {
+                () = &mut ended => return,
+                () = sleep(rest.clamp(Duration::from_millis(10), Duration::from_secs(60))) => {}
             }
         }
     }

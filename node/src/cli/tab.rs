@@ -278,6 +278,11 @@ impl Underway {
             TabError::Spent { .. } => Reason::TAB_OVER,
             TabError::Stopped => return self.unknown_for("this node is being stopped"),
         };
+        let progress = self.tab.progress();
+        if progress.sent > progress.paid {
+            // It may have taken what it did not acknowledge.
+            return self.unknown_for(&format!("the tab has ended ({})", explained(reason)));
+        }
         let paid = match item.acknowledged {
             0 => "nothing was paid".to_owned(),
             count => format!("{count} of the {} units were paid", self.units),

@@ -246,6 +246,16 @@ impl Journal {
         .await
     }
 
+    /// A tab to this account, whatever has become of it.
+    pub(crate) async fn incoming_tab(
+        &self,
+        payer: PublicKey,
+        id: OrderId,
+    ) -> Result<Option<IncomingRow>, JournalError> {
+        self.step(move |connection| incoming(connection, &payer, id))
+            .await
+    }
+
     /// The tabs to this account that may still be claimed.
     pub(crate) async fn open_incoming_tabs(&self) -> Result<Vec<IncomingRow>, JournalError> {
         self.step(move |connection| {

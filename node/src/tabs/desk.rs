@@ -16,6 +16,7 @@ use quid_common::wire::{AskTab, Message, OpenTab, TabOffer};
 use tokio::sync::Notify;
 
 use super::incoming::{Held, IncomingTab, TabPolicy};
+use crate::backoff::Backoff;
 use crate::books::Books;
 use crate::clock::LedgerClock;
 use crate::directory::{Directory, RequestError};
@@ -51,6 +52,8 @@ struct Open {
     tabs: HashMap<Which, Arc<Held>>,
     /// How many each payer has.
     count: HashMap<PublicKey, usize>,
+    /// Places taken for tabs that are being judged, those of `count` included.
+    reserved: usize,
     /// Tabs that the application has not been told of.
     untold: VecDeque<Arc<Held>>,
 }
@@ -77,15 +80,18 @@ impl Desk {
 
     /// Takes up the tabs that an earlier run left open.
     pub(crate) async fn resume(&self) {
-        match self.books.home.journal().open_incoming_tabs().await {
-            Ok(rows) => {
-                for row in rows {
-                    self.put(row);
-                }
-                self.keeper.notify_one();
+        let mut backoff = Backoff::default();
+        let rows = loop {
+            match self.books.home.journal().open_incoming_tabs().await {
+                Ok(rows) => break rows,
+                Err(error) => tracing::error!(%error, "cannot read the open tabs"),
             }
-            Err(error) => tracing::error!(%error, "cannot read the open tabs"),
+            backoff.wait().await;
+        };
+        for row in rows {
+            self.put(row, None);
         }
+        self.keeper.notify_one();
     }
 
     /// The next tab that pays this account and was not given out before.
@@ -111,13 +117,8 @@ impl Desk {
     /// Lets go of a tab of which nothing is left.
     pub(super) fn forget(&self, which: &Which) {
         let mut open = self.lock();
-        if open.tabs.remove(which).is_some()
-            && let Some(count) = open.count.get_mut(&which.0)
-        {
-            *count -= 1;
-            if *count == 0 {
-                open.count.remove(&which.0);
-            }
+        if open.tabs.remove(which).is_some() {
+            open.leave(&which.0);
         }
         open.untold.retain(|held| held.which() != *which);
     }
@@ -127,7 +128,7 @@ impl Desk {
         &self,
         payer: PublicKey,
         offer: TabOffer,
-    ) -> Result<Arc<Held>, Reason> {
+    ) -> Result<Arc<Held>, Declined> {
         if let Some(checkpoint) = &offer.checkpoint
             && let Err(error) = self.books.trust.check(checkpoint, Source::Peer)
         {
@@ -139,17 +140,65 @@ impl Desk {
             .prove(&offer.receipt, Source::Peer)
             .map_err(|error| {
                 tracing::warn!(payer = %payer.short(), %error, "a tab's receipt proves nothing");
-                Reason::ENCODING
+                Declined::new(Reason::ENCODING)
             })?;
-        let terms = self.screen(&proven, payer)?;
+        let terms = self.own(&proven, payer).map_err(Declined::new)?;
+        match self.judge(terms, &proven, &offer).await {
+            Ok(held) => Ok(held),
+            // What it paid stands, and the payer may not have heard of all.
+            Err(reason) => Err(Declined {
+                reason,
+                paid: self.paid((payer, terms.id)).await,
+            }),
+        }
+    }
+
+    /// The terms, if they are the payer's own and to this node.
+    fn own<'a>(&self, proven: &'a Proven, payer: PublicKey) -> Result<&'a Terms, Reason> {
+        let terms = proven.entry().terms().ok_or(Reason::ENCODING)?.statement();
+        if terms.version != STATEMENT_VERSION {
+            return Err(Reason::ENCODING);
+        }
+        if Some(terms.ledger) != self.books.trust.ledger() {
+            return Err(Reason::WRONG_LEDGER);
+        }
+        if terms.payer != payer || terms.payee != self.books.home.key() {
+            return Err(Reason::WRONG_SUBMITTER);
+        }
+        Ok(terms)
+    }
+
+    /// Units that are known to be paid on a tab, whatever has become of it.
+    async fn paid(&self, which: Which) -> u32 {
+        if let Some(held) = self.get(&which) {
+            return held.lock().mark.index;
+        }
+        let row = self.books.home.journal().incoming_tab(which.0, which.1);
+        match row.await {
+            Ok(row) => row.map_or(0, |row| row.mark.index.max(row.claimed)),
+            Err(error) => {
+                tracing::error!(%error, "cannot read what a tab paid");
+                0
+            }
+        }
+    }
+
+    async fn judge(
+        &self,
+        terms: &Terms,
+        proven: &Proven,
+        offer: &TabOffer,
+    ) -> Result<Arc<Held>, Reason> {
+        let which = (terms.payer, terms.id);
         if self.books.trust.fork().is_some() {
             return Err(Reason::BUSY);
         }
-        if let Some(held) = self.get(&(payer, terms.id)) {
-            return Ok(held);
+        if let Some(held) = self.get(&which) {
+            return self.known(held).await;
         }
-        self.check_room(payer)?;
-        let row = self.standing(terms, &proven).await?;
+        self.screen(terms)?;
+        let place = self.reserve(terms.payer)?;
+        let row = self.standing(terms, proven).await?;
         let size = proven.head().size;
         let journal = self.books.home.journal();
         let taken = journal.take_tab(row.clone(), &offer.receipt, size).await;
@@ -162,45 +211,59 @@ impl Desk {
         }
         taken.claimed = taken.claimed.max(row.claimed);
         taken.expires = row.expires;
-        Ok(self.put(taken))
+        // Asked once more: a close that came in between was told to nobody.
+        self.known(self.put(taken, Some(place))).await
     }
 
-    /// What is wrong with a tab whoever wants it, in the order of precedence.
-    fn screen<'a>(&self, proven: &'a Proven, payer: PublicKey) -> Result<&'a Terms, Reason> {
-        let terms = proven.entry().terms().ok_or(Reason::ENCODING)?.statement();
+    /// A tab on the desk, once the directory has said in this run that it is open.
+    async fn known(&self, held: Arc<Held>) -> Result<Arc<Held>, Reason> {
+        if held.lock().asked {
+            return Ok(held);
+        }
+        let (payer, id) = held.which();
+        match self.ask(payer, id).await {
+            Ok(Some(open)) => {
+                held.lock().asked = true;
+                self.heard((payer, id), None, Some(open.expires));
+                Ok(held)
+            }
+            Ok(None) => {
+                self.heard((payer, id), None, Some(LedgerTime::default()));
+                Err(Reason::NO_TAB)
+            }
+            Err(error) => {
+                tracing::debug!(tab = %id, %error, "cannot ask where a tab stands");
+                Err(Reason::BUSY)
+            }
+        }
+    }
+
+    /// What is wrong with a tab that is new here.
+    fn screen(&self, terms: &Terms) -> Result<(), Reason> {
         let now = self.clock.now().ok_or(Reason::BUSY)?;
-        let checks = [
-            (terms.version == STATEMENT_VERSION, Reason::ENCODING),
-            (
-                Some(terms.ledger) == self.books.trust.ledger(),
-                Reason::WRONG_LEDGER,
-            ),
-            (terms.payer == payer, Reason::WRONG_SUBMITTER),
-            (
-                terms.payee == self.books.home.key(),
-                Reason::WRONG_SUBMITTER,
-            ),
-            (now < terms.expires, Reason::EXPIRED),
-            (
-                u64::from(terms.grace) >= self.policy.grace.as_secs(),
-                Reason::BAD_TERMS,
-            ),
-        ];
-        checks
-            .into_iter()
-            .find(|(holds, _)| !holds)
-            .map_or(Ok(()), |(_, reason)| Err(reason))?;
-        terms.check()?;
-        Ok(terms)
+        if now >= terms.expires {
+            return Err(Reason::EXPIRED);
+        }
+        if u64::from(terms.grace) < self.policy.grace.as_secs() {
+            return Err(Reason::BAD_TERMS);
+        }
+        terms.check()
     }
 
-    fn check_room(&self, payer: PublicKey) -> Result<(), Reason> {
-        let open = self.lock();
-        let of_payer = open.count.get(&payer).copied().unwrap_or(0);
-        if open.tabs.len() >= TABS_MAX || of_payer >= self.policy.tabs_per_payer {
+    /// Takes a place for another tab of this payer.
+    fn reserve(&self, payer: PublicKey) -> Result<Place<'_>, Reason> {
+        let mut open = self.lock();
+        let all: usize = open.tabs.len().saturating_add(open.reserved);
+        let count = open.count.entry(payer).or_default();
+        if all >= TABS_MAX || *count >= self.policy.tabs_per_payer {
+            if *count == 0 {
+                open.count.remove(&payer);
+            }
             return Err(Reason::TOO_MANY_TABS);
         }
-        Ok(())
+        *count += 1;
+        open.reserved += 1;
+        Ok(Place { desk: self, payer })
     }
 
     /// Where the directory says that a tab stands, which it must before a link counts.
@@ -256,6 +319,9 @@ impl Desk {
             index: open.claimed,
             link: open.link,
         };
+        if mark.index > terms.length {
+            return Err(Reason::BAD_LINK);
+        }
         // Up to a million links, in a home that has forgotten what it claimed.
         let checked = tokio::task::spawn_blocking(move || mark.lower(&id, 0) == Some(start));
         if checked.await.unwrap_or(false) {
@@ -276,7 +342,7 @@ impl Desk {
     }
 
     /// Puts a tab on the desk, unless it is there.
-    fn put(&self, row: IncomingRow) -> Arc<Held> {
+    fn put(&self, row: IncomingRow, _place: Option<Place<'_>>) -> Arc<Held> {
         let which = (row.terms.payer, row.terms.id);
         let risk = self.policy.risk(&row.terms);
         let (held, new) = {
@@ -325,6 +391,45 @@ impl Desk {
 
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a tab is not taken, and what was paid on it before, if anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Declined {
+    pub(super) reason: Reason,
+    pub(super) paid: u32,
+}
+
+impl Declined {
+    pub(super) const fn new(reason: Reason) -> Self {
+        Self { reason, paid: 0 }
+    }
+}
+
+/// A place for a tab that is being judged; free again when dropped, as the tab has its own by then.
+struct Place<'a> {
+    desk: &'a Desk,
+    payer: PublicKey,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut open = self.desk.lock();
+        open.reserved -= 1;
+        open.leave(&self.payer);
+    }
+}
+
+impl Open {
+    /// One tab less of a payer.
+    fn leave(&mut self, payer: &PublicKey) {
+        if let Some(count) = self.count.get_mut(payer) {
+            *count -= 1;
+            if *count == 0 {
+                self.count.remove(payer);
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use quid_common::amount::Amount;
-use quid_common::chain::{GAP_MAX, LinkError, Mark};
+use quid_common::chain::{GAP_MAX, Link, LinkError, Mark};
 use quid_common::id::OrderId;
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
@@ -56,7 +56,8 @@ impl IncomingTab {
         self.held.lock().mark.index
     }
 
-    /// Units charged so far.
+    /// Units charged so far. After a restart of this program that is what had been paid, as if it
+    /// had all been handed over: what was paid ahead then is the payer's loss, at most its window.
     #[must_use]
     pub fn owed(&self) -> u32 {
         self.held.lock().owed
@@ -151,6 +152,10 @@ pub(super) struct State {
     pub(super) unsaved: Option<Instant>,
     /// Since when something is proven that is not claimed.
     pub(super) unclaimed: Option<Instant>,
+    /// Whether an earlier run left something to claim.
+    pub(super) late: bool,
+    /// Whether the directory has said in this run that the tab is open.
+    pub(super) asked: bool,
     /// Whether a task is claiming.
     pub(super) claiming: bool,
     /// No more payments are taken: claim, and close.
@@ -161,8 +166,8 @@ pub(super) struct State {
     pub(super) over: Option<Option<Reason>>,
     /// Nothing is left to be claimed or closed.
     pub(super) done: bool,
-    /// The payer's connection, if it has one.
-    caller: Option<Caller>,
+    /// The payer's streams: more than one while a dead one has not been noticed.
+    callers: Vec<Caller>,
 }
 
 impl Held {
@@ -175,16 +180,18 @@ impl Held {
             claimed: row.claimed,
             mark: row.mark,
             expires: row.expires,
-            owed: 0,
+            owed: row.mark.index,
             window: 0,
             unsaved: None,
             unclaimed: behind.then(Instant::now),
+            late: behind,
+            asked: false,
             claiming: false,
             ending: false,
             stopped: false,
             over: None,
             done: false,
-            caller: None,
+            callers: Vec::new(),
         };
         Self {
             exposure: risk.exposure,
@@ -210,7 +217,14 @@ impl Held {
             }
             state.mark
         };
-        // Hashed outside of the lock: only the payer's one connection gets here.
+        // What goes beyond the limit is not counted, whoever pays it: it would be at risk.
+        let steps = u64::try_from(links.len() / Link::LEN).unwrap_or(u64::MAX);
+        let more = steps.saturating_sub(1).saturating_mul(u64::from(step));
+        let last = u64::from(first).saturating_add(more);
+        if last > u64::from(self.limit()) && last <= u64::from(self.terms.length) && step > 0 {
+            return Ok(before.index);
+        }
+        // Hashed outside of the lock: another stream of the payer may be as far or further by then.
         let advanced = before.advance(&self.terms.id, self.terms.length, first, step, links);
         let mark = match advanced {
             Ok(mark) => mark,
@@ -226,10 +240,9 @@ impl Held {
             state.mark = mark;
             let clean = state.unsaved.is_none();
             if clean {
-                let now = Instant::now();
-                state.unsaved = Some(now);
-                state.unclaimed.get_or_insert(now);
+                state.unsaved = Some(Instant::now());
             }
+            state.unclaimed.get_or_insert_with(Instant::now);
             let claim = !state.claiming && self.is_claim_pressing(&state);
             clean || claim || self.is_save_pressing(&state)
         };
@@ -274,6 +287,7 @@ impl Held {
             }
             state.ending = true;
         }
+        self.moved.notify_waiters();
         self.keeper.notify_one();
     }
 
@@ -288,17 +302,16 @@ impl Held {
         self.moved.notify_waiters();
     }
 
-    /// Ties the tab to the payer's connection, whose limit moves with saves and claims.
+    /// Ties the tab to a stream of the payer, whose limit moves with saves and claims.
     pub(super) fn connect(&self, caller: Caller) {
-        self.lock().caller = Some(caller);
+        let mut state = self.lock();
+        state.callers.retain(Caller::is_there);
+        state.callers.push(caller);
     }
 
     /// Tells the payer where the tab stands now.
     pub(super) fn tell(&self) {
-        let caller = self.lock().caller.clone();
-        if let Some(caller) = caller {
-            caller.tell();
-        }
+        self.lock().callers.iter().for_each(Caller::tell);
     }
 
     pub(super) async fn wait(&self, mut test: impl FnMut(&State) -> bool) -> Result<(), TabOver> {
@@ -309,8 +322,8 @@ impl Held {
                 if test(&state) {
                     return Ok(());
                 }
-                if let Some(reason) = state.over {
-                    return Err(TabOver(reason));
+                if state.over.is_some() || state.ending {
+                    return Err(TabOver(state.over.flatten()));
                 }
             }
             moved.await;
@@ -380,7 +393,8 @@ pub struct TabPolicy {
     /// Whatever was paid is saved and claimed after this time at the latest.
     pub every: Duration,
     /// The most that may be paid and not claimed; beyond it payments wait until the directory has
-    /// confirmed a claim. None is the whole tab, whose hold is reserved in any case.
+    /// confirmed a claim. None is the whole tab: a payee that cannot reach the directory until the
+    /// end of the grace then loses what it has not claimed.
     pub unclaimed: Option<Amount>,
     /// Open tabs of one payer; more are declined.
     pub tabs_per_payer: usize,
@@ -439,7 +453,7 @@ impl TabPolicy {
 
 #[cfg(test)]
 mod tests {
-    use quid_common::chain::{Chain, Link};
+    use quid_common::chain::Chain;
     use quid_common::id::LedgerId;
     use quid_common::order::{Memo, STATEMENT_VERSION};
 
@@ -462,6 +476,7 @@ mod tests {
         assert_eq!(pay(&held, &mut chain, 20), Ok(20));
         held.lock().saved = 20;
         assert_eq!(held.limit(), 25, "nothing is claimed");
+        assert_eq!(pay(&held, &mut chain, 26), Ok(20), "beyond the limit");
         held.lock().claimed = 20;
         assert_eq!(held.limit(), 30);
         held.lock().saved = LENGTH - 1;

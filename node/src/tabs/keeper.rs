@@ -89,7 +89,8 @@ fn next_look(desk: &Desk) -> Instant {
         let state = held.lock();
         let unclaimed = state.unclaimed.filter(|_| !state.claiming);
         for since in [state.unsaved, unclaimed].into_iter().flatten() {
-            next = next.min(since + desk.policy.every);
+            let due = since.checked_add(desk.policy.every);
+            next = next.min(due.unwrap_or(next));
         }
         if let Some(ledger_now) = ledger_now
             && !state.ending
@@ -108,7 +109,10 @@ fn end_expired(desk: &Desk) {
         let expired = {
             let mut state = held.lock();
             let expired = now >= state.expires && !state.ending;
-            state.ending |= expired;
+            if expired {
+                state.ending = true;
+                state.over.get_or_insert(Some(Reason::EXPIRED));
+            }
             expired
         };
         if expired {
@@ -160,9 +164,13 @@ async fn save(desk: &Desk, test: impl Fn(&Held, &State) -> bool) {
 
 /// Starts claiming a tab that is due, unless that is under way.
 fn claim_if_due(desk: &Arc<Desk>, held: Arc<Held>, room: &Arc<Semaphore>) {
+    if desk.directory.is_over() {
+        return;
+    }
     let due = {
         let state = held.lock();
-        let late = held.is_claim_pressing(&state) || has_waited(desk, state.unclaimed);
+        let late =
+            state.late || held.is_claim_pressing(&state) || has_waited(desk, state.unclaimed);
         !state.claiming && (state.ending || (state.mark.index > state.claimed && late))
     };
     if !due {
@@ -171,7 +179,11 @@ fn claim_if_due(desk: &Arc<Desk>, held: Arc<Held>, room: &Arc<Semaphore>) {
     let Ok(place) = Arc::clone(room).try_acquire_owned() else {
         return;
     };
-    held.lock().claiming = true;
+    {
+        let mut state = held.lock();
+        state.claiming = true;
+        state.late = false;
+    }
     let this = Arc::clone(desk);
     desk.tasks.spawn(async move {
         let _place = place;
@@ -309,7 +321,7 @@ async fn claimed(desk: &Desk, held: &Held, target: Mark, receipt: Receipt) -> Ne
         }
     }
     tracing::info!(
-        tab = %id, entry = proven.index(), units = index - fact.from, payer = %payer.short(), "claimed"
+        tab = %id, entry = proven.index(), units = index.saturating_sub(fact.from), payer = %payer.short(), "claimed"
     );
     held.tell();
     desk.tell(held, Some(proven.index()));
@@ -322,8 +334,11 @@ async fn catch_up(desk: &Desk, held: &Held) -> Next {
     match desk.ask(payer, id).await {
         Ok(Some(open)) => {
             let mut state = held.lock();
-            state.claimed = state.claimed.max(open.claimed);
             state.expires = state.expires.min(open.expires);
+            if state.claimed >= open.claimed {
+                return Next::Again;
+            }
+            state.claimed = open.claimed;
             Next::On
         }
         Ok(None) => Next::Gone,

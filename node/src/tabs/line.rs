@@ -257,7 +257,9 @@ impl Line {
         match message {
             Message::TabPaid(told) => {
                 if let Some(tab) = self.get(told.number) {
-                    tab.acknowledge(told.paid, Some(told.limit));
+                    if tab.acknowledge(told.paid, Some(told.limit)) {
+                        self.wake.notify_one();
+                    }
                 }
             }
             Message::TabAccepted(told) => {

@@ -17,6 +17,7 @@ use quid_common::signed::Signed;
 use quid_common::tab::{GRACE_DEFAULT, SignedTerms, Terms};
 use quid_common::time::LedgerTime;
 use quid_common::wire::{AskFate, Message};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Tab, Tabs, hold};
@@ -105,7 +106,8 @@ impl Tabs {
     /// See [`crate::Node::open_tab`].
     pub(crate) async fn open(self: &Arc<Self>, wish: TabOpening) -> Result<TabOutcome, PayError> {
         let begun = Instant::now();
-        let deadline = begun + wish.wait;
+        // No wait is longer than the terms can stay unopened.
+        let deadline = begun + wish.wait.min(LIFE_DEFAULT);
         let limit = begun + wish.wait.clamp(Duration::from_secs(1), REQUEST_WAIT);
         let (payee, address) = self.payer.meet(&wish.payee, limit).await?;
         let session = self.ground.directory.link(limit).await?;
@@ -133,36 +135,38 @@ impl Tabs {
                 });
             }
         }
-        let outcome = |state| TabOutcome {
+        let (hold, expires) = (hold(stated), stated.expires);
+        let ready = Ready {
+            payee: wish.payee,
+            chain,
+            address,
+            lock,
+        };
+        // In a task of its own: whoever waits may stop waiting, the opening goes to its end.
+        let (tell, told) = oneshot::channel();
+        let this = Arc::clone(self);
+        self.tasks.spawn(async move {
+            match timeout_at(deadline, this.submit(&terms)).await {
+                Ok(Told::Open(receipt, size)) => {
+                    let tab = this.opened(&terms, *receipt, size, ready).await;
+                    let _ = tell.send(Opened::Open(tab));
+                }
+                Ok(Told::Refused(reason)) => {
+                    this.refused(id, reason).await;
+                    let _ = tell.send(Opened::Refused(reason));
+                }
+                Ok(Told::NotMet | Told::Again) | Err(_) => {
+                    let _ = tell.send(Opened::Unknown);
+                    this.find_out(terms, ready.lock).await;
+                }
+            }
+        });
+        Ok(TabOutcome {
             tab: id,
-            hold: hold(terms.statement()),
-            expires: terms.statement().expires,
-            state,
-        };
-        let told = timeout_at(deadline, self.submit(&terms)).await;
-        let state = match told {
-            Ok(Told::Open(receipt, size)) => {
-                let ready = Ready {
-                    payee: wish.payee,
-                    chain,
-                    address,
-                    lock,
-                };
-                Opened::Open(self.opened(&terms, *receipt, size, ready).await?)
-            }
-            Ok(Told::Refused(reason)) => {
-                self.refused(id, reason).await;
-                Opened::Refused(reason)
-            }
-            Ok(Told::NotMet | Told::Again) | Err(_) => {
-                let this = Arc::clone(self);
-                let terms = terms.clone();
-                self.tasks
-                    .spawn(async move { this.find_out(terms, lock).await });
-                Opened::Unknown
-            }
-        };
-        Ok(outcome(state))
+            hold,
+            expires,
+            state: told.await.unwrap_or(Opened::Unknown),
+        })
     }
 
     /// Takes up the openings of unknown end that an earlier run left over.
@@ -178,7 +182,9 @@ impl Tabs {
             if row.state == TabState::Opening && !home.is_running(row.owner) {
                 // Whoever else takes it up has the lock.
                 if let Ok(Some(lock)) = home.lock_tab(stated.id) {
-                    self.find_out(row.terms, lock).await;
+                    let this = Arc::clone(self);
+                    self.tasks
+                        .spawn(async move { this.find_out(row.terms, lock).await });
                 }
             } else if now.is_some_and(|now| now >= stated.until()) {
                 // What is left of it came back, or does so now.
@@ -291,7 +297,7 @@ impl Tabs {
         receipt: Receipt,
         size: u64,
         ready: Ready,
-    ) -> Result<Tab, PayError> {
+    ) -> Tab {
         self.note_open(terms, &receipt, size).await;
         let Ready {
             payee,
@@ -303,7 +309,7 @@ impl Tabs {
         let paying = super::Paying::new(stated, payee, receipt, chain, 0, lock);
         let tab = self.put(paying, address);
         self.tell(&tab.paying);
-        Ok(tab)
+        tab
     }
 
     async fn note_open(&self, terms: &SignedTerms, receipt: &Receipt, size: u64) {

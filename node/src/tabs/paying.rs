@@ -37,6 +37,9 @@ pub enum TabError {
 pub struct Progress {
     /// Units that are paid or queued to be.
     pub queued: u32,
+    /// Units of the payments that have left. Beyond [`Self::paid`], whether they are paid is not
+    /// known.
+    pub sent: u32,
     /// Units that the payee has acknowledged.
     pub paid: u32,
 }
@@ -61,6 +64,8 @@ struct State {
     queue: VecDeque<Run>,
     /// Units of all payments, the queued ones included.
     queued: u32,
+    /// Units set aside for payments that wait to be queued.
+    reserved: u32,
     /// Units of the payments that have left.
     sent: u32,
     paid: u32,
@@ -96,6 +101,33 @@ enum Closing {
     No,
     Wanted,
     Asked,
+}
+
+/// Units set aside for one payment; what is left of them is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Reserved<'a> {
+    paying: &'a Paying,
+    left: u32,
+}
+
+impl Reserved<'_> {
+    /// Queues as much as the payee takes for now; none in the result once all is.
+    pub(super) fn push(&mut self) -> Result<(Pushed, bool), TabError> {
+        let mut state = self.paying.lock();
+        if let Some(reason) = state.ended {
+            return Err(TabError::Ended(reason));
+        }
+        let units = self.left.min(state.room());
+        state.reserved -= units;
+        self.left -= units;
+        Ok((state.push(units), self.left == 0))
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.paying.lock().reserved -= self.left;
+    }
 }
 
 /// What became of a payment that was to be queued.
@@ -147,19 +179,35 @@ impl Paying {
         let state = self.lock();
         Progress {
             queued: state.queued,
+            sent: state.sent,
             paid: state.paid,
         }
     }
 
-    /// Queues as much of `units` as the payee takes for now.
-    pub(super) fn push(&self, units: u32) -> Result<Pushed, TabError> {
+    /// Sets `units` aside for one payment, whole or not at all.
+    pub(super) fn reserve(&self, units: u32) -> Result<Reserved<'_>, TabError> {
         let mut state = self.lock();
-        let units = state.push(units, self.terms.length)?;
-        Ok(Pushed {
-            units,
-            queued: state.queued,
-            wakes: units > 0 && std::mem::take(&mut state.asleep),
+        let left = state.left(self.terms.length);
+        if let Some(reason) = state.ended {
+            return Err(TabError::Ended(reason));
+        }
+        if units > left {
+            return Err(TabError::Spent { left });
+        }
+        state.reserved += units;
+        Ok(Reserved {
+            paying: self,
+            left: units,
         })
+    }
+
+    /// Queues all of `units` if the payee takes them for now, else none.
+    pub(super) fn push(&self, units: u32) -> Result<Option<Pushed>, TabError> {
+        let mut state = self.lock();
+        if units > state.room().min(state.left(self.terms.length)) || state.ended.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(state.push(units)))
     }
 
     /// Waits until `test` has an answer.
@@ -202,16 +250,20 @@ impl Paying {
     }
 
     /// Takes an acknowledgement, and the limit that holds from now on if it moved.
-    pub(super) fn acknowledge(&self, paid: u32, limit: Option<u32>) {
-        {
+    ///
+    /// True if the line has something to send that had to wait for the limit.
+    pub(super) fn acknowledge(&self, paid: u32, limit: Option<u32>) -> bool {
+        let waits = {
             let mut state = self.lock();
             // Beyond what has left nothing can be acknowledged; a lie about it is the liar's loss.
             state.paid = state.paid.max(paid.min(state.sent));
             if let Some(limit) = limit {
                 state.limit = limit.min(self.terms.length);
             }
-        }
+            !state.queue.is_empty()
+        };
         self.moved.notify_waiters();
+        waits
     }
 
     /// The connection is gone: the payee must accept anew.
@@ -286,26 +338,34 @@ impl State {
         }
     }
 
-    fn push(&mut self, units: u32, length: u32) -> Result<u32, TabError> {
-        if let Some(reason) = self.ended {
-            return Err(TabError::Ended(reason));
+    /// Units that nobody has queued or set aside.
+    const fn left(&self, length: u32) -> u32 {
+        length
+            .saturating_sub(self.queued)
+            .saturating_sub(self.reserved)
+    }
+
+    /// Units that the payee takes for now, in one step.
+    fn room(&self) -> u32 {
+        self.limit.saturating_sub(self.queued).min(GAP_MAX)
+    }
+
+    fn push(&mut self, units: u32) -> Pushed {
+        if units > 0 {
+            self.queued += units;
+            match self.queue.back_mut() {
+                Some(run) if run.step == units => run.count += 1,
+                _ => self.queue.push_back(Run {
+                    step: units,
+                    count: 1,
+                }),
+            }
         }
-        let left = length.saturating_sub(self.queued);
-        if units > left {
-            return Err(TabError::Spent { left });
+        Pushed {
+            units,
+            queued: self.queued,
+            wakes: units > 0 && std::mem::take(&mut self.asleep),
         }
-        let step = units
-            .min(self.limit.saturating_sub(self.queued))
-            .min(GAP_MAX);
-        if step == 0 {
-            return Ok(0);
-        }
-        self.queued += step;
-        match self.queue.back_mut() {
-            Some(run) if run.step == step => run.count += 1,
-            _ => self.queue.push_back(Run { step, count: 1 }),
-        }
-        Ok(step)
     }
 
     fn leave(&mut self, most: u32) -> Option<Leaving> {
@@ -313,8 +373,28 @@ impl State {
         if self.asleep {
             return None;
         }
+        // Only behind a lost connection can more be queued than the payee takes now.
+        let room = self.limit.saturating_sub(self.sent);
+        let mut run = *self.queue.front()?;
+        if run.step > room {
+            if room == 0 {
+                return None;
+            }
+            self.queue.pop_front();
+            if run.count > 1 {
+                run.count -= 1;
+                self.queue.push_front(run);
+            }
+            let step = run.step - room;
+            self.queue.push_front(Run { step, count: 1 });
+            self.queue.push_front(Run {
+                step: room,
+                count: 1,
+            });
+        }
         let run = self.queue.front_mut()?;
-        let count = run.count.min(most).min((GAP_MAX / run.step).max(1));
+        let fits = (room / run.step).min(GAP_MAX / run.step).max(1);
+        let count = run.count.min(most).min(fits);
         let leaving = Leaving {
             first: self.sent + run.step,
             step: run.step,
@@ -381,16 +461,17 @@ mod tests {
     #[test]
     fn nothing_is_queued_before_the_payee_has_accepted() {
         let mut state = State::default();
-        assert_eq!(state.push(3, 10), Ok(0));
-        assert_eq!(state.push(11, 10), Err(TabError::Spent { left: 10 }));
+        assert_eq!((state.room(), state.left(10)), (0, 10));
         assert_eq!(state.leave(9), None);
+        state.reserved = 4;
+        assert_eq!(state.left(10), 6);
     }
 
     #[test]
     fn payments_of_one_size_leave_together_and_in_order() {
         let mut state = accepted(0, 100);
         for units in [1, 1, 1, 5, 1] {
-            assert_eq!(state.push(units, 100), Ok(units));
+            assert_eq!(state.push(units).units, units);
         }
         let leave = |state: &mut State| state.leave(2).map(|it| (it.first, it.step, it.count));
         assert_eq!(leave(&mut state), Some((1, 1, 2)));
@@ -401,20 +482,37 @@ mod tests {
     }
 
     #[test]
-    fn the_payees_limit_holds_payments_back_and_the_rest_follows() {
-        let mut state = accepted(0, 4);
-        assert_eq!(state.push(10, 100), Ok(4));
-        assert_eq!(state.push(6, 100), Ok(0));
+    fn the_payees_limit_holds_payments_back_also_behind_a_lost_connection() {
+        let mut state = accepted(0, 10);
+        assert_eq!(state.room(), 10);
+        for units in [4, 4] {
+            state.push(units);
+        }
+        assert_eq!(state.room(), 2);
+        let leave = |state: &mut State| state.leave(9).map(|it| (it.first, it.step, it.count));
+        assert_eq!(leave(&mut state), Some((4, 4, 2)));
+        // The payee comes back with less room than it had.
+        let shown = |paid, limit| Shown {
+            paid,
+            link: Link([0; 32]),
+            limit,
+        };
+        state.accept(shown(0, 3));
+        assert_eq!(leave(&mut state), Some((3, 3, 1)));
+        assert_eq!(leave(&mut state), None);
+        state.limit = 7;
+        assert_eq!(leave(&mut state), Some((7, 4, 1)));
         state.limit = 200_000;
-        assert_eq!(state.push(150_000, 200_000), Ok(GAP_MAX));
+        assert_eq!(leave(&mut state), Some((8, 1, 1)));
+        assert_eq!(state.room(), GAP_MAX);
     }
 
     #[test]
     fn what_the_payee_lacks_leaves_again_first_and_what_it_shows_counts() {
         let mut state = accepted(0, 100);
-        assert_eq!(state.push(10, 100), Ok(10));
+        assert_eq!(state.push(10).units, 10);
         assert!(state.leave(9).is_some());
-        assert_eq!(state.push(2, 100), Ok(2));
+        assert_eq!(state.push(2).units, 2);
         state.accept(Shown {
             paid: 4,
             link: Link([0; 32]),

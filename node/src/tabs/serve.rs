@@ -1,7 +1,8 @@
 //! The payee's side of a tab stream: takes links, acknowledges them together.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use quid_common::chain::LinkError;
 use quid_common::key::PublicKey;
@@ -9,19 +10,27 @@ use quid_common::refusal::Reason;
 use quid_common::wire::{Message, TabAccepted, TabEnd, TabEnded, TabOffer, TabPaid, TabPayRef};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
-use super::desk::Desk;
+use super::desk::{Declined, Desk};
 use super::incoming::Held;
 use crate::stream::{OnTabs, Reader, StreamError, Writer};
 
 /// Tabs of one stream that are being judged at once; the next offer is not read before.
 const JUDGING_MAX: usize = 64;
 
+/// Messages taken before other tasks have their turn: of payments, some milliseconds of hashing at
+/// the worst for each.
+const TURN_LEN: usize = 64;
+
+/// A payer without any open tab that says nothing for so long is sent away.
+const IDLE_WAIT: Duration = Duration::from_secs(120);
+
 /// Ties a tab to the stream on which its payer hears of it.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     number: u32,
-    due: Arc<Due>,
+    due: Weak<Due>,
 }
 
 /// The tabs of one stream of which there is news for the payer.
@@ -34,8 +43,15 @@ struct Due {
 impl Caller {
     /// Has the stream tell the payer where the tab stands.
     pub(super) fn tell(&self) {
-        self.due.add(self.number);
-        self.due.wake.notify_one();
+        if let Some(due) = self.due.upgrade() {
+            due.add(self.number);
+            due.wake.notify_one();
+        }
+    }
+
+    /// Whether the stream is served still.
+    pub(super) fn is_there(&self) -> bool {
+        self.due.strong_count() > 0
     }
 }
 
@@ -57,7 +73,7 @@ struct Tabs {
     desk: Arc<Desk>,
     payer: PublicKey,
     open: HashMap<u32, Arc<Held>>,
-    judging: JoinSet<(u32, Result<Arc<Held>, Reason>)>,
+    judging: JoinSet<(u32, Result<Arc<Held>, Declined>)>,
     due: Arc<Due>,
 }
 
@@ -76,16 +92,25 @@ pub(crate) async fn serve(
         due: Arc::default(),
     };
     loop {
+        let mut taken = 0;
         while tabs.judging.len() < JUDGING_MAX
+            && taken < TURN_LEN
             && let Some(message) = reader.ready_on_tabs()?
         {
             tabs.take(message)?;
+            taken += 1;
         }
         tabs.answer(&mut writer);
         if writer.queued_len() > 0 {
             writer.flush().await?;
         }
+        if taken == TURN_LEN {
+            // Others have their turn; there may be more here already.
+            tokio::task::yield_now().await;
+            continue;
+        }
         let due = Arc::clone(&tabs.due);
+        let idle = tabs.open.is_empty() && tabs.judging.is_empty();
         tokio::select! {
             more = reader.fill(), if tabs.judging.len() < JUDGING_MAX => {
                 if !more? {
@@ -99,6 +124,7 @@ pub(crate) async fn serve(
                 Err(_) => {}
             },
             () = due.wake.notified() => {}
+            () = sleep(IDLE_WAIT), if idle => break,
         }
     }
     writer.finish();
@@ -148,13 +174,24 @@ impl Tabs {
         });
     }
 
-    fn judged(&mut self, number: u32, verdict: Result<Arc<Held>, Reason>, writer: &mut Writer) {
+    fn judged(&mut self, number: u32, verdict: Result<Arc<Held>, Declined>, writer: &mut Writer) {
+        // A tab has one number on a stream.
+        let mut open = self.open.iter();
+        let verdict = verdict.and_then(|held| {
+            let again = open.any(|(other, open)| *other == number || Arc::ptr_eq(open, &held));
+            if again {
+                return Err(Declined::new(Reason::OUT_OF_TURN));
+            }
+            Ok(held)
+        });
         match verdict {
             Ok(held) => {
                 held.connect(Caller {
                     number,
-                    due: Arc::clone(&self.due),
+                    due: Arc::downgrade(&self.due),
                 });
+                // It may have ended meanwhile.
+                self.due.add(number);
                 let mark = held.lock().mark;
                 let accepted = TabAccepted {
                     number,
@@ -165,11 +202,11 @@ impl Tabs {
                 writer.queue(&accepted.into());
                 self.open.insert(number, held);
             }
-            Err(reason) => {
+            Err(Declined { reason, paid }) => {
                 tracing::info!(payer = %self.payer.short(), reason = reason.name(), "declined a tab");
                 let ended = TabEnded {
                     number,
-                    paid: 0,
+                    paid,
                     reason: Some(reason),
                 };
                 writer.queue(&ended.into());

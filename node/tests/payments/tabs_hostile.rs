@@ -61,6 +61,17 @@ async fn paid(wire: &mut Wire, wanted: u32) {
     }
 }
 
+/// Waits until so many units are taken.
+async fn limited(wire: &mut Wire, wanted: u32) {
+    loop {
+        match wire.next().await.expect("answered") {
+            Message::TabPaid(TabPaid { limit, .. }) if limit >= wanted => return,
+            Message::TabPaid(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_forged_link_ends_the_connection_and_what_was_paid_is_claimed() {
     let mut world = World::start();
@@ -85,16 +96,23 @@ async fn a_forged_link_ends_the_connection_and_what_was_paid_is_claimed() {
     // Repeated, stale, or for a tab that was never offered: nothing happens.
     wire.send(pay(7, 1, 1, &[link(&mut chain, 1)])).await;
     wire.send(pay(8, 1, 1, &[link(&mut chain, 1)])).await;
-    // Ahead of the limit is the payer's own risk.
-    wire.send(pay(7, 3, 1, &[link(&mut chain, 3), link(&mut chain, 4)]))
-        .await;
-    paid(&mut wire, 4).await;
+    // Beyond the limit nothing counts, and the payer is told so.
+    let ahead = [link(&mut chain, 9), link(&mut chain, 10)];
+    wire.send(pay(7, 9, 1, &ahead)).await;
+    paid(&mut wire, 1).await;
+    for index in 2..=4 {
+        limited(&mut wire, index).await;
+        wire.send(pay(7, index, 1, &[link(&mut chain, index)]))
+            .await;
+        paid(&mut wire, index).await;
+    }
+    limited(&mut wire, 5).await;
     let lies = [
         pay(7, 5, 1, &[link(&mut other, 5)]),
         pay(7, 11, 1, &[link(&mut chain, 10)]),
         pay(7, u32::MAX, 1, &[link(&mut chain, 10)]),
-        pay(7, 6, 0, &[link(&mut chain, 6)]),
-        pay(7, 6, 1, &[]),
+        pay(7, 5, 0, &[link(&mut chain, 5)]),
+        pay(7, 5, 1, &[]),
         pay(7, 5, u32::MAX, &[link(&mut chain, 5), link(&mut chain, 6)]),
         Message::OpenTabs(OpenTabs {}),
     ];
