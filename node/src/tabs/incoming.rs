@@ -502,6 +502,102 @@ mod tests {
         assert_eq!(pay(&held, &mut chain, 8), Ok(7));
     }
 
+    #[test]
+    fn a_payer_that_ignores_the_limit_puts_no_more_at_risk() {
+        let (mut chain, held) = held(Risk {
+            exposure: 10,
+            claim_at: 10,
+            unclaimed: 25,
+        });
+        assert_eq!(held.limit(), 10);
+        let _ = pay(&held, &mut chain, 900);
+        let state = held.lock();
+        assert!(
+            state.mark.index - state.saved <= 10,
+            "{} at risk",
+            state.mark.index - state.saved
+        );
+    }
+
+    #[tokio::test]
+    async fn a_restart_does_not_give_away_what_was_paid_for_before() {
+        let (mut chain, held) = held(Risk {
+            exposure: 1_000,
+            claim_at: 1_000,
+            unclaimed: 1_000,
+        });
+        assert_eq!(pay(&held, &mut chain, 500), Ok(500));
+        let tab = IncomingTab {
+            held: Arc::new(held),
+        };
+        tab.charge(500).await.expect("paid, and handed over");
+        // The same tab after a restart, from the journal's row.
+        let row = IncomingRow {
+            payer: None,
+            entry: 5,
+            mark: tab.held.lock().mark,
+            claimed: 500,
+            expires: tab.held.terms.expires,
+            open: true,
+            terms: tab.held.terms.clone(),
+        };
+        let risk = Risk {
+            exposure: 1_000,
+            claim_at: 1_000,
+            unclaimed: 1_000,
+        };
+        let tab = IncomingTab {
+            held: Arc::new(Held::new(row, risk, Arc::default())),
+        };
+        let charge = tab.charge(1);
+        tokio::pin!(charge);
+        assert!(is_pending(&mut charge).await, "nothing new was paid");
+    }
+
+    #[test]
+    fn nothing_counts_once_the_tab_is_ending() {
+        let id = OrderId::new(LedgerTime::from_millis(1_000), [1; 10]);
+        let length = GAP_MAX;
+        let mut chain = Chain::new(id, length, Link([9; 32])).expect("a length within bounds");
+        let (_, small) = held(Risk {
+            exposure: 1,
+            claim_at: 1,
+            unclaimed: 1,
+        });
+        let mut terms = small.terms.clone();
+        (terms.length, terms.anchor) = (length, chain.anchor());
+        let row = IncomingRow {
+            payer: None,
+            entry: 5,
+            mark: terms.start(),
+            claimed: 0,
+            expires: terms.expires,
+            open: true,
+            terms,
+        };
+        let risk = Risk {
+            exposure: length,
+            claim_at: length,
+            unclaimed: length,
+        };
+        let held = Arc::new(Held::new(row, risk, Arc::default()));
+        let link = chain.link(length).expect("the last");
+        let taker = {
+            let held = Arc::clone(&held);
+            std::thread::spawn(move || held.take(GAP_MAX, 1, &link.0))
+        };
+        std::thread::sleep(Duration::from_millis(1));
+        held.want_end();
+        // What the keeper would claim before it closes.
+        let claimed = held.lock().mark.index;
+        let told = taker.join().expect("sound");
+        assert_eq!(
+            held.lock().mark.index,
+            claimed,
+            "counted after the end, told {told:?}"
+        );
+    }
+
     #[tokio::test]
     async fn a_charge_waits_until_the_payer_is_within_the_window() {
         let (mut chain, held) = held(Risk {

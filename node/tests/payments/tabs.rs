@@ -529,3 +529,119 @@ async fn an_opening_of_unknown_end_is_found_out_and_nothing_stays_held_unknown()
     alice.close().await;
     world.audit();
 }
+
+#[tokio::test]
+async fn a_payment_on_a_tab_whose_time_is_over_ends() {
+    let world = World::start();
+    world.account("bob").await;
+    let alice = world.node("alice", listening()).await;
+    let wish = TabOpening {
+        expires: Duration::from_secs(2),
+        grace: Duration::from_secs(1),
+        ..opening(10_000)
+    };
+    let tab = open(&alice, wish).await;
+    // Bob never comes. The hold comes back ...
+    sleep(Duration::from_secs(4)).await;
+    stands(&alice, "100", "0").await;
+    // ... so nothing can be paid on the tab any more.
+    let sent = timeout(SOON, tab.pay(1)).await;
+    assert!(sent.is_ok(), "pay still waits");
+}
+
+#[tokio::test]
+async fn a_graceful_stop_keeps_all_that_was_acknowledged() {
+    let world = World::start();
+    let (alice, bob) = (
+        world.node("alice", listening()).await,
+        world.node("bob", listening()).await,
+    );
+    let tab = open(
+        &alice,
+        TabOpening::new(name("bob"), amount("0.0001"), 100_000),
+    )
+    .await;
+    assert_eq!(tab.pay(1).await, Ok(1));
+    let paying = tab.clone();
+    let payer = tokio::spawn(async move { while paying.send(1).await.is_ok() {} });
+    sleep(Duration::from_millis(100)).await;
+    bob.close().await;
+    payer.abort();
+    let acknowledged = tab.progress().paid;
+    alice.close().await;
+    let bob = world.node("bob", listening()).await;
+    let kept = next(&bob).await.paid();
+    assert!(
+        kept >= acknowledged,
+        "{kept} kept of {acknowledged} acknowledged"
+    );
+}
+
+#[tokio::test]
+async fn a_graceful_stop_without_directory_keeps_all_that_was_acknowledged() {
+    let mut world = World::start();
+    let (alice, bob) = (
+        world.node("alice", listening()).await,
+        world.node("bob", listening()).await,
+    );
+    let tab = open(
+        &alice,
+        TabOpening::new(name("bob"), amount("0.0001"), 100_000),
+    )
+    .await;
+    assert_eq!(tab.pay(1).await, Ok(1));
+    world.kill();
+    let paying = tab.clone();
+    let payer = tokio::spawn(async move {
+        while paying.pay(1).await.is_ok() {
+            sleep(Duration::from_millis(2)).await;
+        }
+    });
+    sleep(Duration::from_millis(100)).await;
+    bob.close().await;
+    payer.abort();
+    let acknowledged = tab.progress().paid;
+    alice.close().await;
+    world.restart();
+    let bob = world.node("bob", listening()).await;
+    let kept = next(&bob).await.paid();
+    assert!(
+        kept >= acknowledged,
+        "{kept} kept of {acknowledged} acknowledged"
+    );
+}
+
+#[tokio::test]
+async fn a_node_whose_session_is_over_rests() {
+    let mut world = World::start();
+    let alice = world.node("alice", listening()).await;
+    world.account("bob").await;
+    let options = Options {
+        reconnect: false,
+        ..listening()
+    };
+    let bob = Node::start(world.home("bob"), options)
+        .await
+        .expect("started");
+    bob.login().await.expect("logged in");
+    let tab = open(&alice, opening(1_000)).await;
+    assert_eq!(tab.pay(200).await, Ok(200));
+    let incoming = next(&bob).await;
+    world.kill();
+    sleep(Duration::from_secs(6)).await;
+    incoming.end();
+    let ticks = || -> u64 {
+        let stat = std::fs::read_to_string("/proc/self/stat").expect("linux");
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .expect("fields")
+            .split_whitespace()
+            .collect();
+        fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime")
+    };
+    let before = ticks();
+    sleep(Duration::from_secs(2)).await;
+    let used = ticks() - before;
+    assert!(used < 50, "{used} hundredths of a second of CPU in 2 s");
+}

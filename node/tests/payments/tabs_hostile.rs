@@ -253,3 +253,59 @@ async fn a_tab_that_was_never_opened_has_no_handle() {
     assert_eq!(none, quid_node::RequestError::Refused(Reason::NO_TAB));
     alice.close().await;
 }
+
+#[tokio::test]
+async fn a_tab_that_ended_while_the_payer_was_away_tells_what_was_paid() {
+    let world = World::start();
+    let alice = Puppet::start(&world, "alice").await;
+    let bob = world.node("bob", eager()).await;
+    let (key, mut wire) = alice.payee("bob").await;
+    wire.send(OpenTabs {}.into()).await;
+    let (receipt, mut chain) = alice.open_tab(key, 1).await;
+    offer(&mut wire, 7, receipt.clone()).await;
+    wire.send(pay(7, 1, 1, &[chain.link(1).expect("a link")]))
+        .await;
+    paid(&mut wire, 1).await;
+    drop(wire);
+    let tab = bob.next_tab().await.expect("a tab");
+    tab.end();
+    timeout(SOON, tab.over()).await.expect("it ends");
+    let (_, mut wire) = alice.payee("bob").await;
+    wire.send(OpenTabs {}.into()).await;
+    match offer(&mut wire, 7, receipt).await {
+        Message::TabEnded(told) => assert_eq!(told.paid, 1, "{told:?}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_limit_of_tabs_per_payer_holds_for_offers_at_once() {
+    let world = World::start();
+    let alice = Puppet::start(&world, "alice").await;
+    let mut options = eager();
+    options.tabs.tabs_per_payer = 1;
+    let bob = world.node("bob", options).await;
+    let (key, mut wire) = alice.payee("bob").await;
+    wire.send(OpenTabs {}.into()).await;
+    let mut receipts = Vec::new();
+    for number in 1..=4 {
+        receipts.push((number, alice.open_tab(key, number).await.0));
+    }
+    for (number, receipt) in receipts {
+        wire.send(
+            TabOffer {
+                number: number.into(),
+                receipt,
+                checkpoint: None,
+            }
+            .into(),
+        )
+        .await;
+    }
+    let mut accepted = 0;
+    for _ in 0..4 {
+        accepted += usize::from(matches!(wire.next().await, Some(Message::TabAccepted(_))));
+    }
+    assert_eq!(accepted, 1);
+    bob.close().await;
+}
