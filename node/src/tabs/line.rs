@@ -256,10 +256,10 @@ impl Line {
     fn take(&self, message: Message) -> Result<(), StreamError> {
         match message {
             Message::TabPaid(told) => {
-                if let Some(tab) = self.get(told.number) {
-                    if tab.acknowledge(told.paid, Some(told.limit)) {
-                        self.wake.notify_one();
-                    }
+                if let Some(tab) = self.get(told.number)
+                    && tab.acknowledge(told.paid, Some(told.limit))
+                {
+                    self.wake.notify_one();
                 }
             }
             Message::TabAccepted(told) => {
