@@ -192,14 +192,20 @@ impl Tabs {
                 });
                 // It may have ended meanwhile.
                 self.due.add(number);
-                let mark = held.lock().mark;
-                let accepted = TabAccepted {
-                    number,
-                    paid: mark.index,
-                    link: mark.link,
-                    limit: held.limit(),
+                let (mark, ending) = {
+                    let state = held.lock();
+                    (state.mark, state.ending || state.over.is_some())
                 };
-                writer.queue(&accepted.into());
+                // Of one that is ending the payer hears the end.
+                if !ending {
+                    let accepted = TabAccepted {
+                        number,
+                        paid: mark.index,
+                        link: mark.link,
+                        limit: held.limit(),
+                    };
+                    writer.queue(&accepted.into());
+                }
                 self.open.insert(number, held);
             }
             Err(Declined { reason, paid }) => {
