@@ -53,6 +53,8 @@ step 'examples'
 QUID_PROFILE=dev ./examples/quickstart.sh
 QUID_PROFILE=dev ./examples/market.sh
 QUID_PROFILE=dev ./examples/shop.sh
+QUID_PROFILE=dev ./examples/paid-download.sh
+QUID_PROFILE=dev ./examples/metered-api.sh
 
 if $all; then
   step 'ten thousand members online at once'
@@ -60,7 +62,7 @@ if $all; then
 
   step 'the bench, every scenario quickly; it fails on what is wrong, never on what is slow'
   cargo build --release --workspace
-  for scenario in settle hot latency login idle large audit; do
+  for scenario in settle hot latency login idle large audit tab tick tabs claim; do
     cargo run --release -q -p quid-bench -- "$scenario" --quick
   done
 

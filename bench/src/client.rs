@@ -187,7 +187,7 @@ impl Session {
 }
 
 /// One of the currency's smallest unit.
-const ONE: Amount = match Amount::new(1) {
+pub(crate) const ONE: Amount = match Amount::new(1) {
     Some(one) => one,
     None => panic!("one can be counted"),
 };

@@ -97,6 +97,12 @@ impl Directory {
         Ok(report)
     }
 
+    /// Entries in the log now, as the real audit counts them; the directory may be serving.
+    pub(crate) fn entries(data: &Path) -> Result<u64, Failure> {
+        let entries = Self::audit(data)?["entries"].as_u64();
+        entries.ok_or_else(|| "the audit counts no entries".into())
+    }
+
     fn give_up_place(&mut self) -> Result<TempDir, Failure> {
         let empty = tempfile::tempdir()?;
         Ok(std::mem::replace(&mut self.place, empty))

@@ -139,7 +139,7 @@ fn link() -> f64 {
 
 /// The median of a request of 200 bytes and its reply of 100 on one framed stream to another
 /// process, one at a time.
-fn round_trip() -> Result<f64, Failure> {
+pub(crate) fn round_trip() -> Result<f64, Failure> {
     let mut server = Process::start(&["echo"])?;
     let address: SocketAddr = server.line()?.trim_end().parse()?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -4,10 +4,12 @@
 //! load it as others, all speaking the real protocol over loopback. The last line on stdout is one
 //! flat JSON object; bench/README.md says what each field means.
 
+mod claim;
 mod client;
 mod crowd;
 mod directory;
 mod fill;
+mod flood;
 mod floors;
 mod idle;
 mod large;
@@ -22,6 +24,11 @@ mod report;
 mod settle;
 mod stream;
 mod submit;
+mod tab;
+mod tab_members;
+mod tab_payee;
+mod tab_payers;
+mod tabs;
 mod usage;
 
 use std::process::ExitCode;
@@ -40,6 +47,12 @@ fn main() -> ExitCode {
         Scenario::Idle(options) => idle::idle(&options),
         Scenario::Large(options) => large::large(&options),
         Scenario::Audit(options) => large::audit(&options),
+        Scenario::Tab(options) => tab::tab(&options),
+        Scenario::Tick(options) => tab::tick(&options),
+        Scenario::Tabs(options) => tabs::tabs(&options),
+        Scenario::Claim(options) => claim::claim(&options),
+        Scenario::TabPayee(role) => return ended(tab_payee::run(&role)),
+        Scenario::TabPayers(role) => return ended(tab_payers::run(&role)),
         Scenario::Payees(role) => return ended(payees::run(&role)),
         Scenario::Payers(role) => return ended(payers::run(&role)),
         Scenario::Greet => return ended(login::greet()),

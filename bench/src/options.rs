@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use quid_common::address::DirectoryAddress;
+use quid_common::chain::LENGTH_MAX;
 
 /// Measures a Quid directory on this machine, beside the floors that bound it.
 #[derive(Debug, Parser)]
@@ -32,12 +33,27 @@ pub(crate) enum Scenario {
     Large(Options),
     /// The audit of a filled ledger.
     Audit(Options),
+    /// A stream of payments on tabs from one payer to one payee, unit by unit, as fast as it goes.
+    Tab(Options),
+    /// Payments on a tab, each awaited; beside bare requests and replies, in turns.
+    Tick(Options),
+    /// A thousand tabs open at one payee: what each costs payer and payee in memory.
+    Tabs(Options),
+    /// Claims as long as they may be: the directory's CPU, and what they take from payments of
+    /// others.
+    Claim(Options),
     /// A process of payees, started by the scenarios.
     #[command(hide = true)]
     Payees(Payees),
     /// A process of payers, started by the scenarios.
     #[command(hide = true)]
     Payers(Payers),
+    /// A payee of tabs, started by the scenarios.
+    #[command(hide = true)]
+    TabPayee(TabPayee),
+    /// A process of payers of tabs, started by the scenarios.
+    #[command(hide = true)]
+    TabPayers(TabPayers),
     /// Takes connections, for the rate of bare handshakes.
     #[command(hide = true)]
     Greet,
@@ -67,6 +83,13 @@ pub(crate) struct Options {
     /// Nodes that are online at once (`idle`).
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub(crate) nodes: Option<u32>,
+    /// Units of each tab. [default: tab 262,144, tick 1,048,576, tabs 50,000; claim always takes
+    /// the longest]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(LENGTH_MAX)))]
+    pub(crate) length: Option<u32>,
+    /// Units that a crash of the payee may lose of a tab (`tab`).
+    #[arg(long, default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) exposure: u32,
     /// Where the ledger is put while it is measured, and removed afterwards. [default: the
     /// system's folder for temporary files; it must be on the disk that is to be measured]
     #[arg(long, value_name = "DIR")]
@@ -99,4 +122,35 @@ pub(crate) struct Payers {
     /// Where the payees listen, in the order of their numbers.
     #[arg(long, required = true)]
     pub(crate) payee: Vec<SocketAddr>,
+}
+
+/// A payee of tabs: the library's node in a process of its own.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TabPayee {
+    #[arg(long)]
+    pub(crate) directory: DirectoryAddress,
+    /// The folder of its home, which is made.
+    #[arg(long)]
+    pub(crate) home: PathBuf,
+    /// Units that a crash may lose of a tab.
+    #[arg(long)]
+    pub(crate) exposure: u32,
+    /// Units of a tab that may be paid and not claimed.
+    #[arg(long)]
+    pub(crate) unclaimed: u32,
+    /// Milliseconds after which everything is saved and claimed.
+    #[arg(long)]
+    pub(crate) every: u64,
+}
+
+/// Payers of tabs: so many of the library's nodes in one process.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TabPayers {
+    #[arg(long)]
+    pub(crate) directory: DirectoryAddress,
+    /// The folder in which their homes are made.
+    #[arg(long)]
+    pub(crate) homes: PathBuf,
+    #[arg(long)]
+    pub(crate) count: u16,
 }

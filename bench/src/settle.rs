@@ -110,7 +110,8 @@ pub(crate) fn latency(options: &Options) -> Result<Report, Failure> {
     Ok(report)
 }
 
-fn spread(options: &Options, seconds: f64) -> Stretch {
+/// As fast as it goes, all payees alike, for so long.
+pub(crate) fn spread(options: &Options, seconds: f64) -> Stretch {
     let in_flight = (options.in_flight as usize).div_ceil(options.payers.into());
     Stretch {
         seconds,

@@ -43,6 +43,47 @@ fn idle_nodes_stay_online_and_are_counted() {
     assert!(memory.is_some_and(|bytes| bytes > 0.0));
 }
 
+#[test]
+fn a_stream_on_tabs_is_claimed_to_the_unit() {
+    let report = run(&["tab", "--length", "20000", "--exposure", "5000"]);
+    let figure = |name: &str| report[name].as_f64().expect(name);
+    assert!(figure("payments") > 20_000.0, "one tab is not enough");
+    assert!(figure("tabs") > 2.0 && figure("claims") > 1.0);
+    let ratio = figure("cpu_us_payees") * 1000.0 / figure("floor_link_ns");
+    assert!((ratio - figure("ratio_payee_link")).abs() < 0.01);
+}
+
+#[test]
+fn awaited_payments_on_a_tab_are_compared_with_round_trips() {
+    let report = run(&["tick", "--length", "200000"]);
+    let figure = |name: &str| report[name].as_f64().expect(name);
+    assert!(figure("payments") > 0.0 && figure("p50_us") <= figure("p99_us"));
+    assert_eq!(report["entries_between"], 0);
+    let ratio = figure("p50_us") / figure("round_trip_us");
+    assert!((ratio - figure("ratio_tick_round_trip")).abs() < 0.01);
+}
+
+#[test]
+fn a_thousand_tabs_are_open_at_once() {
+    let report = run(&["tabs", "--length", "500"]);
+    assert_eq!(report["tabs"], 1000);
+    for side in ["payer", "payee"] {
+        let memory = report[&format!("bytes_per_tab_{side}")].as_f64();
+        assert!(memory.is_some_and(|bytes| bytes > 0.0));
+    }
+}
+
+#[test]
+fn long_claims_are_compared_with_their_links_and_with_none() {
+    let report = run(&["claim", "--payers", "4", "--payees", "2"]);
+    let figure = |name: &str| report[name].as_f64().expect(name);
+    assert!(figure("claims") > 0.0 && figure("flood_claims") > 0.0);
+    assert!(figure("ratio_settle_under_claims") > 0.0);
+    let links_us = figure("floor_link_ns") * 65_536.0 / 1000.0;
+    let ratio = figure("cpu_us_directory") / links_us;
+    assert!((ratio - figure("ratio_claim_links")).abs() < 0.01);
+}
+
 /// What a scenario prints, every field of which README.md documents.
 fn run(arguments: &[&str]) -> Map<String, Value> {
     let output = Command::new(env!("CARGO_BIN_EXE_quid-bench"))

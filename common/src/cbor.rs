@@ -145,6 +145,18 @@ pub enum CborError {
     Shape,
 }
 
+/// The integer at the front of `bytes`, and what follows it.
+///
+/// # Errors
+/// [`CborError::Shape`] for anything else and above 32 bits; otherwise as [`check`].
+pub(crate) fn u32(bytes: &[u8]) -> Result<(u32, &[u8]), CborError> {
+    let (Major::Unsigned, argument, rest) = head(bytes)? else {
+        return Err(CborError::Shape);
+    };
+    let number = u32::try_from(argument).map_err(|_| CborError::Shape)?;
+    Ok((number, rest))
+}
+
 /// The byte string at the front of `bytes`, with its head, and what follows it.
 ///
 /// # Errors

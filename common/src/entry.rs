@@ -1,7 +1,8 @@
 //! Entries: the lines of the log, each one effect, each with what proves that it was wanted.
 //!
 //! An entry is `[version, time, kind, body]`; its leaf hash (RFC 6962) is taken over exactly these
-//! bytes. All bodies but a refusal's are signed facts. PROTOCOL.md, "Entries".
+//! bytes. All bodies but those of refusals, claims and releases are signed facts. PROTOCOL.md,
+//! "Entries".
 
 use serde_bytes::{ByteBuf, Bytes};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
@@ -15,6 +16,7 @@ use crate::name::Name;
 use crate::order::{SignedOrder, SignedVoid};
 use crate::refusal::Reason;
 use crate::signed::{SIGNED_LEN_MAX, Signed, SignedError, Statement};
+use crate::tab::{Claim, Release, SignedClose, SignedTerms};
 use crate::time::LedgerTime;
 
 /// Version of the entry encoding.
@@ -47,8 +49,16 @@ pub enum Fact {
     Void(SignedVoid),
     /// The operator froze or thawed an account.
     Freeze(Signed<Freeze>),
-    /// An order was refused for the state it met; its id is burnt.
+    /// An order or a tab was refused for the state it met; its id is burnt.
     Refusal(Refusal),
+    /// A payer opened a tab: the hold is reserved.
+    Tab(SignedTerms),
+    /// A payee claimed a part of a hold.
+    Claim(Claim),
+    /// A payer or payee closed a tab before its time.
+    Close(SignedClose),
+    /// What was left of a hold returned to its payer, and the tab is no more.
+    Release(Release),
 }
 
 /// How a ledger begins.
@@ -141,11 +151,11 @@ impl Statement for Freeze {
 /// A logged refusal, kept short: what burnt which id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct Refusal {
-    /// The order's payer.
+    /// The payer of the order or tab.
     pub payer: PublicKey,
-    /// The order's id.
+    /// Its id.
     pub id: OrderId,
-    /// The exact order refused.
+    /// The exact order or terms refused.
     pub order: Digest,
     /// Why; of class [`crate::refusal::Class::Logged`].
     pub reason: Reason,
@@ -155,7 +165,7 @@ impl Entry {
     /// The entry's one encoding.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let refusal;
+        let own;
         let (kind, body) = match &self.fact {
             Fact::Genesis(fact) => (GENESIS, fact.bytes()),
             Fact::Register(fact) => (REGISTER, fact.bytes()),
@@ -164,8 +174,18 @@ impl Entry {
             Fact::Void(void) => (VOID, void.bytes()),
             Fact::Freeze(fact) => (FREEZE, fact.bytes()),
             Fact::Refusal(fact) => {
-                refusal = cbor::encode(fact);
-                (REFUSAL, refusal.as_slice())
+                own = cbor::encode(fact);
+                (REFUSAL, own.as_slice())
+            }
+            Fact::Tab(terms) => (TAB, terms.bytes()),
+            Fact::Claim(claim) => {
+                own = cbor::encode(claim);
+                (CLAIM, own.as_slice())
+            }
+            Fact::Close(close) => (CLOSE, close.bytes()),
+            Fact::Release(release) => {
+                own = cbor::encode(release);
+                (RELEASE, own.as_slice())
             }
         };
         let envelope = (ENTRY_VERSION, self.time, kind, Bytes::new(body));
@@ -195,6 +215,10 @@ impl Entry {
             VOID => Fact::Void(Signed::from_vec(body)?),
             FREEZE => Fact::Freeze(Signed::from_vec(body)?),
             REFUSAL => Fact::Refusal(cbor::decode(&body)?),
+            TAB => Fact::Tab(Signed::from_vec(body)?),
+            CLAIM => Fact::Claim(cbor::decode(&body)?),
+            CLOSE => Fact::Close(Signed::from_vec(body)?),
+            RELEASE => Fact::Release(cbor::decode(&body)?),
             kind => return Err(EntryError::Kind(kind)),
         };
         Ok(Self {
@@ -223,10 +247,20 @@ impl Entry {
             _ => None,
         }
     }
+
+    /// The terms of the tab that this entry opened, if it did.
+    #[must_use]
+    pub const fn terms(&self) -> Option<&SignedTerms> {
+        match &self.fact {
+            Fact::Tab(terms) => Some(terms),
+            _ => None,
+        }
+    }
 }
 
 impl Fact {
-    /// The key, the message and the signature to verify; `None` for a refusal, which nobody signs.
+    /// The key, the message and the signature to verify; `None` for a refusal, a claim and a
+    /// release, which nobody signs: a claim's proof is its link.
     #[must_use]
     pub fn signature(&self) -> Option<(PublicKey, Vec<u8>, [u8; 64])> {
         fn of<T: Statement>(fact: &Signed<T>) -> (PublicKey, Vec<u8>, [u8; 64]) {
@@ -239,7 +273,9 @@ impl Fact {
             Self::Payment(fact) => Some(of(fact)),
             Self::Void(fact) => Some(of(fact)),
             Self::Freeze(fact) => Some(of(fact)),
-            Self::Refusal(_) => None,
+            Self::Tab(fact) => Some(of(fact)),
+            Self::Close(fact) => Some(of(fact)),
+            Self::Refusal(_) | Self::Claim(_) | Self::Release(_) => None,
         }
     }
 }
@@ -283,3 +319,7 @@ const PAYMENT: u8 = 4;
 const VOID: u8 = 5;
 const FREEZE: u8 = 6;
 const REFUSAL: u8 = 7;
+const TAB: u8 = 8;
+const CLAIM: u8 = 9;
+const CLOSE: u8 = 10;
+const RELEASE: u8 = 11;

@@ -76,6 +76,18 @@ impl FrameReader {
     /// [`FrameError::TooLong`] as soon as a length above the cap is announced; the stream is then
     /// of no more use.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        let frame = self.next_borrowed()?;
+        Ok(frame.map(|(kind, body)| Frame {
+            kind,
+            body: body.to_vec(),
+        }))
+    }
+
+    /// Like [`Self::next_frame`], for bodies that are read where they stand: kind and body.
+    ///
+    /// # Errors
+    /// As [`Self::next_frame`].
+    pub fn next_borrowed(&mut self) -> Result<Option<(u16, &[u8])>, FrameError> {
         let pending = self.buffer.get(self.start..).unwrap_or_default();
         let Some((&[a, b, c, d, e, f], rest)) = pending.split_first_chunk::<HEADER_LEN>() else {
             return Ok(None);
@@ -90,12 +102,8 @@ impl FrameReader {
         let Some(body) = rest.get(..len) else {
             return Ok(None);
         };
-        let frame = Frame {
-            kind: u16::from_be_bytes([e, f]),
-            body: body.to_vec(),
-        };
         self.start += HEADER_LEN + len;
-        Ok(Some(frame))
+        Ok(Some((u16::from_be_bytes([e, f]), body)))
     }
 
     /// Whether the stream stopped between frames.

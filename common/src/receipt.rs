@@ -169,6 +169,14 @@ impl Proven {
         self.head
     }
 
+    /// Whether this opened exactly the tab whose signed terms are held in `terms`, byte for byte.
+    #[must_use]
+    pub fn opens(&self, terms: &[u8]) -> bool {
+        self.entry
+            .terms()
+            .is_some_and(|opened| opened.bytes() == terms)
+    }
+
     /// Whether this settles exactly the order that is held in `order`, byte for byte.
     #[must_use]
     pub fn settles(&self, order: &[u8]) -> bool {

@@ -79,6 +79,8 @@ reasons! {
     6 ZERO_AMOUNT "zero_amount" Static;
     /// payer and payee are the same account
     7 SELF_PAYMENT "self_payment" Static;
+    /// the tab's length, hold, end or grace is out of range
+    8 BAD_TERMS "bad_terms" Static;
 
     /// the payer voided this order
     16 VOIDED "voided" Logged;
@@ -104,6 +106,8 @@ reasons! {
     52 BAD_DECLINE "bad_decline" NotFinal;
     /// the directory's log lacks entries that it has signed; it writes nothing until its operator restores them
     53 LOG_INCOMPLETE "log_incomplete" NotFinal;
+    /// the payer has as many open tabs as it may have; close one first
+    54 TOO_MANY_TABS "too_many_tabs" NotFinal;
 
     /// log in first
     64 NOT_LOGGED_IN "not_logged_in" Request;
@@ -133,6 +137,18 @@ reasons! {
     76 SUPPLY_EXCEEDED "supply_exceeded" Request;
     /// the directory has no room: for another account, or for another session of this one
     77 FULL "full" Request;
+    /// there is no open tab by that id
+    78 NO_TAB "no_tab" Request;
+    /// the claim does not go on from what is claimed; ask where the tab stands
+    79 STALE_CLAIM "stale_claim" Request;
+    /// the claim goes beyond the tab's end
+    80 PAST_END "past_end" Request;
+    /// the link does not belong to this tab
+    81 BAD_LINK "bad_link" Request;
+    /// the claim moves more links than one may
+    82 GAP_TOO_LONG "gap_too_long" Request;
+    /// the tab has ended and takes no more payments
+    83 TAB_OVER "tab_over" Request;
 }
 
 impl fmt::Display for Reason {

@@ -253,32 +253,55 @@ mod tests {
     use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, iana::Algorithm};
 
     use super::*;
+    use crate::amount::Amount;
+    use crate::chain::Link;
     use crate::entry::{Freeze, Genesis, Issue, Registration};
     use crate::id::{LedgerId, OrderId};
-    use crate::order::{Decline, Order, Void};
+    use crate::order::{Decline, Memo, Order, STATEMENT_VERSION, Void};
+    use crate::tab::{Close, Terms};
     use crate::time::LedgerTime;
 
     #[test]
     fn an_envelope_is_what_a_cose_library_makes_and_signs() {
         let key = SecretKey::from_seed(&[5; 32]);
         let id = OrderId::new(LedgerTime::from_millis(9), [1; 10]);
-        let void = Void::sign(LedgerId([2; 32]), id, &key);
+        let ledger = LedgerId([2; 32]);
+        let terms = Terms {
+            version: STATEMENT_VERSION,
+            ledger,
+            id,
+            payer: key.public(),
+            payee: PublicKey::from_bytes([3; 32]),
+            unit: Amount::MAX,
+            length: 1,
+            anchor: Link([4; 32]),
+            expires: LedgerTime::MAX,
+            grace: 1,
+            memo: Memo::new("m".repeat(Memo::LEN_MAX)).expect("at the limit"),
+            reference: None,
+        };
+        is_what_a_cose_library_makes(&Void::sign(ledger, id, &key), &key);
+        is_what_a_cose_library_makes(&Close::sign(ledger, key.public(), id, &key), &key);
+        is_what_a_cose_library_makes(&Signed::new(terms, &key), &key);
+    }
+
+    fn is_what_a_cose_library_makes<T: Statement>(ours: &Signed<T>, key: &SecretKey) {
         let header = HeaderBuilder::new()
             .algorithm(Algorithm::EdDSA)
-            .content_type(Void::CONTENT_TYPE.to_owned())
+            .content_type(T::CONTENT_TYPE.to_owned())
             .build();
         let theirs = CoseSign1Builder::new()
             .protected(header)
-            .payload(cbor::encode(void.statement()))
+            .payload(cbor::encode(ours.statement()))
             .create_signature(b"", |message| {
-                assert_eq!(message, void.message());
+                assert_eq!(message, ours.message());
                 key.sign(message).to_vec()
             })
             .build();
-        assert_eq!(theirs.to_vec().expect("it encodes"), void.bytes());
-        let read = CoseSign1::from_slice(void.bytes()).expect("a COSE library reads it");
-        assert_eq!(read.tbs_data(b""), void.message());
-        assert!(void.verify());
+        assert_eq!(theirs.to_vec().expect("it encodes"), ours.bytes());
+        let read = CoseSign1::from_slice(ours.bytes()).expect("a COSE library reads it");
+        assert_eq!(read.tbs_data(b""), ours.message());
+        assert!(ours.verify());
     }
 
     #[test]
@@ -291,6 +314,8 @@ mod tests {
             Genesis::CONTENT_TYPE,
             Issue::CONTENT_TYPE,
             Freeze::CONTENT_TYPE,
+            Terms::CONTENT_TYPE,
+            Close::CONTENT_TYPE,
         ] {
             // The header, a byte string of at most 23 bytes, holds five more.
             assert!(kind.len() + HEADER_START.len() + 1 < 24, "{kind}");

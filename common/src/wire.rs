@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::amount::{Amount, Currency};
 use crate::cbor::{self, CborError};
+use crate::chain::Link;
 use crate::checkpoint::Checkpoint;
 use crate::frame::{self, Frame};
 use crate::id::{Digest, InstanceId, LedgerId, OrderId, Reference};
@@ -93,8 +94,16 @@ macro_rules! messages {
             /// # Errors
             /// [`MessageError`] for an unknown kind and for anything but the one encoding.
             pub fn from_frame(frame: &Frame) -> Result<Self, MessageError> {
-                match frame.kind {
-                    $($number => Ok(Self::$name(cbor::decode(&frame.body)?)),)+
+                Self::read(frame.kind, &frame.body)
+            }
+
+            /// Reads the message of this kind in a frame's body.
+            ///
+            /// # Errors
+            /// As [`Self::from_frame`].
+            pub fn read(kind: u16, body: &[u8]) -> Result<Self, MessageError> {
+                match kind {
+                    $($number => Ok(Self::$name(cbor::decode(body)?)),)+
                     kind => Err(MessageError::Kind(kind)),
                 }
             }
@@ -146,7 +155,7 @@ messages! {
         address: String,
         /// The newest durable log head.
         checkpoint: Checkpoint,
-        /// Most orders and voids in flight on a settle stream.
+        /// Most orders, voids and submissions about tabs in flight on a settle stream.
         in_flight: u16,
     }
     /// The request was refused.
@@ -208,16 +217,17 @@ messages! {
         /// Whether there are older ones in the range asked for.
         more: bool,
     }
-    /// Asks for the fate of an order by or to the account. Answered by [`Fate`].
+    /// Asks for the fate of an order by or to the account, or of a tab's opening. Answered by
+    /// [`Fate`].
     24 AskFate {
-        /// The order's payer.
+        /// The payer of the order or tab.
         payer: PublicKey,
-        /// The order.
+        /// The order or tab.
         id: OrderId,
     }
-    /// What the ledger knows of an order. Without a receipt it has not met the order so far.
+    /// What the ledger knows of an order or tab. Without a receipt it has not met it so far.
     25 Fate {
-        /// Proves the entry that settled it, refused it or voided it.
+        /// Proves the entry that settled or opened it, refused it or voided it.
         receipt: Option<Receipt>,
         /// The ledger's time: from the order's expiry on, an order not met can never settle.
         time: LedgerTime,
@@ -248,9 +258,24 @@ messages! {
         /// two equal numbers.
         proof: ByteBuf,
     }
+    /// Asks where a tab by or to the account stands. Answered by [`TabStanding`].
+    30 AskTab {
+        /// The tab's payer.
+        payer: PublicKey,
+        /// The tab.
+        id: OrderId,
+    }
+    /// What the books have of a tab.
+    31 TabStanding {
+        /// The tab, if it is open.
+        tab: Option<OpenTab>,
+        /// The ledger's time.
+        time: LedgerTime,
+    }
 
-    /// Makes this a settle stream: from now on [`Submit`] and [`SubmitVoid`] are sent on it and
-    /// answered by [`Settled`], [`Voided`] or [`SubmitRefused`], matched by number alone.
+    /// Makes this a settle stream: from now on [`Submit`], [`SubmitVoid`], [`SubmitTab`],
+    /// [`SubmitClaim`] and [`SubmitClose`] are sent on it and answered by [`Settled`], [`Voided`]
+    /// or [`SubmitRefused`], matched by number alone.
     32 OpenSettle {}
     /// An order for settlement.
     33 Submit {
@@ -268,11 +293,11 @@ messages! {
         /// The signed void.
         void: ByteBuf,
     }
-    /// The order has settled and its entry is durable.
+    /// The order has settled, the tab is open, claimed or closed, and the entry is durable.
     35 Settled {
         /// The submitter's number.
         number: u64,
-        /// The receipt of the payment.
+        /// The receipt of the payment, or of the tab's opening, claim or close.
         receipt: Receipt,
     }
     /// The order is void and its tombstone is durable.
@@ -290,6 +315,36 @@ messages! {
         reason: Reason,
         /// Proves a logged refusal.
         receipt: Option<Receipt>,
+    }
+
+    /// Terms whose tab is to be opened. Answered by [`Settled`] or [`SubmitRefused`].
+    38 SubmitTab {
+        /// The submitter's own number.
+        number: u64,
+        /// The signed [`crate::tab::Terms`].
+        terms: ByteBuf,
+    }
+    /// A payee's claim. Answered by [`Settled`] or [`SubmitRefused`].
+    39 SubmitClaim {
+        /// The submitter's own number.
+        number: u64,
+        /// The tab's payer.
+        payer: PublicKey,
+        /// The tab.
+        id: OrderId,
+        /// The units claimed so far.
+        from: u32,
+        /// The units to be claimed after this, at most [`crate::chain::GAP_MAX`] more.
+        index: u32,
+        /// The link that pays them.
+        link: Link,
+    }
+    /// A tab's end before its time. Answered by [`Settled`] or [`SubmitRefused`].
+    40 SubmitClose {
+        /// The submitter's own number.
+        number: u64,
+        /// The signed [`crate::tab::Close`].
+        close: ByteBuf,
     }
 
     /// Makes this an event stream: what concerns the account from now on, and first all payments
@@ -351,6 +406,133 @@ messages! {
         /// Why.
         reason: Reason,
     }
+
+    /// Peer: makes this a tab stream, on which all tabs between the two nodes run.
+    80 OpenTabs {}
+    /// Peer: shows the payee a tab that is open, newly or again. Answered by [`TabAccepted`] or
+    /// [`TabEnded`].
+    81 TabOffer {
+        /// The payer's own number for the tab on this stream.
+        number: u32,
+        /// Proves that the tab was opened; its entry holds the terms.
+        receipt: Receipt,
+        /// The newest checkpoint that the payer has seen.
+        checkpoint: Option<Checkpoint>,
+    }
+    /// Peer: the payee takes payments for the tab.
+    82 TabAccepted {
+        /// The payer's number.
+        number: u32,
+        /// The units that the payee can prove to be paid.
+        paid: u32,
+        /// The link that proves them; the anchor if there are none.
+        link: Link,
+        /// The units up to which it takes payments for now.
+        limit: u32,
+    }
+    /// Peer: pays. Answered by [`TabPaid`], which need not come for each.
+    83 TabPay {
+        /// The payer's number.
+        number: u32,
+        /// The units that are paid after the first link.
+        first: u32,
+        /// How many units each further link pays.
+        step: u32,
+        /// The links, 32 bytes each, at most [`LINKS_MAX`].
+        links: ByteBuf,
+    }
+    /// Peer: payments have been checked.
+    84 TabPaid {
+        /// The payer's number.
+        number: u32,
+        /// The units that are paid.
+        paid: u32,
+        /// The units up to which the payee takes payments for now.
+        limit: u32,
+    }
+    /// Peer: the payer wants no more. Answered by [`TabEnded`] once the payee has claimed and
+    /// closed.
+    85 TabEnd {
+        /// The payer's number.
+        number: u32,
+    }
+    /// Peer: the payee takes no more payments for the tab.
+    86 TabEnded {
+        /// The payer's number.
+        number: u32,
+        /// The units that were paid.
+        paid: u32,
+        /// Why, unless it has been closed as was asked.
+        reason: Option<Reason>,
+    }
+}
+
+/// A [`TabPay`] whose links are read and written where they stand: there may be millions a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TabPayRef<'a> {
+    /// See [`TabPay::number`].
+    pub number: u32,
+    /// See [`TabPay::first`].
+    pub first: u32,
+    /// See [`TabPay::step`].
+    pub step: u32,
+    /// See [`TabPay::links`].
+    pub links: &'a [u8],
+}
+
+impl<'a> TabPayRef<'a> {
+    /// Reads the body of a [`TabPay`].
+    ///
+    /// # Errors
+    /// [`CborError`] for anything but its one encoding.
+    pub fn read(body: &'a [u8]) -> Result<Self, CborError> {
+        let rest = body.strip_prefix(&[ARRAY_OF_4]).ok_or(CborError::Shape)?;
+        let (number, rest) = cbor::u32(rest)?;
+        let (first, rest) = cbor::u32(rest)?;
+        let (step, rest) = cbor::u32(rest)?;
+        let links = cbor::byte_string(rest)?;
+        if !links.rest.is_empty() {
+            return Err(CborError::Trailing);
+        }
+        Ok(Self {
+            number,
+            first,
+            step,
+            links: links.content,
+        })
+    }
+
+    /// Appends the message's frame to `out`.
+    pub fn write(self, out: &mut Vec<u8>) {
+        let links = serde_bytes::Bytes::new(self.links);
+        let body = (self.number, self.first, self.step, links);
+        frame::write(TabPay::KIND, out, |out| cbor::encode_to(&body, out));
+    }
+}
+
+/// The head of a CBOR array of four.
+const ARRAY_OF_4: u8 = 0x84;
+
+/// Most links in one [`TabPay`].
+pub const LINKS_MAX: usize = 126;
+
+/// A tab as the books have it ([`crate::tab::Tab`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct OpenTab {
+    /// Who may claim.
+    pub payee: PublicKey,
+    /// What each link is worth.
+    pub unit: Amount,
+    /// How many there are.
+    pub length: u32,
+    /// How many have been claimed.
+    pub claimed: u32,
+    /// The last link claimed; the anchor if none was.
+    pub link: Link,
+    /// From when on links no longer count.
+    pub expires: LedgerTime,
+    /// From when on the rest may be released.
+    pub until: LedgerTime,
 }
 
 /// Somebody online.
@@ -381,7 +563,7 @@ pub struct HistoryLine {
     pub counterparty: Name,
     /// The payer's words.
     pub memo: Memo,
-    /// The order, for payments and burns.
+    /// The order, for payments and burns; the tab, for what moved by one.
     pub order: Option<OrderId>,
     /// The order's reference.
     pub reference: Option<Reference>,
@@ -395,6 +577,12 @@ pub mod history_kind {
     pub const ISSUE: u8 = 2;
     /// An order to the treasury settled.
     pub const BURN: u8 = 3;
+    /// A tab was opened; the hold left what the payer can spend.
+    pub const HOLD: u8 = 4;
+    /// A payee claimed; to the payer it comes out of a hold.
+    pub const CLAIM: u8 = 5;
+    /// What was left of a hold came back to the payer.
+    pub const RELEASE: u8 = 6;
 }
 
 impl Settled {
@@ -434,6 +622,46 @@ impl MessageError {
         match self {
             Self::Kind(_) => Reason::UNKNOWN_KIND,
             Self::Body(_) => Reason::ENCODING,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_payment_is_read_where_it_stands_as_it_is_read_whole(
+            number in any::<u32>(), first in any::<u32>(), step in any::<u32>(),
+            links in prop::collection::vec(any::<u8>(), 0..200),
+            cut in any::<prop::sample::Index>(), flip in any::<u8>(),
+        ) {
+            let whole = TabPay { number, first, step, links: links.clone().into() };
+            let borrowed = TabPayRef { number, first, step, links: &links };
+            let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+            Message::from(whole).write(&mut theirs);
+            borrowed.write(&mut ours);
+            prop_assert_eq!(&theirs, &ours);
+            let body = &theirs[frame::HEADER_LEN..];
+            prop_assert_eq!(TabPayRef::read(body), Ok(borrowed));
+            // And what is damaged is refused by both, or read alike.
+            let mut damaged = body.to_vec();
+            let at = cut.index(damaged.len());
+            damaged[at] ^= flip;
+            for damaged in [&damaged[..], &body[..at]] {
+                let ours = TabPayRef::read(damaged).ok();
+                let theirs: Option<TabPay> = cbor::decode(damaged).ok();
+                let theirs = theirs.as_ref().map(|pay| TabPayRef {
+                    number: pay.number,
+                    first: pay.first,
+                    step: pay.step,
+                    links: &pay.links,
+                });
+                prop_assert_eq!(ours, theirs);
+            }
         }
     }
 }

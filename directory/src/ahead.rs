@@ -153,7 +153,9 @@ pub fn advice(folder: &Folder) -> String {
 /// entry that is there.
 const fn stands(reason: Reason) -> bool {
     match reason {
-        Reason::ZERO_AMOUNT | Reason::SELF_PAYMENT => false,
+        Reason::ZERO_AMOUNT | Reason::SELF_PAYMENT | Reason::BAD_TERMS => false,
+        // The lost part may have opened or claimed the tab.
+        Reason::NO_TAB | Reason::STALE_CLAIM | Reason::TAB_OVER => false,
         Reason::BAD_DECLINE => true,
         _ => match reason.class() {
             Class::Static | Class::Logged | Class::Request => true,
@@ -205,3 +207,38 @@ pub enum AheadError {
 
 /// The file in the data folder that holds the checkpoint.
 pub(crate) const NAME: &str = "ahead";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_otherwise_in_the_lost_part_is_not_said() {
+        for reason in [
+            Reason::NO_TAB,
+            Reason::STALE_CLAIM,
+            Reason::TAB_OVER,
+            Reason::BAD_TERMS,
+            Reason::ZERO_AMOUNT,
+            Reason::EXPIRED,
+            Reason::TOO_MANY_TABS,
+            Reason::BUSY,
+        ] {
+            let withheld = Verdict::Refuse(Reason::LOG_INCOMPLETE);
+            assert_eq!(withhold(Verdict::Refuse(reason)), withheld, "{reason:?}");
+        }
+        for reason in [
+            Reason::BAD_SIGNATURE,
+            Reason::WRONG_LEDGER,
+            Reason::ID_REUSED,
+            Reason::VOIDED,
+            Reason::GAP_TOO_LONG,
+            Reason::PAST_END,
+            Reason::BAD_LINK,
+        ] {
+            assert_eq!(withhold(Verdict::Refuse(reason)), Verdict::Refuse(reason));
+        }
+        let known = Verdict::Known { entry: 7 };
+        assert_eq!(withhold(known.clone()), known);
+    }
+}

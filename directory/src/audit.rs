@@ -1,14 +1,14 @@
 //! The audit: rebuilds everything from the log's entries alone and believes nothing else.
 //!
 //! It reads the log beside a serving directory, applies every entry to an empty ledger under all
-//! its rules, checks every signature, the tree and every stored checkpoint, and names the first
+//! its rules, checks every signature, every link of a tab, the tree and every stored checkpoint, and names the first
 //! entry that is wrong.
 //!
 //! **Three stages**, so that all cores are busy and memory is bounded however long the log is:
 //!
 //! 1. the calling thread reads the log, in pieces (`audit/piece.rs`);
-//! 2. a thread for each core decodes a piece and judges its signatures together, those of its
-//!    checkpoints too;
+//! 2. a thread for each core decodes a piece, judges its signatures together, those of its
+//!    checkpoints too, and hashes its claims;
 //! 3. one thread takes the pieces in the order of the log and applies them.
 //!
 //! The last stage meets every fault, whichever stage found it, at the entry where it belongs: so
@@ -21,11 +21,12 @@ use std::thread;
 
 use quid_common::amount::Currency;
 use quid_common::checkpoint::{Checkpoint, Head};
+use quid_common::entry::Fact;
 use quid_common::id::LedgerId;
 use quid_common::key::PublicKey;
 use thiserror::Error;
 
-use self::piece::{Judged, Piece};
+use self::piece::{Judged, JudgedEntry, Piece};
 use self::progress::Progress;
 use crate::ledger::{Ledger, Totals};
 use crate::store::{LogReader, StoreError};
@@ -206,13 +207,17 @@ impl Auditor {
 
     fn piece(&mut self, judged: Judged) -> Result<(), AuditError> {
         let mut checkpoints = judged.checkpoints.into_iter().peekable();
-        for (entry, leaf) in judged.entries {
+        for JudgedEntry { entry, leaf, below } in judged.entries {
             let index = self.ledger.entries();
             let wrong = |reason: String| AuditError::Entry {
                 entry: index,
                 reason,
             };
             let entry = entry.map_err(wrong)?;
+            if let (Fact::Claim(claim), Some(below)) = (&entry.fact, below) {
+                let linked = self.ledger.check_link(claim, &below);
+                linked.map_err(|rule| wrong(rule.to_string()))?;
+            }
             self.ledger
                 .apply(&entry)
                 .map_err(|fault| wrong(fault.rule.to_string()))?;

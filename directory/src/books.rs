@@ -312,6 +312,7 @@ impl OldIds {
         let order = match &entry.fact {
             Fact::Payment(order) => Some(order.digest()),
             Fact::Refusal(refusal) => Some(refusal.order),
+            Fact::Tab(terms) => Some(terms.digest()),
             _ => None,
         };
         Ok(Past::Entry { index, order })

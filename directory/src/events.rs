@@ -1,8 +1,10 @@
-//! Who wants to hear of money: the subscriptions of the sessions that are connected now.
+//! Who hears of which entry, and who wants to: the subscriptions of the sessions that are connected
+//! now.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use quid_common::entry::Fact;
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::receipt::Receipt;
@@ -12,7 +14,7 @@ use tokio::sync::mpsc;
 /// from the log instead.
 pub const EVENTS_LEN_MAX: usize = 256;
 
-/// Money came to an account or left it.
+/// Money came to an account or left it, or something happened to a tab of its.
 #[derive(Clone, Debug)]
 pub struct Moved {
     /// The entry's number.
@@ -21,6 +23,40 @@ pub struct Moved {
     pub receipt: Receipt,
     /// Who is on the other side.
     pub counterparty: Name,
+}
+
+/// The accounts that an entry concerns and that may ask for it: who pays first, then who receives.
+///
+/// A tab's payer that closes it does not say whom it paid; the books know while the tab is open.
+#[must_use]
+pub fn parties(fact: &Fact) -> [Option<PublicKey>; 2] {
+    match fact {
+        Fact::Payment(order) => [Some(order.statement().payer), Some(order.statement().payee)],
+        Fact::Tab(terms) => [Some(terms.statement().payer), Some(terms.statement().payee)],
+        Fact::Claim(claim) => [Some(claim.payer), Some(claim.payee)],
+        Fact::Close(close) => {
+            let close = close.statement();
+            let payee = (close.by != close.payer).then_some(close.by);
+            [Some(close.payer), payee]
+        }
+        Fact::Release(release) => [Some(release.payer), Some(release.payee)],
+        Fact::Register(registration) => [Some(registration.statement().key), None],
+        Fact::Issue(issue) => [Some(issue.statement().account), None],
+        Fact::Freeze(freeze) => [Some(freeze.statement().account), None],
+        Fact::Void(void) => [Some(void.statement().payer), None],
+        Fact::Refusal(refusal) => [Some(refusal.payer), None],
+        Fact::Genesis(_) => [None, None],
+    }
+}
+
+/// Whether the entry is about a tab: both parties then hear of it, whoever's money it moved, because
+/// that is how they follow their tabs.
+#[must_use]
+pub const fn is_of_tab(fact: &Fact) -> bool {
+    matches!(
+        fact,
+        Fact::Tab(_) | Fact::Claim(_) | Fact::Close(_) | Fact::Release(_)
+    )
 }
 
 /// The subscriptions of all sessions, by account.

@@ -4,16 +4,19 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use quid_common::entry::{Entry, Fact};
+use quid_common::entry::Entry;
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
-use quid_common::order::Memo;
-use quid_common::wire::{AskHistory, HistoryLine, HistoryPage, PAGE_LEN_MAX, history_kind};
+use quid_common::wire::{AskHistory, HistoryPage, PAGE_LEN_MAX};
 use tracing::warn;
 
+use self::line::line;
+use crate::events::parties;
 use crate::index::IndexReader;
 use crate::settlement::{Answer, Ask, Settlements};
 use crate::store::LogReader;
+
+mod line;
 
 /// Reads history; cheap to clone.
 #[derive(Clone, Debug)]
@@ -68,18 +71,19 @@ impl History {
             .filter_map(|(number, bytes)| Some((number, Entry::decode(&bytes).ok()?)))
             .collect();
         let names = self.names(settlements, &moves).await?;
+        let name = |key: &PublicKey| names.get(key).cloned().unwrap_or_else(Name::treasury);
         let lines = moves
             .iter()
-            .filter_map(|(number, entry)| self.line(*number, entry, &account, &names))
+            .filter_map(|(number, entry)| line(*number, entry, &account, &self.treasury, name))
             .collect();
         Some(HistoryPage { lines, more })
     }
 
-    /// The numbers of the entries above `after` and below `end` that moved `account`'s money, in
-    /// order, at most one page of them; `None` if the files cannot be read now.
+    /// The numbers of the entries above `after` and below `end` that moved `account`'s money or
+    /// concern its tabs, in order, at most one page of them; `None` if the files cannot be read now.
     pub async fn after(&self, account: PublicKey, after: u64, end: u64) -> Option<Vec<u64>> {
         let limit = usize::from(PAGE_LEN_MAX);
-        self.blocking(move |files| files.index.history_ascending(&account, after, limit, end))
+        self.blocking(move |files| files.index.concerning(&account, after, limit, end))
             .await
     }
 
@@ -90,8 +94,8 @@ impl History {
     ) -> Option<BTreeMap<PublicKey, Name>> {
         let mut keys: Vec<PublicKey> = moves
             .iter()
-            .filter_map(|(_, entry)| entry.order())
-            .flat_map(|order| [order.statement().payer, order.statement().payee])
+            .flat_map(|(_, entry)| parties(&entry.fact))
+            .flatten()
             .collect();
         keys.sort_unstable();
         keys.dedup();
@@ -106,55 +110,6 @@ impl History {
                     .collect(),
             ),
             _ => None,
-        }
-    }
-
-    fn line(
-        &self,
-        number: u64,
-        entry: &Entry,
-        account: &PublicKey,
-        names: &BTreeMap<PublicKey, Name>,
-    ) -> Option<HistoryLine> {
-        let name = |key| names.get(key).cloned().unwrap_or_else(Name::treasury);
-        let time = entry.time;
-        match &entry.fact {
-            Fact::Payment(order) => {
-                let order = order.statement();
-                let incoming = order.payee == *account;
-                let burn = order.payee == self.treasury;
-                Some(HistoryLine {
-                    entry: number,
-                    time,
-                    kind: if burn {
-                        history_kind::BURN
-                    } else {
-                        history_kind::PAYMENT
-                    },
-                    incoming,
-                    amount: order.amount,
-                    counterparty: name(if incoming { &order.payer } else { &order.payee }),
-                    memo: order.memo.clone(),
-                    order: Some(order.id),
-                    reference: order.reference,
-                })
-            }
-            Fact::Issue(issue) => Some(HistoryLine {
-                entry: number,
-                time,
-                kind: history_kind::ISSUE,
-                incoming: true,
-                amount: issue.statement().amount,
-                counterparty: Name::treasury(),
-                memo: Memo::default(),
-                order: None,
-                reference: None,
-            }),
-            Fact::Genesis(_)
-            | Fact::Register(_)
-            | Fact::Void(_)
-            | Fact::Freeze(_)
-            | Fact::Refusal(_) => None,
         }
     }
 

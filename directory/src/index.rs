@@ -1,4 +1,5 @@
-//! The index behind the log: which entries are in whose history, and which entry used an order id.
+//! The index behind the log: which entries concern whom, which of them are in whose history, and
+//! which entry used an id.
 //!
 //! It is a second file, derived from the log by a thread of its own that no payment waits for. An
 //! index that is damaged, ahead of the log or of another ledger is thrown away and made anew; so
@@ -15,7 +16,7 @@
 //! transactions, though never part of one. [`Index::through`] counts only entries that a checkpoint
 //! has carried into the synced file since, and only those may leave the ledger's memory.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -32,6 +33,7 @@ use self::writer::Writer;
 use crate::folder::{Folder, FolderError, shown};
 use crate::store::{LogEntry, LogReader, StoreError};
 
+mod openings;
 mod reader;
 mod writer;
 
@@ -217,6 +219,21 @@ enum Posting {
     Issue(PublicKey),
     /// An order id was used without moving money.
     Used { payer: PublicKey, id: OrderId },
+    /// A tab was opened under an id of the payer's, whose money it holds.
+    Opened {
+        payer: PublicKey,
+        payee: PublicKey,
+        id: OrderId,
+    },
+    /// A tab was closed by its payer. The payee is not in the entry, and is looked up before it goes
+    /// into the tail.
+    Closed { payer: PublicKey, id: OrderId },
+    /// Something else happened to a tab, and moved money to those who say so here.
+    Tab {
+        payer: PublicKey,
+        payee: PublicKey,
+        moved: Moved,
+    },
     /// Nothing that anybody looks for here.
     Nothing,
 }
@@ -252,25 +269,113 @@ impl Posting {
                 id: refusal.id,
             },
             Fact::Freeze(_) => Self::Nothing,
+            Fact::Tab(_) | Fact::Claim(_) | Fact::Close(_) | Fact::Release(_) => {
+                Self::of_tab(&entry.fact)
+            }
         }
     }
 
-    /// Whether the entry is in `account`'s history.
-    fn moved(&self, account: &PublicKey) -> bool {
-        match self {
-            Self::Payment { payer, payee, .. } => payer == account || payee == account,
-            Self::Issue(receiver) => receiver == account,
-            Self::Account(_) | Self::Used { .. } | Self::Nothing => false,
+    fn of_tab(fact: &Fact) -> Self {
+        let tab = |payer, payee, moved| Self::Tab {
+            payer,
+            payee,
+            moved,
+        };
+        match fact {
+            Fact::Tab(terms) => {
+                let terms = terms.statement();
+                Self::Opened {
+                    payer: terms.payer,
+                    payee: terms.payee,
+                    id: terms.id,
+                }
+            }
+            Fact::Claim(claim) => tab(claim.payer, claim.payee, Moved::Both),
+            Fact::Close(close) => {
+                let close = close.statement();
+                let (payer, id) = (close.payer, close.id);
+                if close.by == payer {
+                    Self::Closed { payer, id }
+                } else {
+                    tab(payer, close.by, Moved::Neither)
+                }
+            }
+            Fact::Release(release) if release.amount.is_zero() => {
+                tab(release.payer, release.payee, Moved::Neither)
+            }
+            Fact::Release(release) => tab(release.payer, release.payee, Moved::Payer),
+            _ => Self::Nothing,
         }
+    }
+
+    /// Whom the entry concerns, and whether it moved that account's money.
+    const fn parties(&self) -> [Option<(PublicKey, bool)>; 2] {
+        match *self {
+            Self::Payment { payer, payee, .. } => [Some((payer, true)), Some((payee, true))],
+            Self::Issue(receiver) => [Some((receiver, true)), None],
+            Self::Opened { payer, payee, .. } => [Some((payer, true)), Some((payee, false))],
+            Self::Tab {
+                payer,
+                payee,
+                moved,
+            } => {
+                let both = matches!(moved, Moved::Both);
+                let own = both || matches!(moved, Moved::Payer);
+                [Some((payer, own)), Some((payee, both))]
+            }
+            Self::Closed { payer, .. } => [Some((payer, false)), None],
+            Self::Account(_) | Self::Used { .. } | Self::Nothing => [None, None],
+        }
+    }
+
+    /// The payee, if this is the opening of `payer`'s tab `id`.
+    fn payee_of(&self, payer: &PublicKey, id: OrderId) -> Option<PublicKey> {
+        match *self {
+            Self::Opened {
+                payer: opener,
+                payee,
+                id: opened,
+            } if opener == *payer && opened == id => Some(payee),
+            _ => None,
+        }
+    }
+
+    /// Whether `which` of `account`'s entries hold this one.
+    fn is_in(&self, which: Which, account: &PublicKey) -> bool {
+        let mut parties = self.parties().into_iter().flatten();
+        parties.any(|(party, moved)| party == *account && (moved || which == Which::Concerning))
     }
 
     /// The order id that the entry used, and whose.
     const fn id(&self) -> Option<(PublicKey, OrderId)> {
         match *self {
-            Self::Payment { payer, id, .. } | Self::Used { payer, id } => Some((payer, id)),
-            Self::Account(_) | Self::Issue(_) | Self::Nothing => None,
+            Self::Payment { payer, id, .. }
+            | Self::Used { payer, id }
+            | Self::Opened { payer, id, .. } => Some((payer, id)),
+            Self::Account(_)
+            | Self::Issue(_)
+            | Self::Closed { .. }
+            | Self::Tab { .. }
+            | Self::Nothing => None,
         }
     }
+}
+
+/// Whose money an entry about a tab moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moved {
+    Neither,
+    Payer,
+    Both,
+}
+
+/// Which of an account's entries are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    /// Those that moved its money.
+    Moving,
+    /// These, and all about its tabs.
+    Concerning,
 }
 
 /// The entries that the thread has read and not yet written.
@@ -279,6 +384,15 @@ struct Tail {
     /// Number of the first.
     start: u64,
     postings: VecDeque<Posting>,
+    /// The payees of the tabs that they open.
+    opened: HashMap<(PublicKey, OrderId), PublicKey>,
+}
+
+impl Tail {
+    /// The number of the first entry after it.
+    fn end(&self) -> u64 {
+        self.start + self.postings.len() as u64
+    }
 }
 
 /// Entries that the settlement has handed over and the thread has not taken yet.
@@ -467,7 +581,7 @@ fn number(n: u64) -> i64 {
 
 const SCHEMA: &str = "
     CREATE TABLE history (
-        span INTEGER, account INTEGER, entry INTEGER,
+        span INTEGER, account INTEGER, entry INTEGER, moved INTEGER,
         PRIMARY KEY (span, account, entry)
     ) WITHOUT ROWID;
     CREATE TABLE ids (id BLOB, account INTEGER, entry INTEGER, PRIMARY KEY (id, account))
@@ -476,6 +590,7 @@ const SCHEMA: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 ";
 const ACCOUNT: &str = "SELECT account FROM accounts WHERE key = ?1";
+const FIND: &str = "SELECT entry FROM ids WHERE id = ?1 AND account = ?2";
 const GET_META: &str = "SELECT value FROM meta WHERE key = ?1";
 
 /// The row of `meta` that tells how many entries are in the index.
@@ -485,7 +600,7 @@ const ENTRIES: &str = "entries";
 const APPLICATION_ID: i64 = 0x5155_4958;
 
 /// The format of the index, kept as its `user_version`; another one is made anew.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 #[cfg(test)]
 mod tests;

@@ -18,8 +18,11 @@
 //! | 1 | encoding, wrong ledger, signature (the caller), bad decline, wrong submitter | no |
 //! | 2 | the id is used: the first answer for the same bytes, else *id reused* | no |
 //! | 3 | expired, expiry too far, unknown account, zero amount, self payment | no |
-//! | 4 | busy: a cap is reached | no |
+//! | 4 | busy: a cap is reached; too many tabs | no |
 //! | 5 | frozen, payee declined, insufficient funds | burns it, by an entry |
+//!
+//! A tab's terms are refused in the same order, *bad terms* last of the third row; claims and closes
+//! touch no id.
 //!
 //! **Absences.** Nothing here is async or touches a file, a clock, randomness, a log or a float,
 //! and no result depends on the order of a hash map. Time is an argument. Signatures are the
@@ -38,10 +41,12 @@ use quid_common::amount::{Amount, Currency};
 use quid_common::id::{LedgerId, OperationId, OrderId};
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
+use quid_common::tab::{TABS_PER_PAYER_MAX, Tab};
 use quid_common::time::LedgerTime;
 
 use self::ids::Ids;
 use self::redo::Redo;
+use self::tabs::Tabs;
 use self::walk::Walk;
 
 mod apply;
@@ -49,6 +54,7 @@ mod decide;
 mod ids;
 mod redo;
 mod snapshot;
+mod tabs;
 mod walk;
 
 #[cfg(test)]
@@ -79,6 +85,9 @@ pub const LIVE_IDS_MAX: usize = 8_000_000;
 /// it, a few accounts could fill [`LIVE_IDS_MAX`] for a day at leisure.
 pub const LONG_IDS_MAX: u32 = 1_024;
 
+/// Most open tabs. About 310 bytes each in memory, so 1.3 GB when full.
+pub const OPEN_TABS_MAX: usize = 4_000_000;
+
 /// Most operations of the operator: one for each account's opening balance, and as many again.
 /// They are remembered for ever, since a repeated one must never act twice.
 pub const OPERATIONS_MAX: usize = 32_000_000;
@@ -103,6 +112,7 @@ pub struct Ledger {
     /// By skeleton, so that look-alikes meet; a name has one skeleton.
     by_skeleton: HashMap<String, usize>,
     ids: Ids,
+    tabs: Tabs,
     operations: BTreeMap<OperationId, Operation>,
     caps: Caps,
     /// The entries in short that nobody has taken yet.
@@ -159,6 +169,7 @@ impl Ledger {
             by_key: HashMap::new(),
             by_skeleton: HashMap::new(),
             ids: Ids::default(),
+            tabs: Tabs::default(),
             operations: BTreeMap::new(),
             caps: Caps::default(),
             redo: Redo::default(),
@@ -234,12 +245,26 @@ impl Ledger {
         }
     }
 
-    /// The entry that settled, refused or voided `payer`'s order `id`, if memory still holds it.
+    /// The entry that settled, refused or voided `payer`'s order `id`, or opened the tab of that id,
+    /// if memory still holds it.
     #[must_use]
     pub fn fate(&self, payer: &PublicKey, id: OrderId) -> Option<u64> {
         self.ids
             .get(id, self.account(payer)?.number)
             .map(|used| used.entry)
+    }
+
+    /// `payer`'s open tab `id`: its payee, and where it stands.
+    #[must_use]
+    pub fn tab(&self, payer: &PublicKey, id: OrderId) -> Option<(&Account, &Tab)> {
+        let open = self.tabs.get((id, self.account(payer)?.number))?;
+        Some((self.numbered(open.payee)?, &open.tab))
+    }
+
+    /// How many tabs are open, of [`OPEN_TABS_MAX`].
+    #[must_use]
+    pub fn open_tabs(&self) -> usize {
+        self.tabs.len()
     }
 
     /// How many ids are in memory, of [`LIVE_IDS_MAX`].
@@ -304,6 +329,22 @@ impl Ledger {
         if treasury.is_some_and(|it| !it.available.is_zero() || !it.held.is_zero()) {
             return Err(Rule::Conservation);
         }
+        self.holds()
+    }
+
+    /// That each account has held what its open tabs hold, no more and no less.
+    fn holds(&self) -> Result<(), Rule> {
+        let mut holds: BTreeMap<u64, u128> = BTreeMap::new();
+        for ((_, payer), open) in self.tabs.after(None) {
+            let hold = holds.entry(payer).or_default();
+            *hold = hold.saturating_add(u128::from(open.tab.held().units()));
+        }
+        let wrong = |account: &Account| {
+            holds.get(&account.number).copied().unwrap_or(0) != u128::from(account.held.units())
+        };
+        if self.accounts.iter().any(wrong) {
+            return Err(Rule::Holds);
+        }
         Ok(())
     }
 
@@ -317,6 +358,10 @@ impl Ledger {
 
     fn holder(&self, key: &PublicKey) -> Option<&Account> {
         self.accounts.get(self.holder_at(key)?)
+    }
+
+    fn numbered(&self, number: u64) -> Option<&Account> {
+        self.accounts.get(usize::try_from(number).ok()?)
     }
 
     fn look_alike(&self, name: &Name) -> Option<&Account> {
@@ -339,6 +384,7 @@ impl fmt::Debug for Ledger {
             .field("time", &self.time)
             .field("accounts", &self.accounts.len())
             .field("live_ids", &self.ids.len())
+            .field("open_tabs", &self.tabs.len())
             .finish_non_exhaustive()
     }
 }
@@ -384,6 +430,8 @@ struct Caps {
     accounts: usize,
     live_ids: usize,
     long_ids: u32,
+    open_tabs: usize,
+    tabs_per_payer: u32,
     operations: usize,
 }
 
@@ -393,6 +441,8 @@ impl Default for Caps {
             accounts: ACCOUNTS_MAX,
             live_ids: LIVE_IDS_MAX,
             long_ids: LONG_IDS_MAX,
+            open_tabs: OPEN_TABS_MAX,
+            tabs_per_payer: TABS_PER_PAYER_MAX,
             operations: OPERATIONS_MAX,
         }
     }

@@ -24,6 +24,7 @@ pub mod member;
 pub mod operator;
 pub mod presence;
 pub mod quota;
+pub mod releases;
 pub mod request;
 pub mod serve;
 pub mod server;

@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use clap::ValueEnum;
+use quid_common::amount::Amount;
+use quid_common::id::OrderId;
 use quid_common::name::Name;
 use quid_common::order::Order;
 use quid_common::printable::Printable;
@@ -71,6 +73,36 @@ impl AuditLines {
                 self.lines,
                 "{time}  INFO quid_directory::audit: settled entry={index} order={id} \
                  payer={payer} payee={payee} amount={amount} memo={memo}",
+            )
+        };
+        written.expect("writing to memory cannot fail");
+    }
+
+    /// Adds the line of what entry `index` did to the tab `id`: `what` it did, whose tab it is, who
+    /// may claim, and what moved into the hold, to the payee or back.
+    pub fn tab(
+        &mut self,
+        what: &'static str,
+        index: u64,
+        id: OrderId,
+        (payer, payee): (&Name, &Name),
+        amount: Option<Amount>,
+    ) {
+        let time = &self.time;
+        let written = if self.json {
+            let amount = amount.map(|it| format!(r#","amount":{}"#, it.units()));
+            writeln!(
+                self.lines,
+                r#"{{"timestamp":"{time}","level":"INFO","fields":{{"message":"{what}","entry":{index},"tab":"{id}","payer":"{payer}","payee":"{payee}"{}}},"target":"quid_directory::audit"}}"#,
+                amount.unwrap_or_default(),
+            )
+        } else {
+            let amount = amount.map(|it| format!(" amount={}", it.units()));
+            writeln!(
+                self.lines,
+                "{time}  INFO quid_directory::audit: {what} entry={index} tab={id} payer={payer} \
+                 payee={payee}{}",
+                amount.unwrap_or_default(),
             )
         };
         written.expect("writing to memory cannot fail");

@@ -4,7 +4,7 @@ use quid_common::id::Digest;
 use quid_common::refusal::Reason;
 use quid_common::wire::{
     AskConsistency, AskHistory, Balance, CloseCode, Consistency, Fate, Find, Found, Message,
-    PAGE_LEN_MAX, Proof, Refused, Who, WhoPage,
+    PAGE_LEN_MAX, Proof, Refused, TabStanding, Who, WhoPage,
 };
 
 use crate::member::{Directory, Member, refused};
@@ -30,6 +30,13 @@ pub async fn answer(
                 .await
             {
                 Answer::Fate(receipt, time) => Fate { receipt, time }.into(),
+                answer => refused(&answer).into(),
+            }
+        }
+        Message::AskTab(ask) => {
+            let question = Ask::OpenTab(ask.payer, ask.id);
+            match directory.settlements.ask(member.key, question).await {
+                Answer::OpenTab(tab, time) => TabStanding { tab, time }.into(),
                 answer => refused(&answer).into(),
             }
         }

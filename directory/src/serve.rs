@@ -20,7 +20,7 @@ use crate::member::Directory;
 use crate::presence::Presence;
 use crate::server;
 use crate::sessions::Sessions;
-use crate::{operator, settlement};
+use crate::{operator, releases, settlement};
 
 /// Serves the ledger in the folder given until SIGINT or SIGTERM.
 ///
@@ -96,16 +96,18 @@ async fn serve(
     let operator = tokio::spawn(operator::serve(
         listener,
         key.public(),
-        settlements,
+        settlements.clone(),
         stop.clone(),
     ));
+    let releases = tokio::spawn(releases::serve(key.public(), settlements, stop.clone()));
     print_address(false, &address.to_string())?;
 
     server::serve(&endpoint, directory, stop.clone()).await;
     stop.cancel();
-    operator
-        .await
-        .map_err(|error| Failure::new(Exit::Other, "system", error))?;
+    for part in [operator, releases] {
+        part.await
+            .map_err(|error| Failure::new(Exit::Other, "system", error))?;
+    }
     let _ = std::fs::remove_file(folder.operator_socket());
     // Everybody who could ask has gone: what is queued is settled, then the threads end.
     let committer = tokio::task::spawn_blocking(move || threads.join())

@@ -14,7 +14,7 @@ use crate::settle_stream::IN_FLIGHT_MAX;
 /// old one closed: nothing that runs is disturbed by a script that logs in without end.
 pub const SESSIONS_PER_ACCOUNT_MAX: usize = 32;
 
-/// Most orders and voids of one account whose answers are not written yet, whatever its sessions:
+/// Most orders, voids and wishes about tabs of one account whose answers are not written yet, whatever its sessions:
 /// as many as one session may have. Some 24 MiB if none of the answers is read.
 pub const IN_FLIGHT_PER_ACCOUNT_MAX: usize = 16 * 1024;
 const _: () = assert!(IN_FLIGHT_PER_ACCOUNT_MAX == (STREAMS_MAX * IN_FLIGHT_MAX as u32) as usize);
@@ -86,7 +86,7 @@ impl Drop for Place {
     }
 }
 
-/// How many orders and voids of one account wait for their answers to be written.
+/// How many orders, voids and wishes about tabs of one account wait for their answers to be written.
 #[derive(Debug, Default)]
 pub struct InFlight(AtomicUsize);
 

@@ -1,21 +1,24 @@
-//! The settle stream: many orders and voids in flight, answers matched by the submitter's number.
+//! The settle stream: many orders, voids and wishes about tabs in flight, answers matched by the submitter's number.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use quid_common::order::{SignedDecline, SignedOrder, SignedVoid};
+use quid_common::chain::Mark;
+use quid_common::order::{SignedDecline, SignedOrder};
 use quid_common::refusal::Reason;
-use quid_common::wire::{CloseCode, Message, Settled, Submit, SubmitRefused, SubmitVoid, Voided};
+use quid_common::signed::{Signed, Statement};
+use quid_common::wire::{CloseCode, Message, Settled, Submit, SubmitClaim, SubmitRefused, Voided};
+use serde_bytes::ByteBuf;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::member::Member;
 use crate::sessions::InFlight;
-use crate::settlement::{Answer, Ask, Job, Outlet, Proof, Reply, Settlements};
+use crate::settlement::{Answer, Ask, Job, Links, Outlet, Proof, Reply, Settlements};
 use crate::stream::{ReadError, Reader, WriteError, Writer};
 
-/// Most orders and voids of one stream that wait for their answers. The next is not read before
+/// Most orders, voids and wishes about tabs of one stream that wait for their answers. The next is not read before
 /// there is room for its answer, so that a submitter that does not read cannot make us hold more.
 pub const IN_FLIGHT_MAX: u16 = 1024;
 
@@ -133,7 +136,10 @@ impl<'a> Waiting<'a> {
     fn job(&self, message: Message) -> Result<Job, CloseCode> {
         let (number, ask) = match message {
             Message::Submit(submit) => (submit.number, order(submit)),
-            Message::SubmitVoid(submit) => (submit.number, void(submit)),
+            Message::SubmitVoid(submit) => (submit.number, signed(submit.void).map(Ask::Void)),
+            Message::SubmitTab(submit) => (submit.number, signed(submit.terms).map(Ask::Tab)),
+            Message::SubmitClaim(submit) => (submit.number, claim(&submit)),
+            Message::SubmitClose(submit) => (submit.number, signed(submit.close).map(Ask::Close)),
             _ => return Err(CloseCode::PROTOCOL),
         };
         Ok(Job {
@@ -210,10 +216,17 @@ fn order(submit: Submit) -> Result<Ask, Reason> {
     Ok(Ask::Order(order, decline))
 }
 
-fn void(submit: SubmitVoid) -> Result<Ask, Reason> {
-    SignedVoid::from_vec(submit.void.into_vec())
-        .map(Ask::Void)
-        .map_err(|_| Reason::ENCODING)
+fn claim(submit: &SubmitClaim) -> Result<Ask, Reason> {
+    let to = Mark {
+        index: submit.index,
+        link: submit.link,
+    };
+    let links = Links::shown(submit.from, to)?;
+    Ok(Ask::Claim(submit.payer, submit.id, links))
+}
+
+fn signed<T: Statement>(bytes: ByteBuf) -> Result<Signed<T>, Reason> {
+    Signed::from_vec(bytes.into_vec()).map_err(|_| Reason::ENCODING)
 }
 
 fn queue(writer: &mut Writer, number: u64, answer: &Answer) {
@@ -234,7 +247,7 @@ fn queue(writer: &mut Writer, number: u64, answer: &Answer) {
                 .into(),
             );
         }
-        // Nothing else answers an order or a void.
+        // Nothing else answers what comes here.
         _ => {
             let (reason, receipt) = (Reason::BUSY, None);
             writer.queue(

@@ -12,6 +12,9 @@
 //!    (promise I4). Questions are answered after the same write, so an answer never shows what a
 //!    crash could take back.
 //!
+//! A claim on a tab is proved by its links. Short ones are hashed in the check; long ones before
+//! they come into the queue, by a thread that gives way to all others.
+//!
 //! An error while committing, or a panic anywhere here, ends the process: nobody is answered,
 //! nothing is tried again ([`crate::store::give_up`]).
 
@@ -29,24 +32,33 @@ use quid_common::order::{SignedDecline, SignedOrder, SignedVoid};
 use quid_common::receipt::Receipt;
 use quid_common::refusal::Reason;
 use quid_common::signed::Signed;
+use quid_common::tab::{SignedClose, SignedTerms};
 use quid_common::time::LedgerTime;
+use quid_common::wire::OpenTab;
+use tokio::sync::watch;
 
 mod check;
 mod committer;
+mod hashing;
 mod queue;
 mod receipts;
 mod reply;
 mod stage;
+mod tabs;
+mod tell;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use self::check::{Checked, check};
 pub use self::committer::Committer;
+pub use self::hashing::{CLAIMS_LEN_MAX, CLAIMS_PER_ACCOUNT_MAX, Links, SHORT_GAP_MAX};
+use self::hashing::{Hasher, Lines};
 use self::queue::Queue;
 pub use self::queue::{ACCOUNT_LEN_MAX, QUEUE_LEN_MAX};
 pub use self::receipts::{Proof, Receipts};
 pub use self::reply::{Outlet, Reply};
 use self::stage::Stage;
+pub use self::tabs::{Due, RELEASES_LEN_MAX};
 use crate::books::Books;
 use crate::events::{Hub, Moved};
 use crate::ledger::Account;
@@ -68,16 +80,20 @@ pub struct Job {
 
 /// What can be wanted of the ledger.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are orders, the largest"
-)]
 pub enum Ask {
     /// Settle an order, or have its decline by the payee logged.
     Order(SignedOrder, Option<SignedDecline>),
     /// Void an order.
     Void(SignedVoid),
-    /// An order or void that could not be read; answered with this in its turn like any other.
+    /// Open a tab.
+    Tab(SignedTerms),
+    /// Claim on the tab of a payer: links that only the payee has.
+    Claim(PublicKey, OrderId, Links),
+    /// End a tab before its time.
+    Close(SignedClose),
+    /// The directory's own: give back what is left of tabs that are over.
+    Release,
+    /// One of these that could not be read; answered with this in its turn like any other.
     Malformed(Reason),
     /// Tie a key to a name.
     Register(Signed<Registration>),
@@ -91,8 +107,10 @@ pub enum Ask {
     Balance,
     /// The key of a name.
     Find(Name),
-    /// What became of an order by or to the asking account.
+    /// What became of an order or a tab by or to the asking account.
     Fate(PublicKey, OrderId),
+    /// Where a tab by or to the asking account stands.
+    OpenTab(PublicKey, OrderId),
     /// The receipt of an entry that concerns the asking account.
     Prove(u64),
     /// How the log goes on from its first entries to more of them.
@@ -106,14 +124,17 @@ pub enum Ask {
 impl Ask {
     /// Whether somebody signed it.
     const fn is_signed(&self) -> bool {
-        matches!(self, Self::Order(..) | Self::Void(_) | Self::Register(_))
+        matches!(
+            self,
+            Self::Order(..) | Self::Void(_) | Self::Register(_) | Self::Tab(_) | Self::Close(_)
+        )
     }
 }
 
 /// An answer, sent only once everything that it rests on is durable.
 #[derive(Debug)]
 pub enum Answer {
-    /// The order has settled.
+    /// The order has settled, or the tab is open, claimed or closed.
     Settled(Proof),
     /// The order is void.
     Voided(Proof),
@@ -127,6 +148,10 @@ pub enum Answer {
     Key(PublicKey),
     /// To [`Ask::Fate`].
     Fate(Option<Receipt>, LedgerTime),
+    /// To [`Ask::OpenTab`].
+    OpenTab(Option<OpenTab>, LedgerTime),
+    /// To [`Ask::Release`].
+    Released,
     /// To [`Ask::Consistency`]: the root over the first entries, and the proof.
     Consistency([u8; 32], Vec<u8>),
     /// To [`Ask::Moved`].
@@ -144,6 +169,8 @@ impl Answer {
             Self::Account(_)
             | Self::Key(_)
             | Self::Fate(..)
+            | Self::OpenTab(..)
+            | Self::Released
             | Self::Consistency(..)
             | Self::Moved(_)
             | Self::Names(_) => {}
@@ -171,15 +198,20 @@ pub struct Standing {
 pub struct Settlements {
     entrance: Arc<Entrance>,
     durable: Arc<AtomicU64>,
+    due: watch::Receiver<Option<Due>>,
 }
 
-/// Closes the queue when the last who could ask has gone.
+/// Closes queue and lines when the last who could ask has gone.
 #[derive(Debug)]
-struct Entrance(Arc<Queue>);
+struct Entrance {
+    queue: Arc<Queue>,
+    lines: Arc<Lines>,
+}
 
 impl Drop for Entrance {
     fn drop(&mut self) {
-        self.0.close();
+        self.lines.close();
+        self.queue.close();
     }
 }
 
@@ -188,7 +220,8 @@ impl Settlements {
     /// *busy* at once. Whether there was room for all: if not, ask more slowly.
     #[must_use]
     pub fn submit(&self, from: PublicKey, jobs: Vec<Job>) -> bool {
-        self.entrance.0.put(from, jobs)
+        let Entrance { queue, lines } = &*self.entrance;
+        lines.put(from, jobs, queue)
     }
 
     /// Asks one question and waits for its answer.
@@ -206,6 +239,13 @@ impl Settlements {
         }
     }
 
+    /// When [`Ask::Release`] is next worth asking, as long as nothing changes; `None` while no tab
+    /// is open.
+    #[must_use]
+    pub fn due(&self) -> watch::Receiver<Option<Due>> {
+        self.due.clone()
+    }
+
     /// Number of entries that are durable and may have been answered for.
     #[must_use]
     pub fn durable(&self) -> u64 {
@@ -213,10 +253,11 @@ impl Settlements {
     }
 }
 
-/// The two threads; they end when every [`Settlements`] is gone and the queue is empty.
+/// The two threads that settle and the two for claims; they end when every [`Settlements`] is gone
+/// and the queue is empty.
 #[derive(Debug)]
 pub struct Threads {
-    threads: [JoinHandle<()>; 2],
+    threads: [JoinHandle<()>; 4],
     stage: Arc<Stage<Committer>>,
 }
 
@@ -241,28 +282,42 @@ impl Threads {
 /// If the system gives no threads.
 pub fn start(books: Books, hub: Arc<Hub>) -> std::io::Result<(Settlements, Threads)> {
     let committer = Committer::new(books, hub);
-    let durable = Arc::clone(&committer.durable);
-    let queue = Arc::new(Queue::default());
+    let (durable, due) = (Arc::clone(&committer.durable), committer.due());
+    let (queue, lines) = (Arc::new(Queue::default()), Arc::new(Lines::default()));
     let stage = Arc::new(Stage::new(committer));
-    let entrance = Arc::new(Entrance(Arc::clone(&queue)));
+    let entrance = Arc::new(Entrance {
+        queue: Arc::clone(&queue),
+        lines: Arc::clone(&lines),
+    });
     let spawn = |name: &str| {
         let (queue, stage) = (Arc::clone(&queue), Arc::clone(&stage));
         std::thread::Builder::new()
             .name(name.into())
             .spawn(move || stage::whole_or_leave(|| run(&queue, &stage)))
     };
-    let threads = [spawn("settle-1")?, spawn("settle-2")?];
-    Ok((
-        Settlements { entrance, durable },
-        Threads { threads, stage },
-    ))
+    let (one, two) = (spawn("settle-1")?, spawn("settle-2")?);
+    let (hasher, hashes) = Hasher::start()?;
+    let claims = std::thread::Builder::new()
+        .name("claims".into())
+        .spawn(move || stage::whole_or_leave(|| hashing::run(&lines, &queue, &hasher)))?;
+    let settlements = Settlements {
+        entrance,
+        durable,
+        due,
+    };
+    let threads = [one, two, claims, hashes];
+    Ok((settlements, Threads { threads, stage }))
 }
 
 fn run(queue: &Queue, stage: &Stage<Committer>) {
     while let Some(batch) = queue.take() {
         let number = batch.number;
         let checked = check::check_batch(queue, batch);
-        stage.turn(number, |committer| committer.commit(checked));
+        let mut claims = Vec::new();
+        stage.turn(number, |committer| claims = committer.commit(checked));
+        for (from, good) in claims {
+            queue.judge(&from, u32::from(good), u32::from(!good));
+        }
         queue.done();
     }
 }

@@ -108,6 +108,8 @@ const KINDS: &[Kind] = &[
             "directory/src/ledger.rs",
             "directory/src/ledger",
             "directory/src/quota.rs",
+            "common/src/tab.rs",
+            "common/src/chain.rs",
         ],
         forbidden: &[
             "async",

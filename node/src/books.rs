@@ -1,19 +1,23 @@
 //! Writing down how payments ended, and telling of it: each end once, journal first.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use quid_common::amount::Amount;
 use quid_common::entry::{Entry, Fact};
+use quid_common::id::OrderId;
+use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::order::SignedOrder;
 use quid_common::receipt::{Proven, Receipt};
 use quid_common::refusal::Reason;
+use quid_common::tab::{Close, Terms};
 use quid_common::time::LedgerTime;
 
 use crate::events::{Event, Hub};
 use crate::home::Home;
 use crate::journal::{JournalError, Moved};
 use crate::pay::{Route, State};
+use crate::tabs::Desk;
 use crate::trust::Trust;
 
 /// The journal, what is proved, and who is told.
@@ -22,6 +26,8 @@ pub(crate) struct Books {
     pub(crate) home: Arc<Home>,
     pub(crate) trust: Arc<Trust>,
     pub(crate) hub: Arc<Hub>,
+    /// Who hears of tabs that pay this account, if it listens.
+    pub(crate) desk: Arc<OnceLock<Weak<Desk>>>,
 }
 
 /// A verified entry that moved money from or to this account.
@@ -139,6 +145,9 @@ impl Books {
                     came.push(incoming(movement, order, advance));
                 }
                 Fact::Issue(_) => came.push(incoming(movement, None, advance)),
+                Fact::Tab(_) | Fact::Claim(_) | Fact::Close(_) | Fact::Release(_) => {
+                    self.tab_moved(&movement).await?;
+                }
                 _ => tracing::error!(
                     entry = movement.proven.index(),
                     "the directory told of an entry without money"
@@ -169,6 +178,48 @@ impl Books {
                 .tell_received(first.number, receipt, counterparty, first.answers);
         }
         Ok(())
+    }
+
+    /// What the directory tells of a tab to or by this account.
+    async fn tab_moved(&self, movement: &Movement) -> Result<(), JournalError> {
+        let (me, journal) = (self.home.key(), self.home.journal());
+        let entry = movement.proven.entry();
+        match &entry.fact {
+            Fact::Tab(terms) if terms.statement().payee == me => {
+                let Terms { payer, id, .. } = *terms.statement();
+                journal.learn_name(payer, &movement.counterparty).await?;
+                self.tell_desk((payer, id), Some(&movement.counterparty), None);
+            }
+            Fact::Close(close) if close.statement().payer != me => {
+                let Close { payer, id, .. } = *close.statement();
+                self.tell_desk((payer, id), None, Some(entry.time));
+            }
+            Fact::Claim(claim) if claim.payee == me => {
+                journal
+                    .tab_claimed(claim.payer, claim.id, claim.index)
+                    .await?;
+            }
+            Fact::Release(release) if release.payer == me => {
+                journal.tab_closed(release.id).await?;
+            }
+            Fact::Release(release) => {
+                let over = Some(entry.time);
+                self.tell_desk((release.payer, release.id), None, over);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn tell_desk(
+        &self,
+        which: (PublicKey, OrderId),
+        payer: Option<&Name>,
+        expires: Option<LedgerTime>,
+    ) {
+        if let Some(desk) = self.desk.get().and_then(Weak::upgrade) {
+            desk.heard(which, payer, expires);
+        }
     }
 
     /// A payment by this account, perhaps by another process or another home with its key.

@@ -8,6 +8,7 @@ mod human;
 mod init;
 pub(crate) mod item;
 pub(crate) mod listen;
+mod live;
 pub(crate) mod log;
 mod once;
 mod receipt;
@@ -17,6 +18,7 @@ pub(crate) mod screen;
 pub(crate) mod signals;
 pub(crate) mod split;
 mod start;
+pub(crate) mod tab;
 pub(crate) mod usage;
 mod value;
 
@@ -112,6 +114,9 @@ pub(crate) enum Command {
     },
     /// Stay online and receive: one line per event
     Listen(Listen),
+    /// Reserve money once, then pay it in units of which each costs one hash
+    #[command(subcommand, arg_required_else_help = false, after_help = TAB_EXAMPLE)]
+    Tab(Tab),
     /// List payments, newest first; those not settled yet stand on top
     History(History),
     /// Show, save or verify what proves a payment
@@ -158,6 +163,68 @@ pub(crate) struct Listen {
     /// The UDP address to listen on
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:0")]
     pub(crate) bind: SocketAddr,
+    /// The most of each tab that is lost if this program is killed [default: a hundredth of it]
+    #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true)]
+    pub(crate) exposure: Option<AmountText>,
+    /// How long what tabs have paid may wait to be claimed
+    #[arg(long, value_name = "SECONDS", value_parser = value::claim_every, default_value = "10")]
+    pub(crate) claim_every: Duration,
+}
+
+/// `quid tab`
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Tab {
+    /// Open a tab: N units are held for NAME until it ends
+    #[command(after_help = TAB_OPEN_EXAMPLE)]
+    Open(OpenTab),
+    /// List open tabs: those that this home pays on, then those that pay it
+    List,
+    /// Pay on a tab and wait until the payee has the payment; needs no directory
+    Pay {
+        /// The tab, as `tab open` or `tab list` shows it
+        #[arg(value_name = "ID")]
+        tab: OrderId,
+        /// How many units
+        #[arg(value_parser = value::units, allow_negative_numbers = true)]
+        units: u32,
+        /// How long to wait for the payee before the outcome is called unknown
+        #[arg(long, value_name = "SECONDS", value_parser = value::wait, default_value = "10")]
+        wait: Duration,
+    },
+    /// End a tab: the payee keeps what was paid, the rest comes back
+    Close {
+        /// The tab, as `tab open` or `tab list` shows it
+        #[arg(value_name = "ID")]
+        tab: OrderId,
+    },
+}
+
+/// `quid tab open`
+#[derive(Clone, Debug, Args)]
+pub(crate) struct OpenTab {
+    /// Who is paid
+    pub(crate) name: Name,
+    /// What one unit is worth, such as 0.000001
+    #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true)]
+    pub(crate) unit: AmountText,
+    /// How many units the tab can pay, at most 1048576
+    #[arg(long, value_name = "N", value_parser = value::units, allow_negative_numbers = true)]
+    pub(crate) units: u32,
+    /// How long it can be paid on, such as 90s, 30m or 24h, which is the most
+    #[arg(long, value_name = "DURATION", value_parser = value::expires, default_value = "1h")]
+    pub(crate) expires: Duration,
+    /// How long after its end the payee can still claim, at most 1h
+    #[arg(long, value_name = "DURATION", value_parser = value::grace, default_value = "1m")]
+    pub(crate) grace: Duration,
+    /// A word to the payee, at most 140 bytes
+    #[arg(long, value_name = "TEXT", value_parser = memo)]
+    pub(crate) memo: Option<Memo>,
+    /// The reference that the payee asked to be repeated: 32 hexadecimal digits
+    #[arg(long, value_name = "HEX")]
+    pub(crate) reference: Option<Reference>,
+    /// How long to wait for the directory before the outcome is called unknown
+    #[arg(long, value_name = "SECONDS", value_parser = value::wait, default_value = "10")]
+    pub(crate) wait: Duration,
 }
 
 /// `quid history`
@@ -203,6 +270,16 @@ const EVERYWHERE: &str = "Options of every command";
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 2 an argument is wrong, 3 refused, 4 unknown whether it happened, 5 not
 verified, 6 directory unreachable, 7 local files or a lock, 1 anything else.";
+
+const TAB_EXAMPLE: &str = "\
+Example: 0.05 is held for bob, 300 units of it are paid, the rest comes back:
+  quid tab open bob --unit 0.000001 --units 50000
+  quid tab pay 019aab12-3456-7abc-8def-0123456789ab 300
+  quid tab close 019aab12-3456-7abc-8def-0123456789ab";
+
+const TAB_OPEN_EXAMPLE: &str = "\
+Example: bob can be paid up to 0.05, a millionth at a time, for a day:
+  quid tab open bob --unit 0.000001 --units 50000 --expires 24h --memo 'for the stream'";
 
 #[cfg(test)]
 mod tests {

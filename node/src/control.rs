@@ -27,7 +27,7 @@ use tracing::warn;
 use crate::cli::failure::{Failure, Report};
 use crate::cli::item::Item;
 use crate::cli::request::Request;
-use crate::cli::run::{pay_given_up, run};
+use crate::cli::run::{given_up, run};
 use crate::cli::screen::{Output, Sink};
 
 /// The node that answers requests, and whether it receives payments.
@@ -212,7 +212,7 @@ async fn forward(
             Output::Item(item) => Answer::Item(item),
             Output::Note(note) => Answer::Note(note),
             Output::Report(report) => Answer::Failed(report),
-            Output::Progress(_) => continue,
+            Output::Progress(_) | Output::Foot(_) => continue,
         };
         send(writer, &answer).await?;
     }
@@ -324,10 +324,10 @@ impl Listener {
             "the process that listens for this home (process {}): {why}",
             self.pid
         );
-        match request {
-            Request::Pay(pay) => pay_given_up(pay, self.currency.as_ref(), &what).into(),
-            _ => Failure::other("lost", format!("{what}; try again")),
-        }
+        given_up(request, self.currency.as_ref(), &what).map_or_else(
+            || Failure::other("lost", format!("{what}; try again")),
+            Failure::from,
+        )
     }
 }
 

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quid_common::amount::Currency;
+use quid_common::chain::Mark;
 use quid_common::entry::{Fact, Registration};
 use quid_common::frame::BODY_LEN_MAX;
-use quid_common::id::{InstanceId, LedgerId};
+use quid_common::id::{InstanceId, LedgerId, OrderId};
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::printable::Printable;
@@ -19,7 +20,8 @@ use quid_common::receipt::Receipt;
 use quid_common::refusal::Reason;
 use quid_common::signed::Signed;
 use quid_common::wire::{
-    CloseCode, Login, Message, OpenSettle, Prove, Register, Submit, SubmitVoid, Welcome,
+    CloseCode, Login, Message, OpenSettle, Prove, Register, Submit, SubmitClaim, SubmitClose,
+    SubmitTab, SubmitVoid, Welcome,
 };
 use quinn::Connection;
 use thiserror::Error;
@@ -35,7 +37,7 @@ use crate::home::Home;
 use crate::journal::{JournalError, Learned};
 use crate::node::Registered;
 use crate::quic::{Role, Socket, close_code, ending};
-use crate::silence::{DIRECTORY_SILENCE_MAX, SILENCE_CHECK, Silence};
+use crate::silence::silent;
 use crate::stream::{self, StreamError};
 use crate::tasks::Tasks;
 use crate::trust::Trust;
@@ -90,6 +92,17 @@ pub(crate) enum Submission {
     Order(Vec<u8>, Option<Vec<u8>>),
     /// A signed void.
     Void(Vec<u8>),
+    /// Signed terms.
+    Tab(Vec<u8>),
+    /// A claim of the units from one mark to the next.
+    Claim {
+        payer: PublicKey,
+        id: OrderId,
+        from: u32,
+        mark: Mark,
+    },
+    /// A signed close.
+    Close(Vec<u8>),
 }
 
 /// What the directory answered to a submission. Nothing in it is verified yet.
@@ -118,6 +131,30 @@ impl Link {
                 Submission::Void(void) => SubmitVoid {
                     number,
                     void: void.into(),
+                }
+                .into(),
+                Submission::Tab(terms) => SubmitTab {
+                    number,
+                    terms: terms.into(),
+                }
+                .into(),
+                Submission::Claim {
+                    payer,
+                    id,
+                    from,
+                    mark,
+                } => SubmitClaim {
+                    number,
+                    payer,
+                    id,
+                    from,
+                    index: mark.index,
+                    link: mark.link,
+                }
+                .into(),
+                Submission::Close(close) => SubmitClose {
+                    number,
+                    close: close.into(),
                 }
                 .into(),
             })
@@ -249,6 +286,11 @@ impl Directory {
             }
             state.changed().await.ok()?;
         }
+    }
+
+    /// Whether there will be no session any more.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(&*self.state.borrow(), State::Over(_))
     }
 
     /// Asks a question that changes nothing, again on a new session if need be, for
@@ -565,14 +607,6 @@ fn ask_stranger<'a>(
                 }
                 error => RequestError::Unreachable(error.to_string()),
             })
-    }
-}
-
-/// Ends when the other side does not answer any more, long before the idle timeout would tell.
-async fn silent(connection: &Connection) {
-    let mut silence = Silence::new(DIRECTORY_SILENCE_MAX);
-    while !silence.look(connection) {
-        sleep(SILENCE_CHECK).await;
     }
 }
 

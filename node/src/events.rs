@@ -21,6 +21,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use crate::journal::{Journal, JournalError};
+use crate::tabs::TabItem;
 
 /// Something that happened to this node.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,6 +95,8 @@ pub enum Event {
         /// Who is on the other side, if known.
         counterparty: Option<Name>,
     },
+    /// A tab opened, was claimed or ended, at either end of it.
+    Tab(TabItem),
     /// The operator issued money to this account.
     Issued {
         /// The entry in the log.

@@ -44,6 +44,12 @@ pub enum Kind {
     Issue,
     /// An order to the treasury.
     Burn,
+    /// A tab was opened by this account.
+    Hold,
+    /// A payee claimed what a tab paid.
+    Claim,
+    /// What a tab did not pay came back.
+    Release,
     /// Something that this version does not know.
     Other(u8),
 }
@@ -123,6 +129,9 @@ fn settled(line: HistoryLine) -> HistoryItem {
             history_kind::PAYMENT => Kind::Payment,
             history_kind::ISSUE => Kind::Issue,
             history_kind::BURN => Kind::Burn,
+            history_kind::HOLD => Kind::Hold,
+            history_kind::CLAIM => Kind::Claim,
+            history_kind::RELEASE => Kind::Release,
             other => Kind::Other(other),
         },
         incoming: line.incoming,

@@ -8,17 +8,17 @@
 //! | `journal.sqlite3` | see [`crate::journal`] |
 //! | `fork-*.txt` | the proof that the directory has signed two histories: see [`crate::evidence`] |
 //! | `listener.lock` | locked and named by the process that listens |
-//! | `run/` | one locked file for every process at work on this home |
+//! | `run/` | one locked file for every process at work on this home, and for every tab being paid on |
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use quid_common::address::DirectoryAddress;
 use quid_common::amount::Currency;
-use quid_common::id::{InstanceId, LedgerId};
+use quid_common::id::{InstanceId, LedgerId, OrderId};
 use quid_common::key::{PublicKey, SecretKey};
 use quid_common::name::Name;
 use quid_common::printable::Printable;
@@ -238,6 +238,26 @@ impl Home {
         })
     }
 
+    /// Takes the exclusive right to pay on a tab; none while another process has it.
+    pub(crate) fn lock_tab(&self, id: OrderId) -> Result<Option<TabLock>, HomeError> {
+        let path = self.path.join(RUN_FOLDER).join(format!("{id}.tab"));
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        let open = options.mode(FILE_MODE).open(&path);
+        let file = open.map_err(io_error(&path, "open"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(io_error(&path, "lock")(error)),
+        }
+        // Whoever had it may have removed it since we opened it.
+        let inode = |metadata: io::Result<Metadata>| metadata.map(|it| it.ino()).ok();
+        if inode(file.metadata()) != inode(fs::metadata(&path)) {
+            return Ok(None);
+        }
+        Ok(Some(TabLock { path, _file: file }))
+    }
+
     /// Whether the process that ran under `instance` still does. Clears its mark if not.
     pub(crate) fn is_running(&self, instance: InstanceId) -> bool {
         let path = self.path.join(RUN_FOLDER).join(instance.to_string());
@@ -286,6 +306,19 @@ impl RunningMark {
 }
 
 impl Drop for RunningMark {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The exclusive right to pay on a tab; ends when dropped or with the process.
+#[derive(Debug)]
+pub(crate) struct TabLock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Drop for TabLock {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }

@@ -1,6 +1,6 @@
 //! The journal: what this node must not forget, in one SQLite file.
 //!
-//! Orders it sent, orders it took (notes), receipts, whose key it has paid, references it issued,
+//! Orders it sent, orders it took (notes), tabs both ways, receipts, whose key it has paid, references it issued,
 //! how far it has heard of payments, and the newest checkpoint it saw. An order is here before it
 //! is sent and a note before it is submitted, so that a crash leaves nothing unknown to itself.
 //!
@@ -29,9 +29,11 @@ use tokio::sync::oneshot;
 
 pub(crate) use notes::{Moved, NoteState, Noted};
 pub(crate) use orders::{Inserted, NewOrder, OrderRow, OrderState};
+pub(crate) use tabs::{IncomingRow, NewTab, TabRow, TabState};
 
 mod notes;
 mod orders;
+mod tabs;
 mod values;
 
 /// A handle on the journal's thread, which ends when this is dropped.
@@ -427,6 +429,7 @@ fn make(path: &Path) -> Result<(), String> {
         connection.pragma_update(None, "synchronous", "FULL")?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(SCHEMA)?;
+        transaction.execute_batch(TABS)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         transaction.commit()
@@ -466,7 +469,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 fn check(connection: &Connection) -> rusqlite::Result<Result<(), String>> {
-    let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let version = advance_schema(connection)?;
     if version != SCHEMA_VERSION {
         let reason = format!("its version {version} is not known; a newer program wrote it");
         return Ok(Err(reason));
@@ -477,6 +480,28 @@ fn check(connection: &Connection) -> rusqlite::Result<Result<(), String>> {
     } else {
         Err(verdict)
     })
+}
+
+/// Brings a journal of an older version up to this one; the version that it then has.
+fn advance_schema(connection: &Connection) -> rusqlite::Result<i32> {
+    let version =
+        || connection.pragma_query_value(None, "user_version", |row| row.get::<_, i32>(0));
+    if version()? != WITHOUT_TABS {
+        return version();
+    }
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    // Another process may have been faster.
+    let advanced = version().and_then(|found| {
+        if found == WITHOUT_TABS {
+            connection.execute_batch(TABS)?;
+            connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        }
+        connection.execute_batch("COMMIT")
+    });
+    if advanced.is_err() && !connection.is_autocommit() {
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    advanced.and_then(|()| version())
 }
 
 /// Tries again while another process has the file locked. SQLite itself waits in most cases, but
@@ -564,7 +589,10 @@ const APPLICATION_ID: i32 = 0x5175_6964;
 const HEADER_LEN: usize = 100;
 const APPLICATION_ID_AT: usize = 68;
 
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
+
+/// The version before there were tabs.
+const WITHOUT_TABS: i32 = 1;
 
 const SCHEMA: &str = "
     CREATE TABLE settings (
@@ -631,6 +659,41 @@ const SCHEMA: &str = "
         payer BLOB,
         id BLOB
     ) STRICT, WITHOUT ROWID;
+";
+
+/// What version 2 added.
+const TABS: &str = "
+    -- Tabs of this account. state: 0 opening, 1 open, 2 closed, 3 refused. last: the chain's last
+    -- link. paid: what the payee has acknowledged, as far as was written down.
+    CREATE TABLE tabs (
+        number INTEGER PRIMARY KEY,
+        id BLOB NOT NULL UNIQUE,
+        terms BLOB NOT NULL,
+        last BLOB NOT NULL,
+        payee TEXT NOT NULL,
+        address TEXT,
+        paid INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        reason INTEGER,
+        entry INTEGER,
+        owner BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX open_tabs ON tabs (number) WHERE state < 2;
+
+    -- Tabs to this account. entry: the receipt with the terms. paid, link: the furthest link
+    -- written down.
+    CREATE TABLE incoming_tabs (
+        payer BLOB NOT NULL,
+        id BLOB NOT NULL,
+        entry INTEGER NOT NULL,
+        paid INTEGER NOT NULL,
+        link BLOB NOT NULL,
+        claimed INTEGER NOT NULL,
+        expires INTEGER NOT NULL,
+        open INTEGER NOT NULL,
+        PRIMARY KEY (payer, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX open_incoming_tabs ON incoming_tabs (payer, id) WHERE open = 1;
 ";
 
 /// How long a transaction waits for another process's.

@@ -39,6 +39,10 @@ pub use pay::{Outcome, PayError, Payment, Resolved, Route, State, WAIT_DEFAULT};
 pub use presence::{Presence, PresenceEvents};
 pub use quic::{ConnectError, directory_key};
 pub use quid_common::wire::Person;
+pub use tabs::{
+    AcceptTab, IncomingTab, Opened, Progress, Role, Tab, TabClosed, TabError, TabItem, TabOpening,
+    TabOutcome, TabOver, TabPolicy, TabStage,
+};
 pub use void::VoidOutcome;
 
 mod backoff;
@@ -64,6 +68,7 @@ mod quic;
 mod resolve;
 mod silence;
 mod stream;
+mod tabs;
 mod tasks;
 mod trust;
 mod void;

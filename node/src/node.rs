@@ -39,6 +39,7 @@ use crate::peer::{self, Payees};
 use crate::presence::{self, PresenceEvents};
 use crate::quic::{Socket, close_code};
 use crate::resolve::Resolver;
+use crate::tabs::{self, Desk, IncomingTab, Tab, TabItem, TabOpening, TabOutcome, TabPolicy, Tabs};
 use crate::tasks::Tasks;
 use crate::trust::Trust;
 use crate::void::{self, VoidOutcome};
@@ -60,6 +61,8 @@ pub struct Options {
     /// Asked about every order that a peer offers, after all checks but before it is noted; none
     /// takes them all.
     pub accept: Option<Accept>,
+    /// What this node asks of tabs that pay it, and what it risks on each.
+    pub tabs: TabPolicy,
 }
 
 /// Judges an order that is offered. It must not block.
@@ -74,6 +77,7 @@ impl Default for Options {
             reconnect: true,
             require_reference: false,
             accept: None,
+            tabs: TabPolicy::default(),
         }
     }
 }
@@ -87,6 +91,7 @@ impl fmt::Debug for Options {
             .field("reconnect", &self.reconnect)
             .field("require_reference", &self.require_reference)
             .field("accept", &self.accept.is_some())
+            .field("tabs", &self.tabs)
             .finish()
     }
 }
@@ -118,6 +123,9 @@ struct Parts {
     directory: Arc<Directory>,
     books: Books,
     payer: Arc<Payer>,
+    tabs: Arc<Tabs>,
+    /// Where tabs pay this account, if it listens.
+    desk: Option<Arc<Desk>>,
     resolver: Arc<Resolver>,
     /// Shows other processes that the orders this one owns are being followed.
     _mark: RunningMark,
@@ -152,6 +160,8 @@ pub struct Status {
     pub balance: Amount,
     /// What is reserved for its tabs.
     pub held: Amount,
+    /// How many tabs of this home are open or may be.
+    pub tabs: u64,
     /// The ledger.
     pub ledger: LedgerId,
     /// What is counted.
@@ -276,12 +286,15 @@ impl Node {
         self.parts
             .clock
             .observe(balance.time, std::time::Instant::now());
-        let pending = self.parts.home.journal().open_orders_count().await?;
+        let journal = self.parts.home.journal();
+        let pending = journal.open_orders_count().await?;
+        let tabs = journal.open_tabs().await?.len() as u64;
         let (balance, held) = (balance.available, balance.held);
         Ok(Status {
             name,
             balance,
             held,
+            tabs,
             ledger,
             currency,
             pending,
@@ -467,6 +480,55 @@ impl Node {
         }
     }
 
+    /// Opens a tab: reserves the hold at the directory, and offers the tab to the payee as soon as
+    /// that can be reached.
+    ///
+    /// # Errors
+    /// [`PayError`]: nothing was sent and nothing will be.
+    ///
+    /// # Cancel safety
+    /// Dropping this future may leave the tab open; [`Node::tabs`] tells.
+    pub async fn open_tab(&self, wish: TabOpening) -> Result<TabOutcome, PayError> {
+        self.parts.tabs.open(wish).await
+    }
+
+    /// A tab of this account that is open, to pay on it: also one that an earlier run opened.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn tab(&self, id: OrderId) -> Result<Tab, RequestError> {
+        self.parts.tabs.tab(id).await
+    }
+
+    /// The next tab that pays this account and was not given out before, those included that an
+    /// earlier run left open; `None` once the node is closed, and if it does not listen.
+    ///
+    /// A tab that nobody takes from here is paid and claimed all the same.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn next_tab(&self) -> Option<IncomingTab> {
+        let desk = self.parts.desk.as_ref()?;
+        tokio::select! {
+            tab = desk.next() => Some(tab),
+            () = self.parts.tasks.stop().cancelled() => None,
+        }
+    }
+
+    /// All open tabs of this account: those that it pays on, then those that pay it.
+    ///
+    /// # Errors
+    /// [`RequestError::Local`] if the journal cannot be read.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn tabs(&self) -> Result<Vec<TabItem>, RequestError> {
+        Ok(tabs::list(&self.parts.tabs, self.parts.desk.as_ref()).await?)
+    }
+
     /// Issues a reference that one payment to this home can carry, so that the payment can be told
     /// from all others. Blocks for one write to the disk.
     ///
@@ -495,11 +557,16 @@ impl Node {
         self.parts.resolver.resolve().await
     }
 
-    /// Ends all tasks, tells peers and directory, and waits until that is said (a second at most).
+    /// Claims what tabs have paid (2 s at most), ends all tasks, tells peers and directory, and
+    /// waits until that is said (a second at most).
     ///
     /// # Panics
     /// If one of the node's tasks did.
     pub async fn close(self) {
+        self.parts.tabs.stop().await;
+        if let Some(desk) = &self.parts.desk {
+            tabs::claim_all(desk).await;
+        }
         self.parts
             .socket
             .endpoint()
@@ -541,6 +608,7 @@ impl Parts {
             home: Arc::clone(&home),
             trust: Arc::clone(&trust),
             hub: Arc::clone(&hub),
+            desk: Arc::default(),
         };
         let resolver = Arc::new(Resolver {
             books: books.clone(),
@@ -560,6 +628,26 @@ impl Parts {
             payees,
             Arc::clone(&resolver),
         ));
+        let tabs = Arc::new(Tabs::new(
+            books.clone(),
+            Arc::clone(&directory),
+            socket.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&tasks),
+            Arc::clone(&payer),
+        ));
+        let desk = options.listen.then(|| {
+            Arc::new(Desk::new(
+                books.clone(),
+                Arc::clone(&directory),
+                Arc::clone(&clock),
+                Arc::clone(&tasks),
+                options.tabs.clone(),
+            ))
+        });
+        if let Some(desk) = &desk {
+            let _ = books.desk.set(Arc::downgrade(desk));
+        }
         Self {
             home,
             socket,
@@ -570,6 +658,8 @@ impl Parts {
             directory,
             books,
             payer,
+            tabs,
+            desk,
             resolver,
             _mark: mark,
         }
@@ -596,6 +686,7 @@ impl Parts {
             let serve = peer::serve(
                 self.socket.clone(),
                 Arc::clone(collector),
+                self.desk.clone(),
                 Arc::clone(tasks),
             );
             tasks.spawn(serve);
@@ -604,8 +695,12 @@ impl Parts {
                 self.books.clone(),
             ));
         }
+        if let Some(desk) = &self.desk {
+            tasks.spawn(tabs::keep(Arc::clone(desk)));
+        }
         let (directory, resolver) = (Arc::clone(&self.directory), Arc::clone(&self.resolver));
-        tasks.spawn(take_up_leftovers(directory, resolver, collector));
+        let tabs = Arc::clone(&self.tabs);
+        tasks.spawn(take_up_leftovers(directory, resolver, collector, tabs));
     }
 }
 
@@ -614,12 +709,14 @@ async fn take_up_leftovers(
     directory: Arc<Directory>,
     resolver: Arc<Resolver>,
     collector: Option<Arc<Collector>>,
+    tabs: Arc<Tabs>,
 ) {
     while directory.any_link().await.is_some() {
         if let Some(collector) = &collector {
             collector.resume().await;
         }
         resolver.take_up().await;
+        tabs.take_up().await;
         let mut state = directory.state.subscribe();
         state.mark_unchanged();
         tokio::select! {

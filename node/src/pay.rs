@@ -4,6 +4,7 @@
 //! itself; it asks about it, and voids it if need be. An order of which nothing has left goes to
 //! the directory. Which way is durable before the first byte leaves.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -193,7 +194,7 @@ enum Way {
     /// On a connection that is open.
     Open(PayeeLink),
     /// Perhaps at this address.
-    Address(std::net::SocketAddr),
+    Address(SocketAddr),
     /// Not at all.
     Offline,
 }
@@ -251,14 +252,7 @@ impl Payer {
         if payment.amount.is_zero() {
             return Err(PayError::Local(Reason::ZERO_AMOUNT));
         }
-        if self.books.home.name().as_ref() == Some(&payment.payee) {
-            return Err(PayError::Local(Reason::SELF_PAYMENT));
-        }
-        if let Some(file) = self.books.trust.fork() {
-            return Err(PayError::Forked {
-                file: file.to_owned(),
-            });
-        }
+        self.check_payee(&payment.payee)?;
         // Nothing is sent before this time, or nothing at all.
         let limit = begun + payment.wait.clamp(ASK_WAIT_MIN, REQUEST_WAIT);
         let link = self.directory.link(limit).await?;
@@ -301,6 +295,35 @@ impl Payer {
         })
     }
 
+    /// Refuses what needs no question.
+    fn check_payee(&self, payee: &Name) -> Result<(), PayError> {
+        if self.books.home.name().as_ref() == Some(payee) {
+            return Err(PayError::Local(Reason::SELF_PAYMENT));
+        }
+        match self.books.trust.fork() {
+            Some(file) => Err(PayError::Forked {
+                file: file.to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The key of a payee for whom a tab is to be opened, which must be the one paid before, and
+    /// its address if it is online.
+    pub(crate) async fn meet(
+        &self,
+        payee: &Name,
+        limit: Instant,
+    ) -> Result<(PublicKey, Option<SocketAddr>), PayError> {
+        self.check_payee(payee)?;
+        let pinned = self.books.home.journal().contact(payee).await?;
+        let (key, address) = self.ask_for(payee, pinned, limit).await?;
+        if key == self.books.home.key() {
+            return Err(PayError::Local(Reason::SELF_PAYMENT));
+        }
+        Ok((key, address))
+    }
+
     /// The payee's key, which must be the one paid before, and the way to it.
     async fn find(&self, payee: &Name, limit: Instant) -> Result<(PublicKey, Way), PayError> {
         let pinned = self.books.home.journal().contact(payee).await?;
@@ -309,6 +332,17 @@ impl Payer {
         {
             return Ok((key, Way::Open(open)));
         }
+        let (key, address) = self.ask_for(payee, pinned, limit).await?;
+        Ok((key, address.map_or(Way::Offline, Way::Address)))
+    }
+
+    /// What the directory says of a payee.
+    async fn ask_for(
+        &self,
+        payee: &Name,
+        pinned: Option<PublicKey>,
+        limit: Instant,
+    ) -> Result<(PublicKey, Option<SocketAddr>), PayError> {
         let ask = Find {
             name: payee.clone(),
         };
@@ -340,13 +374,13 @@ impl Payer {
                 let address = address
                     .and_then(|address| address.parse().ok())
                     .filter(is_callable);
-                Ok((key, address.map_or(Way::Offline, Way::Address)))
+                Ok((key, address))
             }
         }
     }
 
     /// Refuses what the account surely cannot pay, so that no id is burnt for it.
-    async fn check_funds(&self, amount: Amount, limit: Instant) -> Result<(), PayError> {
+    pub(crate) async fn check_funds(&self, amount: Amount, limit: Instant) -> Result<(), PayError> {
         if self.spend(amount) {
             return Ok(());
         }

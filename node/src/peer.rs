@@ -24,9 +24,10 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::calls::{Calls, Limits, Lost};
 use crate::collect::{Collected, Collector};
-use crate::quic::{Role, Socket, close_code, proven_key};
+use crate::quic::{Role, Socket, TABS_RECEIVE_WINDOW, close_code, proven_key};
 use crate::silence::{PAYEE_SILENCE_MAX, SILENCE_CHECK, Silence};
 use crate::stream::{Reader, StreamError, Writer};
+use crate::tabs::{self, Desk};
 use crate::tasks::Tasks;
 use crate::trust::Trust;
 
@@ -273,7 +274,12 @@ impl PayeeLink {
 }
 
 /// Takes payers' connections until the socket closes.
-pub(crate) async fn serve(socket: Socket, collector: Arc<Collector>, tasks: Arc<Tasks>) {
+pub(crate) async fn serve(
+    socket: Socket,
+    collector: Arc<Collector>,
+    desk: Option<Arc<Desk>>,
+    tasks: Arc<Tasks>,
+) {
     let room = Arc::new(Semaphore::new(PAYERS_MAX));
     let payers = Arc::new(Payers::default());
     while let Some(incoming) = socket.endpoint().accept().await {
@@ -287,9 +293,10 @@ pub(crate) async fn serve(socket: Socket, collector: Arc<Collector>, tasks: Arc<
             continue;
         }
         let (collector, payers) = (Arc::clone(&collector), Arc::clone(&payers));
+        let desk = desk.clone();
         tasks.spawn(async move {
             let _place = place;
-            serve_payer(incoming, &collector, &payers).await;
+            serve_payer(incoming, &collector, desk.as_ref(), &payers).await;
         });
     }
 }
@@ -329,7 +336,12 @@ impl Drop for Place<'_> {
     }
 }
 
-async fn serve_payer(incoming: Incoming, collector: &Arc<Collector>, payers: &Payers) {
+async fn serve_payer(
+    incoming: Incoming,
+    collector: &Arc<Collector>,
+    desk: Option<&Arc<Desk>>,
+    payers: &Payers,
+) {
     let from = incoming.remote_address();
     let Ok(connecting) = incoming.accept() else {
         return;
@@ -351,7 +363,7 @@ async fn serve_payer(incoming: Incoming, collector: &Arc<Collector>, payers: &Pa
             Ok(Err(_)) => return,
             Err(_) => break CloseCode::TIMEOUT,
         };
-        match serve_offers(&connection, payer, stream, collector).await {
+        match serve_stream(&connection, payer, stream, collector, desk).await {
             Ok(()) => {}
             Err(error) if error.is_breach() => {
                 tracing::warn!(payer = %payer.short(), %error, "sent a payer away");
@@ -364,23 +376,44 @@ async fn serve_payer(incoming: Incoming, collector: &Arc<Collector>, payers: &Pa
     connection.close(close_code(code), b"");
 }
 
-/// Reads offers and writes their answers, in whatever order these come.
-async fn serve_offers(
+/// Serves what the first message on a stream makes it: tabs, or offers.
+async fn serve_stream(
     connection: &Connection,
     payer: PublicKey,
     (send, receive): (SendStream, RecvStream),
     collector: &Arc<Collector>,
+    desk: Option<&Arc<Desk>>,
+) -> Result<(), StreamError> {
+    let (mut reader, writer) = (
+        Reader::new(receive, BODY_LEN_MAX_STRANGER),
+        Writer::new(send),
+    );
+    let first = timeout(OFFER_WAIT, reader.next()).await;
+    match (first.map_err(|_| StreamError::Deadline)??, desk) {
+        (None, _) => Ok(()),
+        (Some(Message::OpenTabs(_)), Some(desk)) => {
+            connection.set_receive_window(TABS_RECEIVE_WINDOW.into());
+            tabs::serve(payer, reader, writer, Arc::clone(desk)).await
+        }
+        (Some(Message::Offer(first)), _) => {
+            serve_offers(connection, payer, (reader, writer), first, collector).await
+        }
+        (Some(_), _) => Err(StreamError::Unasked),
+    }
+}
+
+/// Reads offers and writes their answers, in whatever order these come.
+async fn serve_offers(
+    connection: &Connection,
+    payer: PublicKey,
+    (reader, writer): (Reader, Writer),
+    first: Offer,
+    collector: &Arc<Collector>,
 ) -> Result<(), StreamError> {
     let (answers, due) = mpsc::channel(OFFERS_MAX);
-    let write = write_answers(Writer::new(send), due);
+    let write = write_answers(writer, due);
     tokio::pin!(write);
-    let read = read_offers(
-        Reader::new(receive, BODY_LEN_MAX_STRANGER),
-        connection,
-        payer,
-        collector,
-        answers,
-    );
+    let read = read_offers(reader, first, connection, payer, collector, answers);
     tokio::select! {
         result = read => result?,
         result = &mut write => return result,
@@ -390,14 +423,18 @@ async fn serve_offers(
 
 async fn read_offers(
     mut reader: Reader,
+    first: Offer,
     connection: &Connection,
     payer: PublicKey,
     collector: &Arc<Collector>,
     answers: mpsc::Sender<Message>,
 ) -> Result<(), StreamError> {
     let mut offers = JoinSet::new();
+    let mut first = Some(Message::Offer(first));
     loop {
         let message = tokio::select! {
+            biased;
+            message = std::future::ready(first.take()), if first.is_some() => message,
             message = timeout(OFFER_WAIT, reader.next()), if offers.len() < OFFERS_MAX => {
                 match message {
                     Ok(message) => message?,

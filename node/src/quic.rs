@@ -45,11 +45,16 @@ const DIRECTORY_RECEIVE_WINDOW: u32 = 512 * 1024;
 /// Bytes that a peer may send on its stream, and so on its connection, before we read them.
 const PEER_RECEIVE_WINDOW: u32 = 64 * 1024;
 
+/// Bytes that a payer may send once it pays on tabs, before we read them: as many links as are
+/// checked in half a millisecond.
+pub(crate) const TABS_RECEIVE_WINDOW: u32 = 256 * 1024;
+
 /// Bytes kept for the other side until it acknowledges them. Also bounds the list that quinn walks
 /// for every packet, which with its default of 10 MB makes small messages 250 times dearer.
 const SEND_WINDOW: u64 = 128 * 1024;
 
-/// Streams that a payer may have open to us at once: one carries all its offers.
+/// Streams that a payer may have open to us at once on a connection: one carries all its offers,
+/// that of another connection all its tabs.
 const PEER_STREAMS_MAX: u32 = 1;
 
 /// Handshakes of payers under way at once; more are dropped by QUIC itself.
@@ -276,7 +281,7 @@ fn server_config(identity: &TlsIdentity) -> Result<ServerConfig, StartError> {
     let mut transport = transport();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(PEER_STREAMS_MAX))
-        .stream_receive_window(VarInt::from_u32(PEER_RECEIVE_WINDOW))
+        .stream_receive_window(VarInt::from_u32(TABS_RECEIVE_WINDOW))
         .receive_window(VarInt::from_u32(PEER_RECEIVE_WINDOW));
     config
         .transport_config(Arc::new(transport))

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quid_node::{Presence, RequestError};
+use quid_node::{Event, Home, Presence, RequestError, Role, TabItem, TabStage};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -30,7 +30,7 @@ use crate::cli::split::words;
 use crate::cli::usage::{NoCommand, parse_words};
 use crate::cli::{Command, Listen};
 use crate::control::Current;
-use completion::{Completion, People, long_name};
+use completion::{Completion, Known, long_name};
 use editor::{Lines, Typed};
 
 /// Reads commands until the end of the input, or until it is left or stopped.
@@ -46,18 +46,20 @@ pub(crate) async fn shell(
 ) -> Result<(), Failure> {
     let signals = Signals::new().map_err(|error| Failure::other("system", error.to_string()))?;
     let style = Style::new(json);
-    let station = Station::open(path, options(args, true)).await?;
-    let people = People::default();
-    let (lines, above) = lines(path, style, &people)?;
+    let station = Station::open(path, |home| options(home, args, true)).await?;
+    let (people, tabs) = (Known::default(), Known::default());
+    let completion = Completion::new(people.clone(), tabs.clone());
+    let (lines, above) = lines(path, style, completion)?;
     let edited = above.is_some();
     let voice = Voice::new(above.unwrap_or_else(|| sink.clone()));
     let (announced, outputs) = Sink::channel();
     let mut tasks = JoinSet::new();
     tasks.spawn(voice.clone().announce(outputs));
-    tasks.spawn(events(station.follow(), announced.clone()));
+    tasks.spawn(events(station.follow(), announced.clone(), edited));
     if edited {
         log.lead(Some(announced));
         tasks.spawn(watch_people(station.follow(), people));
+        tasks.spawn(watch_tabs(station.follow(), tabs));
     }
     let mut shell = Shell {
         path,
@@ -81,10 +83,13 @@ pub(crate) async fn shell(
 
 /// Where lines come from; with the sink above them if they are edited on a terminal. With JSON
 /// there is no prompt.
-fn lines(path: &Path, style: Style, people: &People) -> Result<(Lines, Option<Sink>), Failure> {
+fn lines(
+    path: &Path,
+    style: Style,
+    completion: Completion,
+) -> Result<(Lines, Option<Sink>), Failure> {
     let able = std::env::var_os("TERM").is_some_and(|term| term != "dumb" && !term.is_empty());
     if able && !style.json && io::stdin().is_terminal() && io::stdout().is_terminal() {
-        let completion = Completion::new(people.clone());
         let (lines, above) = editor::edited(path.join(HISTORY_FILE), completion, style)
             .map_err(|error| Failure::other("terminal", error.to_string()))?;
         return Ok((lines, Some(above)));
@@ -261,9 +266,8 @@ impl Shell<'_> {
             return Ok(sink.note("listening already").await?);
         }
         let _progress = sink.progress("logging in".to_owned());
-        self.station
-            .replace(self.path, options(self.args, listen))
-            .await?;
+        let options = options(&Home::open(self.path)?, self.args, listen)?;
+        self.station.replace(self.path, options).await?;
         if !listen {
             sink.note("not listening: others see you offline; `l` listens again")
                 .await?;
@@ -317,6 +321,7 @@ fn ask(line: &str) -> Result<Asked, NoCommand> {
             "x" | "exit" | "quit" | "q" => return Ok(Asked::Leave),
             "?" | "help" | "m" => return Ok(Asked::Show(MENU.to_owned())),
             "l" => return Ok(Asked::Toggle),
+            "t" => words = vec!["tab".to_owned(), "list".to_owned()],
             _ => *word = long_name(word).to_owned(),
         },
         Some(word) => *word = long_name(word).to_owned(),
@@ -334,14 +339,14 @@ fn ask(line: &str) -> Result<Asked, NoCommand> {
 }
 
 /// Tells the events of whatever node is current.
-async fn events(mut current: watch::Receiver<Option<Current>>, sink: Sink) {
+async fn events(mut current: watch::Receiver<Option<Current>>, sink: Sink, brief: bool) {
     loop {
         let now = current.borrow_and_update().clone();
         let told = async {
             let Some(Current { node, .. }) = now else {
                 return Ok(());
             };
-            tell(&mut node.events(), &node, &sink).await
+            tell(&mut node.events(), &node, &sink, brief).await
         };
         let go_on = async { told.await.is_ok() && current.changed().await.is_ok() };
         if !go_on.await {
@@ -351,7 +356,7 @@ async fn events(mut current: watch::Receiver<Option<Current>>, sink: Sink) {
 }
 
 /// Keeps the names for completion, asking again whenever the directory was lost.
-async fn watch_people(mut current: watch::Receiver<Option<Current>>, people: People) {
+async fn watch_people(mut current: watch::Receiver<Option<Current>>, people: Known) {
     loop {
         let now = current.borrow_and_update().clone();
         let follow = async {
@@ -374,6 +379,37 @@ async fn watch_people(mut current: watch::Receiver<Option<Current>>, people: Peo
                     return;
                 }
             }
+        }
+    }
+}
+
+/// Keeps the tabs to pay on for completion.
+async fn watch_tabs(mut current: watch::Receiver<Option<Current>>, tabs: Known) {
+    let note = |tab: &TabItem| match (tab.role, tab.stage) {
+        (Role::Payee, _) => {}
+        (Role::Payer, TabStage::Opening | TabStage::Open) => tabs.add(&tab.tab.to_string()),
+        (Role::Payer, TabStage::Ending | TabStage::Over) => tabs.remove(&tab.tab.to_string()),
+    };
+    loop {
+        let now = current.borrow_and_update().clone();
+        let follow = async {
+            let Some(Current { node, .. }) = now else {
+                return;
+            };
+            let mut events = node.events();
+            node.tabs().await.unwrap_or_default().iter().for_each(note);
+            while let Some(event) = events.next().await {
+                if let Event::Tab(told) = event {
+                    note(&told);
+                }
+            }
+        };
+        let changed = tokio::select! {
+            () = follow => current.changed().await,
+            changed = current.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
         }
     }
 }
@@ -463,6 +499,7 @@ p NAME AMOUNT  pay
 h              history
 s              status
 v ORDER_ID     void
+t              open tabs
 x              exit
 ?              this menu
 Full commands work too: `help pay`.";

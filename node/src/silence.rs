@@ -8,8 +8,9 @@
 use std::time::{Duration, Instant};
 
 use quinn::Connection;
+use tokio::time::sleep;
 
-/// How long a directory may be silent: more than any round trip with a few losses, and with the
+/// How long a directory, or a payee with tabs, may be silent: more than any round trip with a few losses, and with the
 /// keep-alive's 5 s less than the 10 s in which a node has to be back.
 pub(crate) const DIRECTORY_SILENCE_MAX: Duration = Duration::from_secs(3);
 
@@ -19,6 +20,14 @@ pub(crate) const PAYEE_SILENCE_MAX: Duration = Duration::from_millis(600);
 
 /// How often to look.
 pub(crate) const SILENCE_CHECK: Duration = Duration::from_millis(200);
+
+/// Ends when the other side does not answer any more, long before the idle timeout would tell.
+pub(crate) async fn silent(connection: &Connection) {
+    let mut silence = Silence::new(DIRECTORY_SILENCE_MAX);
+    while !silence.look(connection) {
+        sleep(SILENCE_CHECK).await;
+    }
+}
 
 /// What was seen of a connection so far.
 #[derive(Debug)]

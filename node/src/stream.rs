@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use quid_common::chain::LinkError;
 use quid_common::frame::{BODY_LEN_MAX, FrameError, FrameReader};
-use quid_common::wire::{Message, MessageError};
+use quid_common::wire::{Message, MessageError, TabPay, TabPayRef};
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -18,7 +19,7 @@ const FRAME_DEADLINE: Duration = Duration::from_secs(5);
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Most packets' contents taken from a stream at once.
-const CHUNKS_LEN: usize = 8;
+const CHUNKS_LEN: usize = 32;
 
 /// Asks one question on a stream of its own and gives the answer.
 ///
@@ -72,38 +73,69 @@ impl Reader {
             if let Some(message) = self.ready()? {
                 return Ok(Some(message));
             }
-            let mut chunks = [const { Bytes::new() }; CHUNKS_LEN];
-            let read = self.stream.read_chunks(&mut chunks);
-            let count = if self.frames.is_empty() {
-                read.await
-            } else {
-                // A byte now and then does not move the deadline.
-                let due = *self
-                    .due
-                    .get_or_insert_with(|| Instant::now() + FRAME_DEADLINE);
-                timeout_at(due, read)
-                    .await
-                    .map_err(|_| StreamError::Deadline)?
-            };
-            match count? {
-                Some(count) => chunks
-                    .iter()
-                    .take(count)
-                    .for_each(|chunk| self.frames.push(chunk)),
-                None if self.frames.is_empty() => return Ok(None),
-                None => return Err(StreamError::Truncated),
+            if !self.fill().await? {
+                return Ok(None);
             }
+        }
+    }
+
+    /// Waits for more bytes; false at the stream's orderly end.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub(crate) async fn fill(&mut self) -> Result<bool, StreamError> {
+        let mut chunks = [const { Bytes::new() }; CHUNKS_LEN];
+        let read = self.stream.read_chunks(&mut chunks);
+        let count = if self.frames.is_empty() {
+            read.await
+        } else {
+            // A byte now and then does not move the deadline.
+            let due = *self
+                .due
+                .get_or_insert_with(|| Instant::now() + FRAME_DEADLINE);
+            timeout_at(due, read)
+                .await
+                .map_err(|_| StreamError::Deadline)?
+        };
+        match count? {
+            Some(count) => {
+                let chunks = chunks.iter().take(count);
+                chunks.for_each(|chunk| self.frames.push(chunk));
+                Ok(true)
+            }
+            None if self.frames.is_empty() => Ok(false),
+            None => Err(StreamError::Truncated),
         }
     }
 
     /// The next message if all of it is here already.
     pub(crate) fn ready(&mut self) -> Result<Option<Message>, StreamError> {
-        let Some(frame) = self.frames.next_frame()? else {
+        let Some((kind, body)) = self.frames.next_borrowed()? else {
             return Ok(None);
         };
         self.due = None;
-        Ok(Some(Message::from_frame(&frame)?))
+        Ok(Some(Message::read(kind, body)?))
     }
+
+    /// Like [`Self::ready`], on a tab stream: payments are not copied.
+    pub(crate) fn ready_on_tabs(&mut self) -> Result<Option<OnTabs<'_>>, StreamError> {
+        let Some((kind, body)) = self.frames.next_borrowed()? else {
+            return Ok(None);
+        };
+        self.due = None;
+        Ok(Some(if kind == TabPay::KIND {
+            OnTabs::Pay(TabPayRef::read(body).map_err(MessageError::from)?)
+        } else {
+            OnTabs::Other(Message::read(kind, body)?)
+        }))
+    }
+}
+
+/// A message on a tab stream.
+#[derive(Debug)]
+pub(crate) enum OnTabs<'a> {
+    Pay(TabPayRef<'a>),
+    Other(Message),
 }
 
 /// The writing half.
@@ -124,6 +156,11 @@ impl Writer {
     /// Adds a message to what the next [`Writer::flush`] sends.
     pub(crate) fn queue(&mut self, message: &Message) {
         message.write(&mut self.buffer);
+    }
+
+    /// Adds payments on a tab.
+    pub(crate) fn queue_pay(&mut self, pay: TabPayRef<'_>) {
+        pay.write(&mut self.buffer);
     }
 
     /// Bytes queued.
@@ -165,6 +202,9 @@ pub(crate) enum StreamError {
     /// The other side's fault: an answer to nothing that was asked.
     #[error("an answer came to nothing that was asked")]
     Unasked,
+    /// The other side's fault: links that do not prove what they pay.
+    #[error(transparent)]
+    Links(#[from] LinkError),
     /// No answer, or no room for our bytes, in time.
     #[error("no answer in time")]
     Deadline,
@@ -184,7 +224,7 @@ impl StreamError {
     pub(crate) const fn is_breach(&self) -> bool {
         matches!(
             self,
-            Self::Frame(_) | Self::Message(_) | Self::Truncated | Self::Unasked
+            Self::Frame(_) | Self::Message(_) | Self::Truncated | Self::Unasked | Self::Links(_)
         )
     }
 }

@@ -6,13 +6,15 @@
 use std::collections::HashMap;
 
 use quid_common::cbor;
+use quid_common::chain::Mark;
 use quid_common::checkpoint::{Checkpoint, Head};
-use quid_common::entry::{Entry, Registration};
+use quid_common::entry::{Entry, Fact, Registration};
 use quid_common::fork::Fork;
 use quid_common::frame::{BODY_LEN_MAX, FrameReader};
 use quid_common::order::{Decline, Order, Void};
 use quid_common::receipt::Receipt;
 use quid_common::signed::{Signed, Statement};
+use quid_common::tab::{Claim, Close, Hashed, Tab, Terms};
 use quid_common::wire::Message;
 
 use super::samples::{messages, specimens};
@@ -143,7 +145,7 @@ fn a_flipped_bit_of_a_forks_text_is_refused() {
 #[test]
 fn the_signature_in_an_entry_covers_its_body() {
     let world = World::new();
-    for entry in &world.entries {
+    for entry in world.every_entry() {
         let Some((_, message, signature)) = entry.fact.signature() else {
             continue;
         };
@@ -162,6 +164,36 @@ fn the_signature_in_an_entry_covers_its_body() {
                 "bit {bit} flipped"
             );
         }
+    }
+}
+
+#[test]
+fn the_link_in_a_claim_covers_its_tab_and_its_units() {
+    let world = World::new();
+    let what = |claim: &Claim| (claim.id, claim.from, claim.index, claim.link);
+    let moves = |tab: &Tab, (id, from, index, link)| {
+        let hashed = Hashed::new(&id, from, Mark { index, link })?;
+        tab.claim(&hashed)
+    };
+    let tab = Tab::open(world.terms().statement());
+    let (_, tab) = moves(&tab, what(&world.claim(0, 1))).expect("honest");
+    let honest = world.claim(1, 3);
+    let (amount, _) = moves(&tab, what(&honest)).expect("honest");
+    assert_eq!(amount, honest.amount);
+
+    for (bit, bytes) in flips(&world.later[2].encode()) {
+        let Ok(Entry { fact, .. }) = Entry::decode(&bytes) else {
+            continue;
+        };
+        let Fact::Claim(forged) = fact else {
+            panic!("bit {bit} flipped makes something else of a claim")
+        };
+        // Payer, payee and amount follow from the tab; the log's tree covers what is written.
+        let same = what(&forged) == what(&honest);
+        assert!(
+            same || moves(&tab, what(&forged)).is_err(),
+            "bit {bit} flipped"
+        );
     }
 }
 
@@ -228,6 +260,7 @@ fn evidence(message: &Message) -> Vec<Evidence> {
     let checkpoint = match message {
         Message::Login(it) => it.checkpoint.clone(),
         Message::Offer(it) => it.checkpoint.clone(),
+        Message::TabOffer(it) => it.checkpoint.clone(),
         Message::Welcome(it) => Some(it.checkpoint.clone()),
         _ => None,
     };
@@ -245,6 +278,8 @@ fn evidence(message: &Message) -> Vec<Evidence> {
         }
         Message::SubmitVoid(it) => vec![fact::<Void>(&it.void)],
         Message::Offer(it) => vec![fact::<Order>(&it.order)],
+        Message::SubmitTab(it) => vec![fact::<Terms>(&it.terms)],
+        Message::SubmitClose(it) => vec![fact::<Close>(&it.close)],
         _ => vec![],
     };
     receipts.chain(checkpoints).chain(facts).collect()
@@ -261,6 +296,7 @@ pub(super) fn receipts(message: &Message) -> Vec<&Receipt> {
         Message::SubmitRefused(it) => it.receipt.iter().collect(),
         Message::Moved(it) => vec![&it.receipt],
         Message::Paid(it) => vec![&it.receipt],
+        Message::TabOffer(it) => vec![&it.receipt],
         _ => vec![],
     }
 }

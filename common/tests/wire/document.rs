@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use quid_common::amount::{Amount, Currency};
 use quid_common::cbor;
+use quid_common::chain::{self, Link};
 use quid_common::checkpoint::Checkpoint;
 use quid_common::entry::{Freeze, Genesis, Issue, Registration};
 use quid_common::frame::{BODY_LEN_MAX, BODY_LEN_MAX_STRANGER};
@@ -15,9 +16,10 @@ use quid_common::order::{Decline, Memo, Order, Void};
 use quid_common::receipt::Receipt;
 use quid_common::refusal::{Class, Reason};
 use quid_common::signed::Statement;
+use quid_common::tab::{self, Close, Terms};
 use quid_common::wire::{
-    CloseCode, HistoryLine, HistoryPage, Message, Offer, PAGE_LEN_MAX, Paid, Person, Register,
-    Registered, WhoPage, history_kind,
+    CloseCode, HistoryLine, HistoryPage, LINKS_MAX, Message, Offer, PAGE_LEN_MAX, Paid, Person,
+    Register, Registered, TabOffer, TabPay, WhoPage, history_kind,
 };
 use quid_common::{address, checkpoint, consistency, entry, frame, order, receipt, signed, tls};
 use serde_bytes::ByteBuf;
@@ -25,7 +27,7 @@ use serde_bytes::ByteBuf;
 use super::golden::{golden, hex};
 use super::items::items;
 use super::samples::{kebab, protected};
-use super::world::World;
+use super::world::{LENGTH, World};
 
 #[test]
 fn messages_are_those_of_the_code() {
@@ -68,17 +70,17 @@ fn refusals_are_those_of_the_code() {
 }
 
 #[test]
-fn every_reason_that_an_order_can_meet_has_its_place_in_the_order_of_precedence() {
+fn every_reason_that_an_order_or_tab_can_meet_has_its_place_in_the_order_of_precedence() {
     let text = document();
     let (_, list) = text
         .split_once("**Precedence.**")
         .expect("the list is there");
     let (list, _) = list.split_once("\n\nOf these,").expect("the list ends");
     // The directory says `stopping` instead of deciding anything.
-    let of_orders = Reason::ALL
+    let of_facts = Reason::ALL
         .iter()
         .filter(|reason| reason.class() != Class::Request && **reason != Reason::STOPPING);
-    for reason in of_orders {
+    for reason in of_facts {
         assert!(
             list.contains(&format!("`{}`", reason.name())),
             "{reason:?} has no place"
@@ -102,6 +104,9 @@ fn closing_codes_and_history_kinds_are_those_of_the_code() {
         ("payment", history_kind::PAYMENT),
         ("issue", history_kind::ISSUE),
         ("burn", history_kind::BURN),
+        ("hold", history_kind::HOLD),
+        ("claim", history_kind::CLAIM),
+        ("release", history_kind::RELEASE),
     ];
     let real = real.map(|(name, kind)| (u32::from(kind), name.to_owned()));
     assert_eq!(numbered("history kinds"), real);
@@ -112,7 +117,7 @@ fn entries_are_numbered_as_they_are_written() {
     let told = numbered("entries");
     let world = World::new();
     let mut met = Vec::new();
-    for entry in &world.entries {
+    for entry in world.every_entry() {
         let bytes = entry.encode();
         let fields: Vec<u64> = items(&bytes).iter().map(|item| item.argument).collect();
         let [4, 1, _, kind, _] = fields[..] else {
@@ -126,6 +131,10 @@ fn entries_are_numbered_as_they_are_written() {
             entry::Fact::Void(_) => "void",
             entry::Fact::Freeze(_) => "freeze",
             entry::Fact::Refusal(_) => "refusal",
+            entry::Fact::Tab(_) => "tab",
+            entry::Fact::Claim(_) => "claim",
+            entry::Fact::Close(_) => "close",
+            entry::Fact::Release(_) => "release",
         };
         met.push((u32::try_from(kind).expect("small"), name.to_owned()));
     }
@@ -152,6 +161,8 @@ fn protected_headers_are_those_of_the_code() {
         row::<Genesis>("genesis"),
         row::<Issue>("issue"),
         row::<Freeze>("freeze"),
+        row::<Terms>("terms"),
+        row::<Close>("close"),
     ];
     assert_eq!(told, real);
 }
@@ -174,15 +185,20 @@ fn the_worked_example_is_what_the_code_makes() {
     let order = world.order();
     let golden = golden();
     let blocks = blocks();
+    let framed = |kind: u16, name: &str| {
+        let body = golden.get(name).expect("it is golden");
+        format!("{:08x}{kind:04x}{body}", body.len() / 2)
+    };
     let mut seen = 0;
     for (what, told) in &blocks {
         let real = match what.as_str() {
             "hex sig-structure" => hex(&order.message()),
             "hex digest" => order.digest().to_string(),
-            "hex frame" => {
-                let body = golden.get("message.33.submit.bare").expect("it is golden");
-                format!("{:08x}{:04x}{body}", body.len() / 2, 33)
-            }
+            "hex frame" => framed(33, "message.33.submit.bare"),
+            "hex payment" => framed(TabPay::KIND, "message.83.tab-pay.full"),
+            "hex links" => (0..=LENGTH)
+                .map(|index| hex(&world.link(index).0))
+                .collect(),
             "hex leaf" => hex(&tlog_tiles::record_hash(&world.entries[4].encode()).0),
             "text checkpoint" => world.checkpoint().as_str().to_owned(),
             other => match other.strip_prefix("hex ") {
@@ -198,7 +214,7 @@ fn the_worked_example_is_what_the_code_makes() {
         assert_eq!(told, real, "{what}");
         seen += 1;
     }
-    assert_eq!(seen, 8, "a block of the example is missing or new");
+    assert_eq!(seen, 12, "a block of the example is missing or new");
 }
 
 /// No message that a rule of the document allows is too long for where it is read.
@@ -234,7 +250,7 @@ fn the_longest_messages_fit_their_frames() {
         reference: Some(quid_common::id::Reference([0xff; 16])),
     };
     let page = usize::from(PAGE_LEN_MAX);
-    let table: [(Message, usize); 6] = [
+    let table: [(Message, usize); 8] = [
         (
             Register {
                 registration: fact(),
@@ -254,7 +270,7 @@ fn the_longest_messages_fit_their_frames() {
             Offer {
                 number: u64::MAX,
                 order: fact(),
-                checkpoint: Some(checkpoint),
+                checkpoint: Some(checkpoint.clone()),
             }
             .into(),
             BODY_LEN_MAX_STRANGER,
@@ -262,7 +278,26 @@ fn the_longest_messages_fit_their_frames() {
         (
             Paid {
                 number: u64::MAX,
+                receipt: receipt.clone(),
+            }
+            .into(),
+            BODY_LEN_MAX_STRANGER,
+        ),
+        (
+            TabOffer {
+                number: u32::MAX,
                 receipt,
+                checkpoint: Some(checkpoint),
+            }
+            .into(),
+            BODY_LEN_MAX_STRANGER,
+        ),
+        (
+            TabPay {
+                number: u32::MAX,
+                first: u32::MAX,
+                step: u32::MAX,
+                links: vec![0; Link::LEN * LINKS_MAX].into(),
             }
             .into(),
             BODY_LEN_MAX_STRANGER,
@@ -316,6 +351,12 @@ fn own_limit(name: &str) -> Option<String> {
         "Name::LEN_MAX" => Name::LEN_MAX.to_string(),
         "Amount::MAX" => Amount::MAX.units().to_string(),
         "Currency::DECIMALS_MAX" => Currency::DECIMALS_MAX.to_string(),
+        "GAP_MAX" => chain::GAP_MAX.to_string(),
+        "LENGTH_MAX" => chain::LENGTH_MAX.to_string(),
+        "LINKS_MAX" => LINKS_MAX.to_string(),
+        "TABS_PER_PAYER_MAX" => tab::TABS_PER_PAYER_MAX.to_string(),
+        "GRACE_MAX" => seconds(tab::GRACE_MAX),
+        "GRACE_DEFAULT" => seconds(tab::GRACE_DEFAULT),
         "LIFE_MAX" => seconds(order::LIFE_MAX),
         "LIFE_DEFAULT" => seconds(order::LIFE_DEFAULT),
         "CERTIFICATE_LEN_MAX" => tls::CERTIFICATE_LEN_MAX.to_string(),

@@ -148,11 +148,39 @@ fn a_receipt_settles_its_own_order_byte_for_byte() {
     assert!(!refusal.settles(order.bytes()), "a refusal settles nothing");
 }
 
+#[test]
+fn a_receipt_opens_its_own_tab_byte_for_byte_and_settles_no_order() {
+    let world = World::new();
+    let (ledger, key) = (world.ledger, world.directory.public());
+    let proven = |index| {
+        let receipt = world.later_receipt(index);
+        receipt.verify(ledger, &key).expect("honest")
+    };
+    let terms = world.terms();
+    let opened = proven(super::world::TAB);
+    assert!(opened.opens(terms.bytes()));
+    assert!(!opened.settles(terms.bytes()), "a tab settles nothing");
+    for (bit, bytes) in flips(terms.bytes()) {
+        assert!(!opened.opens(&bytes), "bit {bit} flipped");
+    }
+    for index in (0..world.longer.len()).filter(|&index| index != super::world::TAB) {
+        assert!(!proven(index).opens(terms.bytes()), "entry {index}");
+    }
+    let order = world.order();
+    assert!(!proven(super::world::PAYMENT).opens(order.bytes()));
+    let head = world.longer.head(world.longer.len());
+    for index in super::world::TAB..=super::world::RELEASE {
+        let receipt = world.later_receipt(index);
+        let of_terms = receipt.settles_under(head, terms.bytes());
+        assert_eq!(of_terms, Ok(false), "entry {index}");
+    }
+}
+
 /// The sample ledger, continued to [`SIZE_MAX`] entries.
 fn long_log() -> (World, Log) {
     let world = World::new();
     let mut log = Log::default();
-    for entry in &world.entries {
+    for entry in world.every_entry() {
         log.push(entry.encode());
     }
     for number in 0.. {

@@ -16,18 +16,22 @@ use quid_common::order::{Memo, SignedDecline, SignedOrder};
 use quid_common::receipt::Receipt;
 use quid_common::refusal::Reason;
 use quid_common::signed::{Signed, Statement};
+use quid_common::tab::{Close, Tab, Terms};
 use quid_common::wire::{
-    AskBalance, AskConsistency, AskFate, AskHistory, Balance, CaughtUp, Declined, Fate, Find,
-    Found, HistoryLine, HistoryPage, Lagged, Login, Message, Moved, Offer, Offline, Online,
-    OpenSettle, Paid, Person, Proof, Prove, Refused, Register, Registered, Settled, Submit,
-    SubmitRefused, SubmitVoid, Subscribe, Voided, Welcome, Who, WhoPage, history_kind,
+    AskBalance, AskConsistency, AskFate, AskHistory, AskTab, Balance, CaughtUp, Declined, Fate,
+    Find, Found, HistoryLine, HistoryPage, Lagged, Login, Message, Moved, Offer, Offline, Online,
+    OpenSettle, OpenTab, OpenTabs, Paid, Person, Proof, Prove, Refused, Register, Registered,
+    Settled, Submit, SubmitClaim, SubmitClose, SubmitRefused, SubmitTab, SubmitVoid, Subscribe,
+    TabAccepted, TabEnd, TabEnded, TabOffer, TabPaid, TabPay, TabStanding, Voided, Welcome, Who,
+    WhoPage, history_kind,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 
 use super::world::{
-    GENESIS, ISSUE, PAYMENT, REFUSAL, REGISTER, VOID, World, after, amount, memo, name, order_id,
+    CLAIM, CLOSE, GENESIS, ISSUE, LENGTH, PAYMENT, REFUSAL, REGISTER, RELEASE, TAB, UNIT, VOID,
+    World, after, amount, memo, name, order_id,
 };
 
 /// Something with an encoding of its own.
@@ -65,8 +69,10 @@ pub(crate) fn messages(world: &World) -> Vec<(&'static str, Message)> {
     let mut all = session(world);
     all.extend(requests(world));
     all.extend(settlement(world));
+    all.extend(tabs(world));
     all.extend(events(world));
     all.extend(peers(world));
+    all.extend(peers_tabs(world));
     all
 }
 
@@ -215,6 +221,7 @@ fn requests(world: &World) -> Vec<(&'static str, Message)> {
         ("only", AskConsistency { from: 6, to: 9 }.into()),
         ("full", world.consistency(6, 9).into()),
         ("bare", world.consistency(9, 9).into()),
+        ("tab", tab_history_page().into()),
     ]
 }
 
@@ -256,6 +263,61 @@ fn settlement(world: &World) -> Vec<(&'static str, Message)> {
             refused(Reason::INSUFFICIENT_FUNDS, Some(world.receipt(REFUSAL))).into(),
         ),
         ("bare", refused(Reason::BUSY, None).into()),
+    ]
+}
+
+fn tabs(world: &World) -> Vec<(&'static str, Message)> {
+    let (payer, id) = (world.alice.public(), order_id(6));
+    let standing = |tab| TabStanding {
+        tab,
+        time: after(11_500),
+    };
+    let terms = world.terms();
+    let tab = Tab::open(terms.statement());
+    let open = OpenTab {
+        payee: world.bob.public(),
+        unit: tab.unit,
+        length: tab.length,
+        claimed: 3,
+        link: world.link(3),
+        expires: tab.expires,
+        until: tab.until,
+    };
+    let submit_claim = SubmitClaim {
+        number: 11,
+        payer,
+        id,
+        from: 1,
+        index: 3,
+        link: world.link(3),
+    };
+    let settled = |number, entry| Settled {
+        number,
+        receipt: world.later_receipt(entry),
+    };
+    vec![
+        ("only", AskTab { payer, id }.into()),
+        ("full", standing(Some(open)).into()),
+        ("bare", standing(None).into()),
+        (
+            "only",
+            SubmitTab {
+                number: 10,
+                terms: ByteBuf::from(terms.into_bytes()),
+            }
+            .into(),
+        ),
+        ("tab", settled(10, TAB).into()),
+        ("only", submit_claim.into()),
+        ("claim", settled(11, CLAIM).into()),
+        (
+            "only",
+            SubmitClose {
+                number: 12,
+                close: ByteBuf::from(world.close().into_bytes()),
+            }
+            .into(),
+        ),
     ]
 }
 
@@ -305,6 +367,53 @@ fn peers(world: &World) -> Vec<(&'static str, Message)> {
     ]
 }
 
+fn peers_tabs(world: &World) -> Vec<(&'static str, Message)> {
+    let number = 5;
+    let offer = |number, checkpoint| TabOffer {
+        number,
+        receipt: world.later_receipt(TAB),
+        checkpoint,
+    };
+    let accepted = TabAccepted {
+        number,
+        paid: 1,
+        link: world.link(1),
+        limit: LENGTH,
+    };
+    let pay = |number, first, step, indexes: &[u32]| TabPay {
+        number,
+        first,
+        step,
+        links: indexes
+            .iter()
+            .flat_map(|index| world.link(*index).0)
+            .collect::<Vec<u8>>()
+            .into(),
+    };
+    let ended = |paid, reason| TabEnded {
+        number,
+        paid,
+        reason,
+    };
+    let paid = TabPaid {
+        number,
+        paid: 3,
+        limit: LENGTH,
+    };
+    vec![
+        ("only", OpenTabs {}.into()),
+        ("full", offer(number, Some(world.checkpoint())).into()),
+        ("bare", offer(u32::MAX, None).into()),
+        ("only", accepted.into()),
+        ("full", pay(number, 2, 1, &[2, 3]).into()),
+        ("bare", pay(u32::MAX, 4, u32::MAX, &[4]).into()),
+        ("only", paid.into()),
+        ("only", TabEnd { number }.into()),
+        ("full", ended(0, Some(Reason::TAB_OVER)).into()),
+        ("bare", ended(3, None).into()),
+    ]
+}
+
 fn message((label, message): (&'static str, Message)) -> Specimen {
     let frame = message.to_frame();
     let kind = frame.kind;
@@ -332,22 +441,25 @@ fn facts(world: &World) -> Vec<Specimen> {
     let Fact::Genesis(genesis) = &world.entries[GENESIS as usize].fact else {
         unreachable!("entry 0 is the genesis");
     };
+    // Two of one kind are told apart by what is special about the second.
     [
-        fact("order", &world.order()),
-        fact("order", &world.refund()),
-        fact("void", &world.void()),
-        fact("decline", &world.decline()),
-        fact("genesis", genesis),
-        fact("registration", &world.registration()),
-        fact("issue", &world.issue()),
-        fact("freeze", &world.freeze()),
+        ("", fact("order", &world.order())),
+        (".full", fact("order", &world.refund())),
+        ("", fact("void", &world.void())),
+        ("", fact("decline", &world.decline())),
+        ("", fact("genesis", genesis)),
+        ("", fact("registration", &world.registration())),
+        ("", fact("issue", &world.issue())),
+        ("", fact("freeze", &world.freeze())),
+        ("", fact::<Terms>("terms", &world.terms())),
+        (".full", fact::<Terms>("terms", &world.longest_terms())),
+        ("", fact::<Close>("close", &world.close())),
+        (".payer", fact::<Close>("close", &world.payers_close())),
     ]
     .into_iter()
-    .enumerate()
-    .flat_map(|(at, pair)| {
-        // The two orders are told apart by what is special about the second.
+    .flat_map(|(label, pair)| {
         pair.map(|mut specimen| {
-            specimen.name += if at == 1 { ".full" } else { "" };
+            specimen.name += label;
             specimen
         })
     })
@@ -375,8 +487,7 @@ fn fact<T: Statement + 'static>(rule: &str, fact: &Signed<T>) -> [Specimen; 2] {
 
 fn logged(world: &World) -> Vec<Specimen> {
     let mut all: Vec<Specimen> = world
-        .entries
-        .iter()
+        .every_entry()
         .enumerate()
         .map(|(at, entry)| {
             let rule = match entry.fact {
@@ -387,6 +498,10 @@ fn logged(world: &World) -> Vec<Specimen> {
                 Fact::Void(_) => "void-entry",
                 Fact::Freeze(_) => "freeze-entry",
                 Fact::Refusal(_) => "refusal-entry",
+                Fact::Tab(_) => "tab-entry",
+                Fact::Claim(_) => "claim-entry",
+                Fact::Close(_) => "close-entry",
+                Fact::Release(_) => "release-entry",
             };
             Specimen {
                 name: format!("entry.{at}.{rule}"),
@@ -398,6 +513,8 @@ fn logged(world: &World) -> Vec<Specimen> {
         })
         .collect();
     all.push(plain("statement.refusal", "refusal", &world.refusal()));
+    all.push(plain("statement.claim", "claim", &world.claim(1, 3)));
+    all.push(plain("statement.release", "release", &world.release()));
 
     let (ledger, key) = (world.ledger, world.directory.public());
     let mut checkpoint = plain("checkpoint", "checkpoint", &world.checkpoint());
@@ -405,8 +522,9 @@ fn logged(world: &World) -> Vec<Specimen> {
         cbor::decode::<Checkpoint>(bytes).is_ok_and(|it| it.verify(ledger, &key).is_ok())
     }));
     all.push(checkpoint);
-    for index in [PAYMENT, REFUSAL] {
-        let receipt = world.receipt(index);
+    let early = [PAYMENT, REFUSAL].map(|index| (index, world.receipt(index)));
+    let late = [TAB, CLAIM, CLOSE, RELEASE].map(|index| (index, world.later_receipt(index)));
+    for (index, receipt) in early.into_iter().chain(late) {
         let mut receipt = plain(&format!("receipt.{index}"), "receipt", &receipt);
         receipt.proves = Some(Box::new(move |bytes| {
             cbor::decode::<Receipt>(bytes).is_ok_and(|it| it.verify(ledger, &key).is_ok())
@@ -470,6 +588,29 @@ fn history_page() -> HistoryPage {
     HistoryPage {
         lines: vec![payment, issue],
         more: true,
+    }
+}
+
+/// As the payer of the sample tab sees it.
+fn tab_history_page() -> HistoryPage {
+    let line = |entry, ms, kind, incoming, units| HistoryLine {
+        entry,
+        time: after(ms),
+        kind,
+        incoming,
+        amount: amount(units),
+        counterparty: name("bob-1_x"),
+        memo: memo("by the page"),
+        order: Some(order_id(6)),
+        reference: None,
+    };
+    HistoryPage {
+        lines: vec![
+            line(RELEASE, 12_000, history_kind::RELEASE, true, UNIT),
+            line(CLAIM, 11_000, history_kind::CLAIM, false, 2 * UNIT),
+            line(TAB, 9_000, history_kind::HOLD, false, 4 * UNIT),
+        ],
+        more: false,
     }
 }
 

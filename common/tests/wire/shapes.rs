@@ -9,6 +9,7 @@ use quid_common::frame::Frame;
 use quid_common::order::{Decline, Order, Void};
 use quid_common::refusal::Reason;
 use quid_common::signed::{Signed, Statement};
+use quid_common::tab::{Close, Terms};
 use quid_common::time::LedgerTime;
 use quid_common::wire::{Message, history_kind};
 
@@ -43,6 +44,9 @@ fn refusals_and_history_kinds_are_those_of_the_code() {
         ("payment", history_kind::PAYMENT),
         ("issue", history_kind::ISSUE),
         ("burn", history_kind::BURN),
+        ("hold", history_kind::HOLD),
+        ("claim", history_kind::CLAIM),
+        ("release", history_kind::RELEASE),
     ];
     let kinds = kinds.map(|(name, number)| (name.to_owned(), u64::from(number)));
     assert_eq!(table(&text, "history-kind"), kinds);
@@ -171,6 +175,8 @@ fn is_sound_inside(message: &Message) -> bool {
         }
         Message::SubmitVoid(it) => is_fact::<Void>(&it.void),
         Message::Offer(it) => is_fact::<Order>(&it.order),
+        Message::SubmitTab(it) => is_fact::<Terms>(&it.terms),
+        Message::SubmitClose(it) => is_fact::<Close>(&it.close),
         _ => true,
     };
     let entries = receipts(message)
@@ -181,6 +187,10 @@ fn is_sound_inside(message: &Message) -> bool {
         Message::Balance(it) => vec![it.time],
         Message::Fate(it) => vec![it.time],
         Message::HistoryPage(it) => it.lines.iter().map(|line| line.time).collect(),
+        Message::TabStanding(it) => {
+            let tab = it.tab.iter().flat_map(|tab| [tab.expires, tab.until]);
+            tab.chain([it.time]).collect()
+        }
         _ => vec![],
     };
     facts && entries && times.into_iter().all(|time| time <= LedgerTime::MAX)

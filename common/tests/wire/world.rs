@@ -1,6 +1,7 @@
 //! A small ledger made from fixed seeds, and the keys behind it.
 
 use quid_common::amount::{Amount, Currency};
+use quid_common::chain::{Chain, LENGTH_MAX, Link};
 use quid_common::checkpoint::{Checkpoint, Head};
 use quid_common::entry::{Entry, Fact, Freeze, Genesis, Issue, Refusal, Registration};
 use quid_common::fork::Fork;
@@ -8,17 +9,19 @@ use quid_common::id::{Digest, LedgerId, OperationId, OrderId, Reference};
 use quid_common::key::SecretKey;
 use quid_common::name::Name;
 use quid_common::order::{
-    Decline, Memo, Order, STATEMENT_VERSION, SignedDecline, SignedOrder, SignedVoid, Void,
+    Decline, LIFE_MAX, Memo, Order, STATEMENT_VERSION, SignedDecline, SignedOrder, SignedVoid, Void,
 };
 use quid_common::receipt::Receipt;
 use quid_common::refusal::Reason;
 use quid_common::signed::Signed;
+use quid_common::tab::{Claim, Close, GRACE_MAX, Release, SignedClose, SignedTerms, Terms, units};
 use quid_common::time::LedgerTime;
 use quid_common::wire::Consistency;
 use serde_bytes::ByteBuf;
 use tlog_tiles::{Hash, HashReader};
 
-/// A ledger of nine entries, one of each kind at least, and the keys behind it.
+/// A ledger of nine entries and how it goes on with five more, one of each kind at least, and the
+/// keys behind it.
 pub(crate) struct World {
     pub(crate) directory: SecretKey,
     pub(crate) alice: SecretKey,
@@ -26,6 +29,9 @@ pub(crate) struct World {
     pub(crate) ledger: LedgerId,
     pub(crate) entries: Vec<Entry>,
     pub(crate) log: Log,
+    /// A tab's whole life: what follows the nine entries in the longer log.
+    pub(crate) later: Vec<Entry>,
+    pub(crate) longer: Log,
 }
 
 /// Places of the sample entries in the log.
@@ -35,6 +41,14 @@ pub(crate) const ISSUE: u64 = 3;
 pub(crate) const PAYMENT: u64 = 4;
 pub(crate) const VOID: u64 = 5;
 pub(crate) const REFUSAL: u64 = 8;
+pub(crate) const TAB: u64 = 9;
+pub(crate) const CLAIM: u64 = 11;
+pub(crate) const CLOSE: u64 = 12;
+pub(crate) const RELEASE: u64 = 13;
+
+/// What a link of the sample tab is worth, and how many there are.
+pub(crate) const UNIT: u64 = 2_500;
+pub(crate) const LENGTH: u32 = 4;
 
 impl World {
     pub(crate) fn new() -> Self {
@@ -60,6 +74,8 @@ impl World {
             ledger,
             entries: vec![genesis],
             log,
+            later: vec![],
+            longer: Log::default(),
         };
         world.write(1_000, Fact::Register(world.registration()));
         world.write(2_000, Fact::Register(world.second_registration()));
@@ -69,7 +85,30 @@ impl World {
         world.write(6_000, Fact::Payment(world.refund()));
         world.write(7_000, Fact::Freeze(world.freeze()));
         world.write(8_000, Fact::Refusal(world.refusal()));
+        world.later = world.life_of_a_tab();
+        for entry in world.entries.iter().chain(&world.later) {
+            world.longer.push(entry.encode());
+        }
         world
+    }
+
+    /// Opened, claimed twice, closed by the payee, and the rest released.
+    fn life_of_a_tab(&self) -> Vec<Entry> {
+        let facts = [
+            Fact::Tab(self.terms()),
+            Fact::Claim(self.claim(0, 1)),
+            Fact::Claim(self.claim(1, 3)),
+            Fact::Close(self.close()),
+            Fact::Release(self.release()),
+        ];
+        let times = [9_000, 10_000, 11_000, 12_000, 12_000].map(after);
+        let entries = times.into_iter().zip(facts);
+        entries.map(|(time, fact)| Entry { time, fact }).collect()
+    }
+
+    /// The entries of the longer log.
+    pub(crate) fn every_entry(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().chain(&self.later)
     }
 
     fn write(&mut self, ms: u64, fact: Fact) {
@@ -89,6 +128,13 @@ impl World {
 
     pub(crate) fn receipt(&self, index: u64) -> Receipt {
         self.log.receipt(index, self.log.len(), self.checkpoint())
+    }
+
+    /// The receipt of an entry of the longer log.
+    pub(crate) fn later_receipt(&self, index: u64) -> Receipt {
+        let size = self.longer.len();
+        let checkpoint = Checkpoint::sign(self.ledger, self.longer.head(size), &self.directory);
+        self.longer.receipt(index, size, checkpoint)
     }
 
     /// How the log goes on from its first `from` entries to `to`.
@@ -220,6 +266,87 @@ impl World {
 
     pub(crate) fn decline(&self) -> SignedDecline {
         Decline::sign(&self.unfunded(), &self.bob)
+    }
+
+    /// The chain of PROTOCOL.md's worked example.
+    pub(crate) fn chain(&self) -> Chain {
+        Chain::new(order_id(6), LENGTH, Link([0x57; 32])).expect("a length within bounds")
+    }
+
+    /// The link that pays `index` units of the sample tab.
+    pub(crate) fn link(&self, index: u32) -> Link {
+        self.chain().link(index).expect("within the chain")
+    }
+
+    /// The terms of PROTOCOL.md's worked example.
+    pub(crate) fn terms(&self) -> SignedTerms {
+        let terms = Terms {
+            version: STATEMENT_VERSION,
+            ledger: self.ledger,
+            id: order_id(6),
+            payer: self.alice.public(),
+            payee: self.bob.public(),
+            unit: amount(UNIT),
+            length: LENGTH,
+            anchor: self.chain().anchor(),
+            expires: after(3_600_000),
+            grace: 60,
+            memo: memo("by the page"),
+            reference: None,
+        };
+        Signed::new(terms, &self.alice)
+    }
+
+    /// Terms with everything as long and as large as it could be.
+    pub(crate) fn longest_terms(&self) -> SignedTerms {
+        let terms = Terms {
+            version: STATEMENT_VERSION,
+            ledger: self.ledger,
+            id: order_id(7),
+            payer: self.bob.public(),
+            payee: self.alice.public(),
+            unit: amount(Amount::MAX.units() / u64::from(LENGTH_MAX)),
+            length: LENGTH_MAX,
+            anchor: Link([0xac; 32]),
+            expires: after(60_000).plus(LIFE_MAX),
+            grace: u32::try_from(GRACE_MAX.as_secs()).expect("an hour"),
+            memo: memo(&"é".repeat(Memo::LEN_MAX / 2)),
+            reference: Some(Reference([0x4e; 16])),
+        };
+        Signed::new(terms, &self.bob)
+    }
+
+    /// A claim on the sample tab.
+    pub(crate) fn claim(&self, from: u32, index: u32) -> Claim {
+        Claim {
+            payer: self.alice.public(),
+            id: order_id(6),
+            payee: self.bob.public(),
+            amount: units(amount(UNIT), index - from).expect("small"),
+            from,
+            index,
+            link: self.link(index),
+        }
+    }
+
+    /// The payee's close of the sample tab.
+    pub(crate) fn close(&self) -> SignedClose {
+        Close::sign(self.ledger, self.alice.public(), order_id(6), &self.bob)
+    }
+
+    /// The payer's close of another tab.
+    pub(crate) fn payers_close(&self) -> SignedClose {
+        Close::sign(self.ledger, self.bob.public(), order_id(7), &self.bob)
+    }
+
+    /// What is left of the sample tab.
+    pub(crate) fn release(&self) -> Release {
+        Release {
+            payer: self.alice.public(),
+            id: order_id(6),
+            payee: self.bob.public(),
+            amount: amount(UNIT),
+        }
     }
 
     pub(crate) fn refusal(&self) -> Refusal {

@@ -1,7 +1,8 @@
 //! A piece of the log on its way through the audit: as it was read, and as it was judged.
 
+use quid_common::chain::{GAP_MAX, Link};
 use quid_common::checkpoint::{Checkpoint, Head};
-use quid_common::entry::Entry;
+use quid_common::entry::{Entry, Fact};
 use quid_common::id::LedgerId;
 use quid_common::key::PublicKey;
 
@@ -16,14 +17,24 @@ pub(super) struct Piece {
     broken: Option<StoreError>,
 }
 
-/// A piece whose entries have been decoded and whose signatures have been judged.
+/// A piece whose entries have been decoded, whose signatures have been judged and whose claims have
+/// been hashed.
 pub(super) struct Judged {
-    /// Each entry, or what is wrong with it in itself, and its leaf hash.
-    pub(super) entries: Vec<(Result<Entry, String>, [u8; 32])>,
+    pub(super) entries: Vec<JudgedEntry>,
     /// What the directory has signed, or what is wrong with that, by the size it is stored for.
     pub(super) checkpoints: Vec<(u64, Result<Head, String>)>,
     /// Why the log cannot be read on behind the last of the entries.
     pub(super) broken: Option<StoreError>,
+}
+
+/// An entry as far as it can be judged by itself.
+pub(super) struct JudgedEntry {
+    /// The entry, or what is wrong with it.
+    pub(super) entry: Result<Entry, String>,
+    /// Its leaf hash.
+    pub(super) leaf: [u8; 32],
+    /// Of a claim, the link that its own hashes down to: that of the claim before.
+    pub(super) below: Option<Link>,
 }
 
 impl Piece {
@@ -51,7 +62,7 @@ impl Piece {
         self.broken.is_some()
     }
 
-    /// Decodes all and judges the signatures together, for the ledger `ledger` of the directory
+    /// Decodes all, hashes the claims and judges the signatures together, for the ledger `ledger` of the directory
     /// with the key `key`.
     pub(super) fn judge(self, ledger: LedgerId, key: &PublicKey) -> Judged {
         let mut claims = Vec::with_capacity(self.entries.len() + self.checkpoints.len());
@@ -87,12 +98,26 @@ impl Piece {
                 *head = Err("the checkpoint is not signed by the directory's key".into());
             }
         }
+        let judged = |(entry, leaf, _): (Result<Entry, String>, _, _)| {
+            let below = entry.as_ref().ok().and_then(below);
+            JudgedEntry { entry, leaf, below }
+        };
         Judged {
-            entries: entries.into_iter().map(|(a, b, _)| (a, b)).collect(),
+            entries: entries.into_iter().map(judged).collect(),
             checkpoints: checkpoints.into_iter().map(|(a, b, _)| (a, b)).collect(),
             broken: self.broken,
         }
     }
+}
+
+/// The link that a claim goes on from, by hashing. Not of one that is longer than one may be, which
+/// the ledger refuses.
+fn below(entry: &Entry) -> Option<Link> {
+    let Fact::Claim(claim) = &entry.fact else {
+        return None;
+    };
+    let count = claim.index.checked_sub(claim.from)?;
+    (count <= GAP_MAX).then(|| claim.link.down(&claim.id, count))
 }
 
 /// Adds a claim, if there is one, and returns its place.

@@ -1,18 +1,21 @@
 //! A sound log, and every way of making it unsound that we could think of.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use quid_common::amount::{Amount, Currency};
+use quid_common::chain::Link;
 use quid_common::checkpoint::{Checkpoint, Head};
 use quid_common::entry::{Entry, Fact};
 use quid_common::key::SecretKey;
+use quid_common::tab::{Claim, Close};
 use rusqlite::params;
 use tempfile::TempDir;
 
 use super::*;
 use crate::books::Books;
 use crate::folder::Folder;
-use crate::settlement::testing::{commit, order, registration};
+use crate::settlement::testing::{claim, commit, order, person, registration, terms};
 use crate::settlement::{Ask, Committer};
 use crate::store::LogEntry;
 
@@ -148,6 +151,60 @@ fn a_forged_signature_inside_a_correctly_hashed_entry_is_named() {
 }
 
 #[test]
+fn tabs_are_audited_and_a_forged_link_inside_a_correctly_hashed_claim_is_named() {
+    let log = Log::new();
+    let claims = log.add_tab();
+    let report = log.audit().expect("it is sound");
+    assert_eq!(report.entries, ENTRIES + 7);
+    assert_eq!((report.totals.held, report.totals.issued), (0, 2 * OPENING));
+    let claim_at = |n: u64| {
+        let entry = Entry::decode(&log.bytes(n)).expect("an entry");
+        match &entry.fact {
+            Fact::Claim(claim) => (entry.time, claim.clone()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let write = |n: u64, time, claim| {
+        let fact = Fact::Claim(claim);
+        log.write(n, &LogEntry::new(Entry { time, fact }.encode()));
+    };
+    for n in claims {
+        let (time, good) = claim_at(n);
+        let other = order(log.ledger, 7, 1).statement().id;
+        // Nobody's link, another tab's, and the one before.
+        for link in [
+            Link([9; 32]),
+            good.link.below(&other),
+            good.link.below(&good.id),
+        ] {
+            let forged = Claim {
+                link,
+                ..good.clone()
+            };
+            write(n, time, forged);
+            let (entry, reason) = log.wrong();
+            assert_eq!(entry, n);
+            assert!(reason.contains("its link does not lead"), "{reason}");
+        }
+        // Beyond what one claim may hash: refused, and not hashed.
+        let index = u32::MAX;
+        write(
+            n,
+            time,
+            Claim {
+                index,
+                ..good.clone()
+            },
+        );
+        let (entry, reason) = log.wrong();
+        assert_eq!(entry, n);
+        assert!(reason.contains("more than one claim may"), "{reason}");
+        write(n, time, good);
+    }
+    log.audit().expect("it is whole again");
+}
+
+#[test]
 fn the_first_fault_is_named_whatever_kind_it_is() {
     let log = Log::new();
     // From the last to the first, so that each is the first once it is there. Each kind of fault
@@ -270,6 +327,31 @@ impl Log {
         }
         drop(committer);
         log
+    }
+
+    /// Adds a tab that is opened, claimed three times, closed by both and released; returns the
+    /// claims' numbers.
+    fn add_tab(&self) -> [u64; 3] {
+        let lock = self.folder.lock("test").expect("nobody else knows it");
+        let books = Books::open(&self.folder, lock, None, false).expect("it opens");
+        let mut committer = Committer::new(books, Arc::default());
+        let (tab, mut chain) = terms(self.ledger, 0, (2, 100), Duration::from_secs(60));
+        let mut claim = |from, to| claim(&tab, &mut chain, from, to);
+        let claims = [claim(0, 10), claim(10, 11), claim(11, 90)];
+        let (payer, id) = (tab.statement().payer, tab.statement().id);
+        let close = |n| Ask::Close(Close::sign(self.ledger, payer, id, &person(n)));
+        let [first, second, third] = claims;
+        for (n, ask) in [
+            (0, Ask::Tab(tab.clone())),
+            (1, first),
+            (1, second),
+            (1, third),
+            (0, close(0)),
+            (1, close(1)),
+        ] {
+            commit(&mut committer, vec![(n, ask)]);
+        }
+        [ENTRIES + 1, ENTRIES + 2, ENTRIES + 3]
     }
 
     fn reader(&self) -> LogReader {

@@ -1,14 +1,16 @@
 //! The reading side of the index: joins its file with the tail in memory and the log.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use quid_common::id::OrderId;
 use quid_common::key::PublicKey;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, params};
 
 use super::{
-    ACCOUNT, BOUNDS, Bounds, ENTRIES, GET_META, IndexError, Posting, Shared, condemn, number, sql,
+    BOUNDS, Bounds, ENTRIES, GET_META, IndexError, Posting, Shared, Which, condemn, number,
+    openings, sql,
 };
 use crate::folder::Folder;
 use crate::store::{LogReader, StoreError};
@@ -26,6 +28,7 @@ pub struct IndexReader {
 /// Which of an account's entries are asked for.
 #[derive(Clone, Copy, Debug)]
 struct Range {
+    which: Which,
     /// The lowest number wanted.
     from: u64,
     /// The first number above those wanted.
@@ -65,31 +68,21 @@ impl IndexReader {
         })
     }
 
-    /// The entry that used `payer`'s order id: a payment, a void or a refusal. Looks only at the
+    /// The entry that used `payer`'s order id: a payment, a void, a refusal or a tab. Looks only at the
     /// entries in the file, which are at least those below [`super::Index::through`].
     ///
     /// # Errors
     /// [`IndexError::Damaged`] if the index names another entry than the log.
     pub fn find(&self, payer: &PublicKey, id: OrderId) -> Result<Option<u64>, IndexError> {
-        let find = || -> rusqlite::Result<Option<i64>> {
-            let view = self.connection.unchecked_transaction()?;
-            let Some(account) = account(&view, payer)? else {
-                return Ok(None);
-            };
-            let mut find = view.prepare_cached(FIND)?;
-            find.query_row(params![id.as_bytes(), account], |row| row.get(0))
-                .optional()
-        };
-        let Some(entry) = find().map_err(sql("read", &self.path))? else {
+        let Some(entry) = openings::find(&self.connection, &self.path, payer, id)? else {
             return Ok(None);
         };
-        let entry = entry.cast_unsigned();
-        self.verify(entry, |posting| posting.id() == Some((*payer, id)))?;
+        self.verify(entry, |posting| Ok(posting.id() == Some((*payer, id))))?;
         Ok(Some(entry))
     }
 
-    /// The numbers of `account`'s entries among the first `end`, newest first: those below
-    /// `before` and above `after`, at most `limit`. `end` is the acknowledged length of the log.
+    /// The numbers of the entries among the first `end` that moved `account`'s money, newest first:
+    /// those below `before` and above `after`, at most `limit`. `end` is the acknowledged length of the log.
     ///
     /// # Errors
     /// - [`IndexError::Behind`] while the index is being made: later it can tell.
@@ -107,6 +100,7 @@ impl IndexReader {
         self.entries(
             account,
             Range {
+                which: Which::Moving,
                 from,
                 to,
                 limit,
@@ -115,12 +109,12 @@ impl IndexReader {
         )
     }
 
-    /// The numbers of `account`'s entries among the first `end` and above `after`, oldest first,
-    /// at most `limit`.
+    /// The numbers of the entries among the first `end` and above `after` that moved `account`'s
+    /// money or concern its tabs, oldest first, at most `limit`.
     ///
     /// # Errors
     /// As for [`IndexReader::history`].
-    pub fn history_ascending(
+    pub fn concerning(
         &self,
         account: &PublicKey,
         after: u64,
@@ -131,6 +125,7 @@ impl IndexReader {
         self.entries(
             account,
             Range {
+                which: Which::Concerning,
                 from,
                 to: end,
                 limit,
@@ -174,7 +169,9 @@ impl IndexReader {
         }
         found.truncate(range.limit);
         for entry in &found {
-            self.verify(*entry, |posting| posting.moved(account))?;
+            self.verify(*entry, |posting| {
+                self.is_in(*entry, posting, range.which, account)
+            })?;
         }
         Ok(found)
     }
@@ -184,13 +181,14 @@ impl IndexReader {
         let tail = self.shared.as_ref()?.tail();
         let numbered = (tail.start..).zip(&tail.postings);
         let entries = numbered
-            .filter(|(entry, posting)| range.contains(*entry) && posting.moved(account))
+            .filter(|(entry, posting)| {
+                range.contains(*entry) && posting.is_in(range.which, account)
+            })
             .map(|(entry, _)| entry)
             .collect();
-        let end = tail.start + tail.postings.len() as u64;
         Some(Part {
             start: tail.start,
-            end,
+            end: tail.end(),
             entries,
         })
     }
@@ -208,7 +206,7 @@ impl IndexReader {
         let view = self.connection.unchecked_transaction()?;
         let position: i64 = view.query_row(GET_META, [ENTRIES], |row| row.get(0))?;
         let position = position.cast_unsigned();
-        let Some(account) = account(&view, key)? else {
+        let Some(account) = openings::account(&view, key)? else {
             return Ok(position);
         };
         let to = range.to.min(below.unwrap_or(position));
@@ -230,7 +228,8 @@ impl IndexReader {
                 account,
                 number(range.from),
                 number(to),
-                number(room as u64)
+                number(room as u64),
+                range.which == Which::Moving
             ];
             let entries = select.query_map(row, |row| row.get::<_, i64>(0))?;
             for entry in entries {
@@ -255,20 +254,95 @@ impl IndexReader {
         if entries > self.bounds.behind {
             return Err(IndexError::Behind { entries });
         }
-        let mut found = Vec::new();
+        // The payees of the tabs opened here, so that few are looked for elsewhere.
+        let mut opened = HashMap::new();
+        let (mut found, mut closed) = (Vec::new(), Vec::new());
+        let concerning = range.which == Which::Concerning;
         self.log.scan(from, range.to, |entry, bytes| {
-            if Posting::read(&bytes.bytes).moved(account) {
+            let posting = Posting::read(&bytes.bytes);
+            if posting.is_in(range.which, account) {
                 found.push(entry);
+            }
+            match posting {
+                Posting::Opened { payer, payee, id } => drop(opened.insert((payer, id), payee)),
+                Posting::Closed { payer, id } if concerning && payer != *account => {
+                    match opened.get(&(payer, id)) {
+                        Some(payee) if payee == account => found.push(entry),
+                        Some(_) => {}
+                        None => closed.push((entry, posting)),
+                    }
+                }
+                _ => {}
             }
             Ok::<_, StoreError>(())
         })?;
+        for (entry, posting) in closed {
+            if self.is_in(entry, &posting, range.which, account)? {
+                found.push(entry);
+            }
+        }
+        found.sort_unstable();
         Ok(found)
     }
 
+    /// Whether `which` of `account`'s entries hold entry `entry`, which means `posting`.
+    fn is_in(
+        &self,
+        entry: u64,
+        posting: &Posting,
+        which: Which,
+        account: &PublicKey,
+    ) -> Result<bool, IndexError> {
+        match *posting {
+            Posting::Closed { payer, id } if which == Which::Concerning && payer != *account => {
+                Ok(self.payee(&payer, id, entry)? == Some(*account))
+            }
+            _ => Ok(posting.is_in(which, account)),
+        }
+    }
+
+    /// The payee of `payer`'s tab `id`, opened before entry `before`.
+    fn payee(
+        &self,
+        payer: &PublicKey,
+        id: OrderId,
+        before: u64,
+    ) -> Result<Option<PublicKey>, IndexError> {
+        // In the tail, then the file: what leaves the one meanwhile is in the other by then.
+        let (end, opened) = match &self.shared {
+            Some(shared) => {
+                let tail = shared.tail();
+                (tail.end(), tail.opened.get(&(*payer, id)).copied())
+            }
+            None => (self.position()?, None),
+        };
+        if opened.is_some() {
+            return Ok(opened);
+        }
+        let filed = openings::filed(&self.connection, &self.path, &self.log, payer, id)?;
+        if filed.is_some() {
+            return Ok(filed);
+        }
+        Ok(openings::logged(&self.log, (end, before), payer, id)?)
+    }
+
+    /// How many entries are in the file.
+    fn position(&self) -> Result<u64, IndexError> {
+        let position: i64 = self
+            .connection
+            .query_row(GET_META, [ENTRIES], |row| row.get(0))
+            .map_err(sql("read", &self.path))?;
+        Ok(position.cast_unsigned())
+    }
+
     /// That the log says of `entry` what the index says.
-    fn verify(&self, entry: u64, agrees: impl Fn(&Posting) -> bool) -> Result<(), IndexError> {
+    fn verify(
+        &self,
+        entry: u64,
+        agrees: impl Fn(&Posting) -> Result<bool, IndexError>,
+    ) -> Result<(), IndexError> {
         match self.log.entry(entry) {
-            Ok(logged) if agrees(&Posting::read(&logged.bytes)) => Ok(()),
+            Ok(logged) if agrees(&Posting::read(&logged.bytes))? => Ok(()),
             Ok(_) => Err(condemn(&self.path)),
             // The log has fewer entries than the index says: then the index is wrong.
             Err(StoreError::Entry { .. }) if self.log.len()? <= entry => Err(condemn(&self.path)),
@@ -292,17 +366,12 @@ struct Part {
     entries: Vec<u64>,
 }
 
-fn account(view: &Connection, key: &PublicKey) -> rusqlite::Result<Option<i64>> {
-    view.prepare_cached(ACCOUNT)?
-        .query_row([key.as_bytes()], |row| row.get(0))
-        .optional()
-}
-
 /// How long a reader waits while the file is being opened by others.
 const BUSY_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
-const FIND: &str = "SELECT entry FROM ids WHERE id = ?1 AND account = ?2";
 const NEWEST: &str = "SELECT entry FROM history
-    WHERE span = ?1 AND account = ?2 AND entry >= ?3 AND entry < ?4 ORDER BY entry DESC LIMIT ?5";
+    WHERE span = ?1 AND account = ?2 AND entry >= ?3 AND entry < ?4 AND moved >= ?6
+    ORDER BY entry DESC LIMIT ?5";
 const OLDEST: &str = "SELECT entry FROM history
-    WHERE span = ?1 AND account = ?2 AND entry >= ?3 AND entry < ?4 ORDER BY entry LIMIT ?5";
+    WHERE span = ?1 AND account = ?2 AND entry >= ?3 AND entry < ?4 AND moved >= ?6
+    ORDER BY entry LIMIT ?5";

@@ -17,8 +17,8 @@ use rusqlite::{
 };
 
 use super::{
-    ACCOUNT, APPLICATION_ID, ENTRIES, FORMAT, GET_META, IndexError, Posting, SCHEMA, Shared,
-    condemn, number, sql,
+    ACCOUNT, APPLICATION_ID, ENTRIES, FORMAT, GET_META, IndexError, Moved, Posting, SCHEMA, Shared,
+    condemn, number, openings, sql,
 };
 use crate::folder::{self, Folder, shown};
 use crate::store::{LogReader, StoreError};
@@ -130,10 +130,37 @@ impl Writer {
                 read.push(posting);
                 self.next_tip = leaf;
             }
+            self.name_payees(log, &mut read)?;
             let followed = from + read.len() as u64;
             self.shared.tail().postings.extend(read);
             self.shared.state().followed = followed;
         }
+    }
+
+    /// Puts the payee into every close of a tab by its payer. One whose opening is not found, as in no
+    /// log, concerns the payer alone.
+    fn name_payees(&self, log: &LogReader, read: &mut [Posting]) -> Result<(), IndexError> {
+        for posting in read {
+            match *posting {
+                Posting::Opened { payer, payee, id } => {
+                    self.shared.tail().opened.insert((payer, id), payee);
+                }
+                Posting::Closed { payer, id } => {
+                    let opened = self.shared.tail().opened.get(&(payer, id)).copied();
+                    let payee = match opened {
+                        Some(payee) => Some(payee),
+                        None => openings::filed(&self.connection, &self.path, log, &payer, id)?,
+                    };
+                    *posting = Posting::Tab {
+                        payer,
+                        payee: payee.unwrap_or(payer),
+                        moved: Moved::Neither,
+                    };
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Writes the tail and makes all durable that is written.
@@ -190,6 +217,7 @@ impl Writer {
         // Readers look into the tail before the file: what leaves the one is in the other.
         let mut tail = self.shared.tail();
         tail.postings.drain(..postings.len());
+        tail.opened.clear();
         tail.start = self.written;
         Ok(())
     }
@@ -293,8 +321,8 @@ impl Numbers<'_> {
 /// The rows of one transaction.
 struct Rows {
     span_len: u64,
-    /// Span, account, entry.
-    history: Vec<(u64, u64, u64)>,
+    /// Span, account, entry, whether it moved the account's money.
+    history: Vec<(u64, u64, u64, bool)>,
     /// Id, account, entry.
     ids: Vec<(OrderId, u64, u64)>,
 }
@@ -321,16 +349,12 @@ impl Rows {
             let mut insert = transaction.prepare_cached(INSERT_ACCOUNT)?;
             insert.execute(params![key.as_bytes(), number(account)])?;
         }
-        let moved = match posting {
-            Posting::Payment { payer, payee, .. } => [Some(payer), Some(payee)],
-            Posting::Issue(receiver) => [Some(receiver), None],
-            Posting::Account(_) | Posting::Used { .. } | Posting::Nothing => [None, None],
-        };
-        for key in moved.into_iter().flatten() {
-            let Some(account) = numbers.of(key, transaction)? else {
+        for (key, moved) in posting.parties().into_iter().flatten() {
+            let Some(account) = numbers.of(&key, transaction)? else {
                 return Ok(None);
             };
-            self.history.push((entry / self.span_len, account, entry));
+            let span = entry / self.span_len;
+            self.history.push((span, account, entry, moved));
         }
         if let Some((payer, id)) = posting.id() {
             let Some(account) = numbers.of(&payer, transaction)? else {
@@ -346,8 +370,8 @@ impl Rows {
         self.history.sort_unstable();
         self.ids.sort_unstable();
         let mut insert = transaction.prepare_cached(INSERT_HISTORY)?;
-        for (span, account, entry) in self.history {
-            insert.execute(params![number(span), number(account), number(entry)])?;
+        for (span, account, entry, moved) in self.history {
+            insert.execute(params![number(span), number(account), number(entry), moved])?;
         }
         let mut insert = transaction.prepare_cached(INSERT_ID)?;
         for (id, account, entry) in self.ids {
@@ -453,6 +477,6 @@ const SET_META: &str = "INSERT INTO meta (key, value) VALUES (?1, ?2)
     ON CONFLICT (key) DO UPDATE SET value = excluded.value";
 const INSERT_ACCOUNT: &str = "INSERT OR IGNORE INTO accounts (key, account) VALUES (?1, ?2)";
 const INSERT_HISTORY: &str =
-    "INSERT OR IGNORE INTO history (span, account, entry) VALUES (?1, ?2, ?3)";
+    "INSERT OR IGNORE INTO history (span, account, entry, moved) VALUES (?1, ?2, ?3, ?4)";
 /// The first entry wins.
 const INSERT_ID: &str = "INSERT OR IGNORE INTO ids (id, account, entry) VALUES (?1, ?2, ?3)";

@@ -17,6 +17,8 @@ use super::ids::{self, Used};
 use super::walk::Walk;
 use super::{Account, Amount, Effect, Ledger, Operation, Origin, TREASURY, TREASURY_AT};
 
+mod tabs;
+
 /// An entry that breaks a rule. The books did not take it.
 ///
 /// Met on a new entry, the decision and the fold disagree: a bug that could cost money. Met on
@@ -114,6 +116,42 @@ pub enum Rule {
     /// A refusal is logged only for a reason that burns the id and fits the payer's state.
     #[error("a refusal for the reason {0:?} cannot stand there")]
     Refusal(Reason),
+    /// A tab's length, hold, end and grace are within bounds.
+    #[error("its length, hold, end or grace is out of range")]
+    Terms,
+    /// What happens to a tab happens while it is open.
+    #[error("no such tab was open")]
+    NoTab,
+    /// A claim and a release name the tab's payee.
+    #[error("the tab has another payee")]
+    Payee,
+    /// A tab is closed by its payer or its payee.
+    #[error("it was closed by neither payer nor payee")]
+    Stranger,
+    /// A close changes something: a payer's the tab's end, a payee's its grace.
+    #[error("the tab had been closed or had ended before")]
+    Ended,
+    /// A claim goes on from the last.
+    #[error("it does not go on from what was claimed before")]
+    Claimed,
+    /// A claim is for at least one link and at most [`GAP_MAX`](quid_common::chain::GAP_MAX).
+    #[error("it claims no link, or more than one claim may")]
+    Gap,
+    /// A tab never pays more than it holds.
+    #[error("it claims more than the tab holds")]
+    PastEnd,
+    /// A claim moves what its links are worth, and a release all that is left.
+    #[error("its amount is not what the tab says")]
+    TabAmount,
+    /// A claim's link hashes down to the last one claimed. [`Ledger::check_link`] alone finds out.
+    #[error("its link does not lead to what was claimed before")]
+    Link,
+    /// A tab is released when it is over.
+    #[error("the tab was not over")]
+    NotOver,
+    /// Each account has held what its open tabs hold.
+    #[error("an account has not held what its tabs hold")]
+    Holds,
     /// What all accounts own is what was issued and not burnt.
     #[error("the accounts do not hold what was issued and not burnt")]
     Conservation,
@@ -122,8 +160,8 @@ pub enum Rule {
 impl Ledger {
     /// Takes `entry` into the books and returns its index.
     ///
-    /// Everything but signatures is checked: an auditor verifies those beside it
-    /// ([`Fact::signature`]). The caps are not rules of the log and are not looked at.
+    /// Everything but signatures and links is checked: an auditor verifies those beside it
+    /// ([`Fact::signature`], [`Ledger::check_link`]). The caps are not rules of the log and are not looked at.
     ///
     /// # Errors
     /// [`Fault`]: the entry cannot stand here, and the books are as they were.
@@ -153,6 +191,10 @@ impl Ledger {
             Fact::Void(void) => self.void(index, time, void)?,
             Fact::Freeze(fact) => self.freeze(index, time, fact.statement())?,
             Fact::Refusal(refusal) => self.burn_id(index, time, refusal)?,
+            Fact::Tab(terms) => self.open_tab(index, time, terms)?,
+            Fact::Claim(claim) => self.claim(index, time, claim)?,
+            Fact::Close(close) => self.close(index, time, close)?,
+            Fact::Release(release) => self.release(time, release)?,
         }
         self.entries = next;
         self.time = time;

@@ -13,6 +13,8 @@ use quid_common::time::LedgerTime;
 
 use super::{Account, Amount, Effect, Ledger, Operation, TREASURY, ids};
 
+mod tabs;
+
 /// What a wish comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
@@ -22,7 +24,7 @@ use super::{Account, Amount, Effect, Ledger, Operation, TREASURY, ids};
 pub enum Verdict {
     /// This is to be appended; it has its effect once it is applied and durable.
     ///
-    /// For an order it can be a [`Fact::Refusal`]: final, and the answer once it is durable.
+    /// For an order or a tab's terms it can be a [`Fact::Refusal`]: final, and the answer once it is durable.
     Append(Fact),
     /// It has had its one effect. The entry is the answer: a payment's receipt, *voided*, or the
     /// refusal of these very bytes. It may stand in the batch still open; wait for that.
@@ -44,7 +46,7 @@ pub enum Past {
     Entry {
         /// By this entry.
         index: u64,
-        /// The order that the entry settled or refused; `None` for a void.
+        /// The order or terms that the entry settled, opened or refused; `None` for a void.
         order: Option<Digest>,
     },
     /// The index has not come far enough to know.

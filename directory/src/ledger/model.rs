@@ -1,4 +1,4 @@
-//! The ledger against a simple model: balances that may not go wrong in u128, and every id's first
+//! The ledger against a simple model: balances and holds that may not go wrong in u128, and every id's first
 //! answer kept for ever. The model knows nothing of memory, index, snapshot or entries' bytes.
 
 use std::collections::BTreeMap;
@@ -10,6 +10,11 @@ use quid_common::order::{Decline, Void};
 use super::testing::{World, amount, id_of, key, order_id};
 use super::*;
 use quid_common::time::LedgerTime;
+
+#[cfg(test)]
+mod tabs;
+
+use self::tabs::TryTab;
 
 /// What a step of the test tries.
 #[derive(Clone, Debug)]
@@ -48,6 +53,7 @@ enum Try {
         behind: u64,
     },
     Restore,
+    Tab(TryTab),
 }
 
 /// One of a few ids, so that they meet again: which, and when it expires.
@@ -72,12 +78,13 @@ struct Model {
     issued: u128,
     burnt: u128,
     now: u64,
-    /// What each id came to, with the bytes (as units, payee and memo) if it was an order.
+    tabs: BTreeMap<(usize, Id), tabs::Tab>,
+    /// What each id came to, with the bytes (as text) if it was an order or a tab.
     fates: BTreeMap<(usize, Id), (String, Option<Bytes>)>,
     operations: BTreeMap<u8, (usize, Option<u64>, Option<bool>)>,
 }
 
-type Bytes = (usize, u64, bool);
+type Bytes = String;
 
 impl Model {
     fn pay(&mut self, step: &Try) -> String {
@@ -96,9 +103,9 @@ impl Model {
         if matches!(by, By::Stranger) {
             return "wrong_submitter".into();
         }
-        let bytes = (payee, units, memo);
+        let bytes = format!("{payee} {units} {memo}");
         if let Some((outcome, first)) = self.fates.get(&(payer, id)) {
-            let reused = first.is_some_and(|first| first != bytes);
+            let reused = first.as_ref().is_some_and(|first| *first != bytes);
             return if reused {
                 "id_reused".into()
             } else {
@@ -225,12 +232,17 @@ impl Model {
                 account.name
             );
             assert_eq!(account.frozen, self.frozen.get(&who) == Some(&true));
+            let own = self.tabs.iter().filter(|((payer, _), _)| *payer == who);
+            let held: u128 = own.map(|(_, tab)| tab.held()).sum();
+            assert_eq!(u128::from(account.held.units()), held, "{}", account.name);
         }
         let totals = ledger.totals();
         assert_eq!(u128::from(totals.issued), self.issued);
         assert_eq!(u128::from(totals.burnt), self.burnt);
-        let sum: u128 = self.balance.values().sum();
-        assert_eq!(totals.available + totals.held, sum);
+        let held: u128 = self.tabs.values().map(tabs::Tab::held).sum();
+        let sum = self.balance.values().sum::<u128>() + held;
+        assert_eq!((totals.available, totals.held), (sum - held, held));
+        assert_eq!(ledger.open_tabs(), self.tabs.len());
         assert_eq!(sum, self.issued - self.burnt);
         assert_eq!(ledger.check(), Ok(()));
     }
@@ -239,18 +251,35 @@ impl Model {
 proptest! {
     #[test]
     fn the_ledger_does_what_the_model_does(steps in prop::collection::vec(step(), 1..120)) {
-        let mut world = World::with(&[("alice", 0), ("bob", 0), ("carol", 0)]);
-        let mut model = Model::default();
-        for who in 0..LATE {
-            model.balance.insert(who, 0);
-        }
-        for step in &steps {
-            play(&mut world, &mut model, step);
-            model.agrees_with(&world.ledger);
-        }
-        world.check_replay();
-        every_id_has_one_effect(&world);
+        play_all(&steps);
     }
+
+    #[test]
+    fn tabs_do_what_the_model_does(steps in prop::collection::vec(tabs_step(), 1..80)) {
+        play_all(&steps);
+    }
+}
+
+fn play_all(steps: &[Try]) {
+    let mut world = World::with(&[("alice", 0), ("bob", 0), ("carol", 0)]);
+    let mut model = Model::default();
+    // Something to begin with, beyond the operations of the steps.
+    for who in 0..LATE {
+        model.balance.insert(who, 0);
+        let (operation, units) = (100 + who as u8, 200);
+        let begin = Try::Issue {
+            operation,
+            to: who,
+            units,
+        };
+        play(&mut world, &mut model, &begin);
+    }
+    for step in steps {
+        play(&mut world, &mut model, step);
+        model.agrees_with(&world.ledger);
+    }
+    world.check_replay();
+    every_id_has_one_effect(&world);
 }
 
 fn play(world: &mut World, model: &mut Model, step: &Try) {
@@ -321,6 +350,7 @@ fn play(world: &mut World, model: &mut Model, step: &Try) {
                 world.ledger.entries().saturating_sub(behind),
             );
         }
+        Try::Tab(ref step) => tabs::play(world, model, step),
         Try::Restore => {
             let restored = Ledger::restore(&world.ledger.snapshot()).expect("our own snapshot");
             assert!(restored == world.ledger);
@@ -362,6 +392,7 @@ fn step() -> impl Strategy<Value = Try> {
     // A few expiries, spread over what the steps wait for, and one that is always too far.
     let expires = prop_oneof![
         8 => (1_u64..30).prop_map(|tens| tens * 10),
+        2 => (1_u64..8).prop_map(|seconds| seconds * 1000),
         2 => Just(700_000_u64),
         1 => Just(u64::from(u32::MAX)),
     ];
@@ -383,6 +414,7 @@ fn step() -> impl Strategy<Value = Try> {
             declined,
             by,
         });
+    let tab = tabs::step(id.clone());
     let void = (who.clone(), id, by).prop_map(|(payer, id, by)| Try::Void { payer, id, by });
     let issue = (0_u8..30, who.clone(), units).prop_map(|(operation, to, units)| Try::Issue {
         operation,
@@ -403,8 +435,22 @@ fn step() -> impl Strategy<Value = Try> {
         4 => issue,
         1 => freeze,
         1 => who.prop_map(|who| Try::Register { who }),
+        20 => tab.prop_map(Try::Tab),
         3 => (0_u64..15).prop_map(|ms| Try::Wait { ms }),
+        1 => (0_u64..1_500).prop_map(|ms| Try::Wait { ms }),
         2 => (0_u64..4).prop_map(|behind| Try::Forget { behind }),
+        1 => Just(Try::Restore),
+    ]
+}
+
+/// Mostly with tabs, whose ids outlive a few waits.
+fn tabs_step() -> impl Strategy<Value = Try> {
+    let expires = (1_u64..8).prop_map(|seconds| seconds * 1000);
+    prop_oneof![
+        20 => tabs::step((0_u8..8, expires)).prop_map(Try::Tab),
+        1 => (0_u64..15).prop_map(|ms| Try::Wait { ms }),
+        1 => (0_u64..1_500).prop_map(|ms| Try::Wait { ms }),
+        1 => (0_u64..4).prop_map(|behind| Try::Forget { behind }),
         1 => Just(Try::Restore),
     ]
 }

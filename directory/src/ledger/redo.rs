@@ -10,6 +10,10 @@
 //!     4 payment: id [16], payer u64, payee u64, amount u64, order [32]
 //!     5 void: id [16], payer u64
 //!     6 refusal: id [16], payer u64, order [32]
+//!     7 tab: id [16], payer u64, payee u64, unit u64, length u32, anchor [32], expires u64,
+//!       until u64, terms [32]
+//!     8 claim: id [16], payer u64, index u32, link [32]
+//!     9 close by the payer, 10 by the payee, 11 release: id [16], payer u64
 //! ```
 
 use quid_common::id::{Digest, OperationId, OrderId};
@@ -18,6 +22,8 @@ use quid_common::time::LedgerTime;
 use super::ids::{self, Used};
 use super::snapshot::{Reader, SnapshotError, put, put_account, put_operation};
 use super::{Account, Amount, Effect, Ledger, Operation, TREASURY};
+
+mod tabs;
 
 /// Where the entries are noted in short, if anybody wants them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -151,7 +157,7 @@ impl Ledger {
                 let order = Digest(input.array()?);
                 self.redo_id(time, id, payer, Some(order))?;
             }
-            _ => return Err(SnapshotError::Field),
+            kind => self.redo_tab(kind, time, input)?,
         }
         self.time = time;
         self.entries = index.checked_add(1).ok_or(SnapshotError::Field)?;
@@ -164,7 +170,7 @@ impl Ledger {
         operation: Operation,
     ) -> Result<(), SnapshotError> {
         self.check_account(operation.account)?;
-        let account = self.numbered(operation.account)?;
+        let account = self.numbered_mut(operation.account)?;
         match operation.effect {
             Effect::Issued(amount) => {
                 account.available = account
@@ -191,7 +197,7 @@ impl Ledger {
         amount: Amount,
     ) -> Result<(), SnapshotError> {
         self.check_account(payer)?;
-        let from = self.numbered(payer)?;
+        let from = self.numbered_mut(payer)?;
         from.available = from
             .available
             .checked_sub(amount)
@@ -202,7 +208,7 @@ impl Ledger {
                 .checked_add(amount.units())
                 .ok_or(SnapshotError::Field)?;
         } else {
-            let to = self.numbered(payee)?;
+            let to = self.numbered_mut(payee)?;
             to.available = to
                 .available
                 .checked_add(amount)
@@ -231,7 +237,7 @@ impl Ledger {
         }
     }
 
-    fn numbered(&mut self, number: u64) -> Result<&mut Account, SnapshotError> {
+    fn numbered_mut(&mut self, number: u64) -> Result<&mut Account, SnapshotError> {
         usize::try_from(number)
             .ok()
             .and_then(|at| self.accounts.get_mut(at))

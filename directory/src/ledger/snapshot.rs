@@ -3,7 +3,7 @@
 //! One state has one snapshot. Layout, integers big-endian and of fixed width:
 //!
 //! ```text
-//! version u8 = 1
+//! version u8 = 2
 //! entries u64                                     nothing follows if 0
 //! time u64, issued u64, burnt u64, forgotten_through u64
 //! ledger [32], directory [32], code (u8 length, text), decimals u8
@@ -14,6 +14,10 @@
 //!     id [16], account u64, entry u64, flags u8 (1 long-lived, 2 an order), order [32] if flag 2
 //! count u64, operations ascending by id:
 //!     id [16], account u64, entry u64, kind u8 (1 issue, 2 freeze, 3 thaw), amount u64 if issue
+//! count u64, open tabs ascending by id and payer:
+//!     id [16], payer u64, payee u64, unit u64, length u32, claimed u32, link [32],
+//!     expires u64, until u64, entries that opened, last claimed and last closed it 3 * u64
+//!     (0 for none)
 //! ```
 
 use quid_common::amount::{Amount, Currency};
@@ -25,6 +29,10 @@ use thiserror::Error;
 
 use super::ids::Used;
 use super::{Account, Effect, Fault, Ledger, Operation, Origin, TREASURY};
+
+mod tabs;
+
+pub(super) use self::tabs::put_tab;
 
 /// Why bytes are no snapshot. Throw it away and fold the log instead.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -159,7 +167,7 @@ impl Ledger {
             operations.push((id, operation));
         }
         self.operations = operations.into_iter().collect();
-        Ok(())
+        self.restore_tabs(input)
     }
 
     pub(super) fn restore_account(&mut self, account: Account) -> Result<(), SnapshotError> {
@@ -176,7 +184,7 @@ impl Ledger {
         Ok(())
     }
 
-    const fn check_entry(&self, entry: u64) -> Result<(), SnapshotError> {
+    pub(super) const fn check_entry(&self, entry: u64) -> Result<(), SnapshotError> {
         if entry > 0 && entry < self.entries {
             Ok(())
         } else {
@@ -199,6 +207,7 @@ impl Ledger {
             self.accounts.len().saturating_mul(ACCOUNT_LEN),
             self.ids.len().saturating_mul(ID_LEN),
             self.operations.len().saturating_mul(OPERATION_LEN),
+            self.tabs.len().saturating_mul(TAB_LEN),
         ]
         .into_iter()
         .fold(256, usize::saturating_add)
@@ -396,7 +405,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Any change of the layout changes this; a snapshot of another version is thrown away.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 const FLAG_LONG: u8 = 1;
 const FLAG_ORDER: u8 = 2;
@@ -414,6 +423,7 @@ const OPERATION_LEN_MIN: usize = 16 + 8 + 8 + 1;
 const ACCOUNT_LEN: usize = 32 + 1 + 16 + 1 + 32 + 8 + 8 + 1 + 8;
 const ID_LEN: usize = 16 + 8 + 8 + 1 + 32;
 const OPERATION_LEN: usize = 16 + 8 + 8 + 1 + 8;
+const TAB_LEN: usize = 16 + 8 + 8 + 8 + 4 + 4 + 32 + 8 + 8 + 3 * 8;
 
 #[cfg(test)]
 mod tests;

@@ -504,6 +504,7 @@ fn caps_are_busy_or_full_and_leave_no_trace() {
         live_ids: 3,
         accounts: 3,
         operations: 2,
+        ..Caps::default()
     };
     let long = |world: &World, id, payer| {
         let mut order = world.order(id, payer, if payer == "alice" { "bob" } else { "alice" });

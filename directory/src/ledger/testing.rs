@@ -1,6 +1,8 @@
 //! A world for the ledger's tests: a directory with its log, people by name, and tables of what
 //! they try and what comes of it.
 
+use std::collections::BTreeMap;
+
 use quid_common::amount::{Amount, Currency};
 use quid_common::entry::{Entry, Fact, Freeze, Genesis, Issue, Registration};
 use quid_common::id::{LedgerId, OperationId, OrderId};
@@ -14,6 +16,11 @@ use quid_common::time::LedgerTime;
 
 use super::{Ledger, Past, Verdict};
 
+#[cfg(test)]
+mod tabs;
+
+pub(super) use self::tabs::TabDraft;
+
 /// Plays `table`, a line each, and panics at the first line that comes out otherwise.
 ///
 /// ```text
@@ -25,7 +32,12 @@ use super::{Ledger, Past, Verdict};
 /// freeze|thaw OPERATION NAME -> OUTCOME
 /// forget [ENTRIES]                           the index has so many, memory lets go
 /// index behind|caught_up                     how the index answers from now on
+/// tab ID PAYER PAYEE UNIT x LENGTH now T [opens T] [expires T] [grace S] [by NAME] [memo WORD] -> OUTCOME
+/// claim ID FROM INDEX now T [by NAME] [with ID] -> OUTCOME
+/// close ID NAME now T [from NAME] -> OUTCOME
+/// release ID now T [since T] -> OUTCOME      if it is due, at a directory that serves since then
 /// balance NAME AMOUNT
+/// held NAME AMOUNT
 /// totals ISSUED BURNT
 /// ```
 ///
@@ -53,6 +65,8 @@ pub(super) struct World {
     pub(super) log: Vec<Entry>,
     /// Whether the index answers that it does not know.
     pub(super) behind: bool,
+    /// The first terms of each tab in a table.
+    drafts: BTreeMap<String, TabDraft>,
 }
 
 /// What stands in an order; start from [`World::order`] and change what the test is about.
@@ -92,6 +106,7 @@ impl World {
             ledger: Ledger::new(),
             log: Vec::new(),
             behind: false,
+            drafts: BTreeMap::new(),
         };
         world
             .apply(genesis("treasury", 0))
@@ -253,6 +268,7 @@ impl World {
             replay.forget(LedgerTime::default(), u64::MAX);
         }
         assert_eq!(replay.accounts(), self.ledger.accounts());
+        assert!(replay.tabs == self.ledger.tabs);
         assert_eq!(replay.totals(), self.ledger.totals());
         assert_eq!(replay.time(), self.ledger.time());
         self.check_redo();
@@ -325,6 +341,7 @@ impl World {
         let order = match &self.log[at].fact {
             Fact::Payment(order) => Some(order.digest()),
             Fact::Refusal(refusal) => Some(refusal.order),
+            Fact::Tab(terms) => Some(terms.digest()),
             _ => None,
         };
         Past::Entry { index, order }
@@ -396,6 +413,15 @@ impl World {
             }
             "index" => {
                 self.behind = words.next() == "behind";
+                String::new()
+            }
+            "tab" => self.play_tab(words),
+            "claim" => self.play_claim(words),
+            "close" => self.play_close(words),
+            "release" => self.play_release(words),
+            "held" => {
+                let (name, units) = (words.next(), words.next());
+                assert_eq!(self.held(name), number(units), "what {name} has held");
                 String::new()
             }
             "balance" => {
@@ -508,7 +534,14 @@ pub(super) fn id_of(fact: &Fact) -> Option<(PublicKey, OrderId)> {
         Fact::Payment(order) => Some((order.statement().payer, order.statement().id)),
         Fact::Void(void) => Some((void.statement().payer, void.statement().id)),
         Fact::Refusal(refusal) => Some((refusal.payer, refusal.id)),
-        Fact::Genesis(_) | Fact::Register(_) | Fact::Issue(_) | Fact::Freeze(_) => None,
+        Fact::Tab(terms) => Some((terms.statement().payer, terms.statement().id)),
+        Fact::Genesis(_)
+        | Fact::Register(_)
+        | Fact::Issue(_)
+        | Fact::Freeze(_)
+        | Fact::Claim(_)
+        | Fact::Close(_)
+        | Fact::Release(_) => None,
     }
 }
 
@@ -522,6 +555,10 @@ fn what(fact: &Fact) -> &'static str {
         Fact::Freeze(freeze) if freeze.statement().frozen => "frozen_now",
         Fact::Freeze(_) => "thawed",
         Fact::Refusal(refusal) => refusal.reason.name(),
+        Fact::Tab(_) => "opened",
+        Fact::Claim(_) => "claimed",
+        Fact::Close(_) => "closed",
+        Fact::Release(_) => "released",
     }
 }
 

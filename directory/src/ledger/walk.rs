@@ -2,14 +2,18 @@
 //!
 //! Accounts are encoded by number. One that changes before its turn leaves its old balance behind
 //! first. Ids and operations only ever come, each with its entry, so later ones are left out; ids
-//! go only when no walk needs them any more ([`Ledger::forget`] waits).
+//! go only when no walk needs them any more ([`Ledger::forget`] waits). Tabs come last: one that
+//! changes or goes before its turn leaves behind what it was, and later ones are left out.
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 
 use quid_common::id::{OperationId, OrderId};
 
-use super::snapshot::{VERSION, put, put_account, put_count, put_id, put_operation, put_text};
+use super::snapshot::{
+    VERSION, put, put_account, put_count, put_id, put_operation, put_tab, put_text,
+};
+use super::tabs::{Open, Which};
 use super::{Account, Amount, Ledger};
 
 /// How far a snapshot is.
@@ -20,11 +24,14 @@ pub(super) struct Walk {
     accounts: usize,
     ids: usize,
     operations: usize,
+    tabs: usize,
     /// What is encoded but was not asked for yet: the snapshot's head.
     head: Vec<u8>,
     next: Part,
     /// Balances as of `entries`, of accounts that have changed before their turn.
     kept: BTreeMap<usize, Changing>,
+    /// Tabs as of `entries` that have changed or gone before their turn.
+    kept_tabs: BTreeMap<Which, Open>,
 }
 
 /// What comes next.
@@ -33,6 +40,7 @@ enum Part {
     Account(usize),
     IdAfter(Option<(OrderId, u64)>),
     OperationAfter(Option<OperationId>),
+    TabAfter(Option<Which>),
     Nothing,
 }
 
@@ -56,6 +64,19 @@ impl Walk {
                 held: account.held,
                 frozen: account.frozen,
             });
+        }
+    }
+
+    /// Called before the tab `which` changes or goes.
+    pub(super) fn keep_tab(walk: &mut Option<Self>, which: Which, open: &Open) {
+        let Some(walk) = walk else { return };
+        let passed = match walk.next {
+            Part::Account(_) | Part::IdAfter(_) | Part::OperationAfter(_) => false,
+            Part::TabAfter(last) => last.is_some_and(|last| which <= last),
+            Part::Nothing => true,
+        };
+        if open.opened < walk.entries && !passed {
+            walk.kept_tabs.entry(which).or_insert(*open);
         }
     }
 }
@@ -91,6 +112,7 @@ impl Ledger {
             accounts: self.accounts.len(),
             ids: self.ids.len(),
             operations: self.operations.len(),
+            tabs: self.tabs.len(),
             head: self.encode_head(),
             next: if self.entries == 0 {
                 Part::Nothing
@@ -98,6 +120,7 @@ impl Ledger {
                 Part::Account(1)
             },
             kept: BTreeMap::new(),
+            kept_tabs: BTreeMap::new(),
         }
     }
 
@@ -127,6 +150,7 @@ impl Ledger {
                 Part::Account(at) => self.encode_account(walk, at, out),
                 Part::IdAfter(last) => self.encode_ids(walk, last, full, out),
                 Part::OperationAfter(last) => self.encode_operations(walk, last, full, out),
+                Part::TabAfter(last) => self.encode_tabs(walk, last, full, out),
                 Part::Nothing => return true,
             };
         }
@@ -189,6 +213,36 @@ impl Ledger {
             }
             last = Some(*id);
         }
-        Part::Nothing
+        put_count(out, walk.tabs);
+        Part::TabAfter(None)
+    }
+
+    fn encode_tabs(
+        &self,
+        walk: &mut Walk,
+        mut last: Option<Which>,
+        full: usize,
+        out: &mut Vec<u8>,
+    ) -> Part {
+        let mut opens = self.tabs.after(last).peekable();
+        while out.len() < full {
+            let kept = walk.kept_tabs.first_key_value().map(|(which, _)| *which);
+            let which = match (kept, opens.peek()) {
+                (Some(kept), Some((which, _))) => kept.min(*which),
+                (Some(kept), None) => kept,
+                (None, Some((which, _))) => *which,
+                (None, None) => return Part::Nothing,
+            };
+            let open = opens.next_if(|(next, _)| *next == which);
+            let open = open
+                .map(|(_, open)| *open)
+                .filter(|open| open.opened < walk.entries);
+            // What it was, if it is another by now.
+            if let Some(open) = walk.kept_tabs.remove(&which).or(open) {
+                put_tab(out, which, &open);
+            }
+            last = Some(which);
+        }
+        Part::TabAfter(last)
     }
 }

@@ -1,11 +1,12 @@
-//! Judging the signatures of a batch, so that each job has its own exact verdict.
+//! Judging the signatures of a batch, so that each job has its own exact verdict, and hashing what
+//! its claims show.
 
 use quid_common::key::PublicKey;
 use quid_common::refusal::Reason;
 use quid_common::signed::{Signed, Statement};
 
 use super::queue::{Queue, Taken};
-use super::{Ask, Job};
+use super::{Ask, Job, hashing};
 use crate::verify::{self, Claim};
 
 /// A job whose signatures have been judged.
@@ -16,7 +17,7 @@ pub struct Checked {
     pub(super) forged: Option<Reason>,
 }
 
-/// Judges the signatures of jobs, together.
+/// Judges the signatures of jobs, together, and hashes their claims, long ones too.
 #[must_use]
 pub fn check(jobs: Vec<Job>) -> Vec<Checked> {
     judge(jobs, verify::verify)
@@ -55,9 +56,10 @@ fn tell(queue: &Queue, checked: &[Checked], distrusted: bool) {
 }
 
 fn judge(
-    jobs: Vec<Job>,
+    mut jobs: Vec<Job>,
     verify: impl FnOnce(&[Claim], &mut rand::rngs::ThreadRng) -> Vec<bool>,
 ) -> Vec<Checked> {
+    jobs.iter_mut().for_each(|job| hashing::hash(&mut job.ask));
     let mut claims: Vec<Claim> = Vec::with_capacity(jobs.len());
     // For each claim whose it is, and what its failing means.
     let mut owners = Vec::with_capacity(jobs.len());
@@ -79,7 +81,15 @@ fn judge(
                 claims.push(claim(&job.from, registration));
                 owners.push((at, Reason::BAD_SIGNATURE));
             }
-            // The operator's socket and plain questions carry no signature.
+            Ask::Tab(terms) => {
+                claims.push(claim(&job.from, terms));
+                owners.push((at, Reason::BAD_SIGNATURE));
+            }
+            Ask::Close(close) => {
+                claims.push(claim(&job.from, close));
+                owners.push((at, Reason::BAD_SIGNATURE));
+            }
+            // The operator's socket, claims and plain questions carry no signature.
             ask => debug_assert!(!ask.is_signed()),
         }
     }

@@ -11,14 +11,14 @@ use quid_common::name::Name;
 use quid_common::refusal::Reason;
 use quid_common::signed::Signed;
 use quid_common::time::LedgerTime;
-use tracing::{debug, info, warn};
+use tokio::sync::watch;
+use tracing::warn;
 
-use super::{Answer, Ask, Checked, Job, Proof, Receipts, Reply, Standing};
+use super::{Answer, Ask, Checked, Due, Job, Links, Proof, Receipts, Reply, Standing, tabs};
 use crate::ahead;
 use crate::books::{Batch, Books};
 use crate::events::{Hub, Moved};
 use crate::ledger::{Past, Verdict};
-use crate::logging::AuditLines;
 use crate::quota::Quota;
 use crate::store::{self, LogEntry};
 use crate::tree::TreeError;
@@ -26,11 +26,14 @@ use crate::tree::TreeError;
 /// The one writer: the ledger, its log and its tree, in step.
 #[derive(Debug)]
 pub struct Committer {
-    books: Books,
-    hub: Arc<Hub>,
+    pub(super) books: Books,
+    pub(super) hub: Arc<Hub>,
     quota: Quota,
-    treasury: Name,
+    pub(super) treasury: Name,
     pub(super) durable: Arc<AtomicU64>,
+    /// Before this, nobody could claim.
+    pub(super) served_since: LedgerTime,
+    pub(super) due: watch::Sender<Option<Due>>,
 }
 
 /// What a job came to, before the batch is durable.
@@ -49,6 +52,8 @@ enum Outcome {
 enum Effect {
     Payment,
     Void,
+    /// A tab is open, claimed or closed.
+    Tab,
     Refusal(Reason),
     Other,
 }
@@ -58,23 +63,50 @@ impl Effect {
         match fact {
             Fact::Payment(_) => Self::Payment,
             Fact::Void(_) => Self::Void,
+            Fact::Tab(_) | Fact::Claim(_) | Fact::Close(_) => Self::Tab,
             Fact::Refusal(refusal) => Self::Refusal(refusal.reason),
-            Fact::Genesis(_) | Fact::Register(_) | Fact::Issue(_) | Fact::Freeze(_) => Self::Other,
+            Fact::Genesis(_)
+            | Fact::Register(_)
+            | Fact::Issue(_)
+            | Fact::Freeze(_)
+            | Fact::Release(_) => Self::Other,
+        }
+    }
+}
+
+impl Outcome {
+    /// Whether a claim that came to this was an honest one's.
+    const fn is_worth_hashing(&self) -> bool {
+        match self {
+            Self::Refused(reason) => !matches!(
+                *reason,
+                Reason::NO_TAB
+                    | Reason::WRONG_SUBMITTER
+                    | Reason::STALE_CLAIM
+                    | Reason::PAST_END
+                    | Reason::BAD_LINK
+            ),
+            Self::New(..) | Self::Known(_) | Self::Question => true,
         }
     }
 }
 
 impl Committer {
-    /// The writer of `books`.
+    /// The writer of `books`, which serves from now on.
     #[must_use]
-    pub fn new(books: Books, hub: Arc<Hub>) -> Self {
+    pub fn new(mut books: Books, hub: Arc<Hub>) -> Self {
         let durable = Arc::new(AtomicU64::new(books.ledger.entries()));
+        let served_since = books.now();
+        let next = books.ledger.next_due(served_since);
+        let due = next.map(|time| Due::new(time, served_since));
         Self {
             books,
             hub,
             quota: Quota::default(),
             treasury: Name::treasury(),
             durable,
+            served_since,
+            due: watch::Sender::new(due),
         }
     }
 
@@ -84,16 +116,21 @@ impl Committer {
         self.books
     }
 
-    /// Decides, commits and answers one batch. Callable on any one thread.
-    pub fn commit(&mut self, batch: Vec<Checked>) {
+    /// Decides, commits and answers one batch. Callable on any one thread. Returns who claimed, and
+    /// whether its links were worth hashing.
+    pub fn commit(&mut self, batch: Vec<Checked>) -> Vec<(PublicKey, bool)> {
         let now = self.books.now();
         let mut open = Batch::default();
         let mut outcomes = Vec::with_capacity(batch.len());
+        let mut claims = Vec::new();
         for Checked { job, forged } in batch {
             let outcome = match forged {
                 None => self.decide(&job, now, &mut open),
                 Some(reason) => Outcome::Refused(self.screen(&job.ask).unwrap_or(reason)),
             };
+            if matches!(job.ask, Ask::Claim(..)) {
+                claims.push((job.from, outcome.is_worth_hashing()));
+            }
             outcomes.push((job, outcome));
         }
         if let Err(error) = self.books.append(&open, now) {
@@ -110,6 +147,7 @@ impl Committer {
         Reply::send_all(answers);
         self.tell(&entries, receipts.as_ref());
         self.books.tidy();
+        claims
     }
 
     /// The receipts of a batch that is durable now; `None` if they cannot be made, which is loud.
@@ -142,7 +180,18 @@ impl Committer {
             Ask::Register(registration) => ledger.decide_registration(registration, &job.from),
             Ask::Issue(operation, name, amount) => self.decide_issue(*operation, name, *amount),
             Ask::Freeze(operation, name, frozen) => self.decide_freeze(*operation, name, *frozen),
+            Ask::Tab(terms) => ledger.decide_tab(terms, &job.from, now, &mut past),
+            Ask::Claim(payer, id, Links::Hashed(hashed)) => {
+                ledger.decide_claim(payer, *id, hashed, &job.from)
+            }
+            // No check lets one pass; it may come again.
+            Ask::Claim(_, _, Links::Shown(..)) => Verdict::Refuse(Reason::BUSY),
+            Ask::Close(close) => ledger.decide_close(close, &job.from, now),
             Ask::Malformed(reason) => Verdict::Refuse(*reason),
+            Ask::Release => {
+                self.release_due(now, open);
+                return Outcome::Question;
+            }
             Ask::Login(seen) => {
                 if let Some(seen) = seen {
                     self.books.compare(seen);
@@ -152,6 +201,7 @@ impl Committer {
             Ask::Balance
             | Ask::Find(_)
             | Ask::Fate(..)
+            | Ask::OpenTab(..)
             | Ask::Prove(_)
             | Ask::Consistency(..)
             | Ask::Moved(_)
@@ -174,7 +224,11 @@ impl Committer {
                     Fact::Register(registration) => Some(registration.statement().key),
                     _ => None,
                 };
+                let tab = tabs::ends(&fact);
                 let index = self.apply(fact, now, open);
+                if let Some((payer, id)) = tab {
+                    self.follow(&payer, id, now, open);
+                }
                 if let Some(grant) = newcomer.and_then(|key| self.opening_grant(key)) {
                     self.apply(grant, now, open);
                 }
@@ -188,11 +242,13 @@ impl Committer {
         match ask {
             Ask::Order(order, _) => self.books.ledger.screen_order(order, None).err(),
             Ask::Void(void) => self.books.ledger.screen_void(void).err(),
+            Ask::Tab(terms) => self.books.ledger.screen_tab(terms).err(),
+            Ask::Close(close) => self.books.ledger.screen_close(close).err(),
             _ => None,
         }
     }
 
-    fn apply(&mut self, fact: Fact, now: LedgerTime, open: &mut Batch) -> u64 {
+    pub(super) fn apply(&mut self, fact: Fact, now: LedgerTime, open: &mut Batch) -> u64 {
         let entry = Entry { time: now, fact };
         match self.books.ledger.apply(&entry) {
             Ok(index) => {
@@ -291,6 +347,8 @@ impl Committer {
                 None => Answer::Refused(Reason::UNKNOWN_ACCOUNT, None),
             },
             Ask::Fate(payer, id) => self.fate(from, payer, *id),
+            Ask::OpenTab(payer, id) => self.open_tab(from, payer, *id),
+            Ask::Release => Answer::Released,
             Ask::Prove(index) => self.prove(from, *index),
             Ask::Consistency(from, to) => match self.books.consistency(*from, *to) {
                 Ok((root, proof)) => Answer::Consistency(root, proof),
@@ -318,7 +376,7 @@ impl Committer {
         }
     }
 
-    /// What became of an order, told to its payer and to whom it was offered: nobody else can know
+    /// What became of an order or a tab, told to its payer and to whom it was offered: nobody else can know
     /// the 74 random bits of its id.
     fn fate(&self, from: &PublicKey, payer: &PublicKey, id: OrderId) -> Answer {
         let ledger = &self.books.ledger;
@@ -340,13 +398,7 @@ impl Committer {
             };
         };
         match self.books.entry_receipt(entry) {
-            Ok((
-                Entry {
-                    fact: Fact::Payment(order),
-                    ..
-                },
-                _,
-            )) if from != payer && *from != order.statement().payee => Answer::Fate(None, now),
+            Ok((entry, _)) if !may_know(&entry.fact, from, payer) => Answer::Fate(None, now),
             Ok((_, receipt)) => Answer::Fate(Some(receipt), now),
             Err(error) => unprovable(entry, &error),
         }
@@ -357,7 +409,7 @@ impl Committer {
             return Answer::Refused(Reason::NOT_FOUND, None);
         }
         match self.books.entry_receipt(index) {
-            Ok((entry, receipt)) if parties(&entry.fact).contains(&Some(*from)) => {
+            Ok((entry, receipt)) if self.parties(&entry.fact).contains(&Some(*from)) => {
                 Answer::Done(Proof::Own(receipt))
             }
             // Somebody else's entry and none look the same.
@@ -371,7 +423,7 @@ impl Committer {
             Answer::Done(proof) => {
                 let receipt = proof.into_receipt();
                 let other = Entry::decode(&receipt.entry).ok().and_then(|entry| {
-                    parties(&entry.fact)
+                    self.parties(&entry.fact)
                         .into_iter()
                         .flatten()
                         .find(|party| party != from)
@@ -386,90 +438,27 @@ impl Committer {
             other => other,
         }
     }
-
-    /// Tells the sessions concerned, and the log, what a durable batch moved.
-    fn tell(&self, entries: &[Entry], receipts: Option<&Arc<Receipts>>) {
-        let first = self.books.ledger.entries() - entries.len() as u64;
-        let mut lines = AuditLines::begin();
-        for (index, entry) in (first..).zip(entries) {
-            match &entry.fact {
-                Fact::Payment(order) => {
-                    let order = order.statement();
-                    if let Some(lines) = &mut lines {
-                        lines.settled(
-                            index,
-                            order,
-                            self.name(&order.payer),
-                            self.name(&order.payee),
-                        );
-                    }
-                    self.tell_of(index, &order.payer, &order.payee, receipts);
-                    self.tell_of(index, &order.payee, &order.payer, receipts);
-                }
-                Fact::Issue(issue) => {
-                    let issue = issue.statement();
-                    let (account, amount) = (self.name(&issue.account), issue.amount.units());
-                    info!(target: "quid_directory::audit", entry = index, %account, amount, "issued");
-                    self.tell_of(index, &issue.account, &issue.directory, receipts);
-                }
-                fact => debug!(target: "quid_directory::audit", entry = index, ?fact, "logged"),
-            }
-        }
-        if let Some(lines) = lines {
-            lines.write();
-        }
-    }
-
-    /// Tells the sessions of `account`, if it has any that listen.
-    fn tell_of(
-        &self,
-        index: u64,
-        account: &PublicKey,
-        counterparty: &PublicKey,
-        receipts: Option<&Arc<Receipts>>,
-    ) {
-        if !self.hub.wants(account) {
-            return;
-        }
-        if let Some(proof) = receipts.and_then(|all| all.of(index)) {
-            let moved = Moved {
-                index,
-                receipt: proof.into_receipt(),
-                counterparty: self.name(counterparty).clone(),
-            };
-            self.hub.moved(account, &moved);
-        }
-    }
-
-    /// Whose key it is; the treasury's name for one that is nobody's, which no entry has.
-    fn name(&self, key: &PublicKey) -> &Name {
-        let account = self.books.ledger.account(key);
-        account.map_or(&self.treasury, |account| &account.name)
-    }
-}
-
-/// The accounts that an entry concerns.
-fn parties(fact: &Fact) -> [Option<PublicKey>; 2] {
-    match fact {
-        Fact::Payment(order) => [Some(order.statement().payer), Some(order.statement().payee)],
-        Fact::Register(registration) => [Some(registration.statement().key), None],
-        Fact::Issue(issue) => [Some(issue.statement().account), None],
-        Fact::Freeze(freeze) => [Some(freeze.statement().account), None],
-        Fact::Void(void) => [Some(void.statement().payer), None],
-        Fact::Refusal(refusal) => [Some(refusal.payer), None],
-        Fact::Genesis(_) => [None, None],
-    }
 }
 
 fn answer_for(ask: &Ask, effect: Effect, receipt: Proof) -> Answer {
     match effect {
-        Effect::Payment => Answer::Settled(receipt),
-        Effect::Void if matches!(ask, Ask::Order(..)) => {
+        Effect::Payment | Effect::Tab => Answer::Settled(receipt),
+        Effect::Void if matches!(ask, Ask::Order(..) | Ask::Tab(_)) => {
             Answer::Refused(Reason::VOIDED, Some(receipt))
         }
         Effect::Void => Answer::Voided(receipt),
         Effect::Refusal(reason) => Answer::Refused(reason, Some(receipt)),
         Effect::Other => Answer::Done(receipt),
+    }
+}
+
+/// Whether `from` may know what became of an id of `payer`'s: of an order or a tab only whose they
+/// are.
+fn may_know(fact: &Fact, from: &PublicKey, payer: &PublicKey) -> bool {
+    match fact {
+        Fact::Payment(order) => from == payer || *from == order.statement().payee,
+        Fact::Tab(terms) => from == payer || *from == terms.statement().payee,
+        _ => true,
     }
 }
 

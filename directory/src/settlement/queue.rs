@@ -3,7 +3,7 @@
 //! Each account has a line of its own; batches are taken from all lines in turn. So a member that
 //! sends more than its share waits for itself alone, and past its own bound is told *busy*. That
 //! bound shrinks as the queue fills, so that there is room for a newcomer however many send too
-//! much. An account under which a bad signature came is distrusted for a while: its jobs are few in
+//! much. An account under which a bad signature or claim came is distrusted for a while: its jobs are few in
 //! a batch and checked apart, so that they cost the others next to nothing.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -142,9 +142,17 @@ impl Queue {
         }
     }
 
-    /// Lets `account` be distrusted for another bad signature, or trusted again for a good one.
+    /// Lets `account` be distrusted for another bad signature or claim, or trusted again for a good
+    /// one.
     pub(super) fn judge(&self, account: &PublicKey, good: u32, bad: u32) {
         self.state().judge(account, good, bad);
+    }
+
+    /// Whether `account` is distrusted now.
+    pub(super) fn distrusts(&self, account: &PublicKey) -> bool {
+        let state = self.state();
+        let line = state.lines.get(account);
+        line.is_some_and(|line| line.distrust > 0)
     }
 
     /// No job is taken in any more; those that wait are still settled.

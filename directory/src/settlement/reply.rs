@@ -55,7 +55,7 @@ impl Outlet {
 /// The right to give one answer. One that is dropped unused says *stopping*: nobody waits for ever.
 #[derive(Debug)]
 pub struct Reply {
-    number: u64,
+    pub(super) number: u64,
     outlet: Option<Arc<Outlet>>,
 }
 

@@ -1,17 +1,19 @@
 //! What the tests of everything around the log drive the settlement with, on their own thread.
 
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use quid_common::amount::Amount;
+use quid_common::chain::{Chain, Link, Mark};
 use quid_common::entry::Registration;
 use quid_common::id::{LedgerId, OrderId};
 use quid_common::key::{PublicKey, SecretKey};
 use quid_common::order::{LIFE_DEFAULT, Memo, Order, STATEMENT_VERSION};
 use quid_common::signed::Signed;
+use quid_common::tab::{SignedTerms, Terms};
 use quid_common::time::LedgerTime;
 
-use super::{Answer, Ask, Committer, Job, Outlet, Reply, check};
+use super::{Answer, Ask, Committer, Job, Links, Outlet, Reply, check};
 
 /// One of two people, in turns.
 pub(crate) fn person(n: u64) -> SecretKey {
@@ -66,4 +68,40 @@ pub(crate) fn commit(committer: &mut Committer, asks: Vec<(u64, Ask)>) {
             "{answer:?}"
         );
     }
+}
+
+/// Terms of a tab from the person of number `n` to the next, of `length` units worth `unit` each,
+/// and the chain. It can open for a while and runs for the time given after that, and so does its
+/// grace, in whole seconds.
+pub(crate) fn terms(
+    ledger: LedgerId,
+    n: u64,
+    (unit, length): (u64, u32),
+    runs: Duration,
+) -> (SignedTerms, Chain) {
+    let id = order(ledger, n, 1).statement().id;
+    let last = Link([n.to_be_bytes()[7]; 32]);
+    let chain = Chain::new(id, length, last).expect("within bounds");
+    let terms = Terms {
+        version: STATEMENT_VERSION,
+        ledger,
+        id,
+        payer: person(n).public(),
+        payee: person(n + 1).public(),
+        unit: Amount::new(unit).expect("small"),
+        length,
+        anchor: chain.anchor(),
+        expires: id.expiry().plus(runs),
+        grace: runs.as_secs() as u32,
+        memo: Memo::default(),
+        reference: None,
+    };
+    (Signed::new(terms, &person(n)), chain)
+}
+
+/// The claim of all units up to `to`, after those up to `from`, on the tab of `terms`.
+pub(crate) fn claim(terms: &SignedTerms, chain: &mut Chain, from: u32, to: u32) -> Ask {
+    let link = chain.link(to).expect("within the chain");
+    let links = Links::shown(from, Mark { index: to, link }).expect("sound");
+    Ask::Claim(terms.statement().payer, terms.statement().id, links)
 }

@@ -2,16 +2,19 @@
 
 use std::fs::{self, OpenOptions};
 use std::sync::Arc;
+use std::time::Duration;
 
 use quid_common::amount::{Amount, Currency};
 use quid_common::entry::Entry;
+use quid_common::id::LedgerId;
+use quid_common::tab::Close;
 use tempfile::TempDir;
 
 use super::{Bounds, restore};
 use crate::books::Books;
 use crate::folder::Folder;
 use crate::ledger::Ledger;
-use crate::settlement::testing::{commit, order, registration};
+use crate::settlement::testing::{claim, commit, order, person, registration, terms};
 use crate::settlement::{Ask, Committer};
 use crate::store::{LogReader, StoreError};
 use crate::tree::Tree;
@@ -100,10 +103,10 @@ impl World {
 
     /// Opens the books, makes `count` payments from number `n` on, and leaves without closing them.
     fn pay(&self, n: u64, count: u64) -> u64 {
-        let mut committer = self.open();
-        let books = committer.into_books();
+        let books = self.open().into_books();
         let ledger = books.ledger.ledger_id();
-        committer = Committer::new(books, Arc::default());
+        let mut committer = Committer::new(books, Arc::default());
+        use_tab(&mut committer, ledger, n + count);
         let mut at = n;
         while at < n + count {
             let to = (n + count).min(at + 1 + at % 5);
@@ -123,8 +126,10 @@ impl World {
             return (0, len);
         };
         let mut expected = Ledger::new();
+        let mut tabs = Vec::new();
         log.scan(0, ledger.entries(), |_, written| {
             let entry = Entry::decode(&written.bytes).expect("an entry");
+            tabs.extend(entry.terms().map(|terms| terms.statement().clone()));
             expected.apply(&entry).expect("sound");
             Ok::<_, StoreError>(())
         })
@@ -136,6 +141,12 @@ impl World {
             while books.forget(now, u64::MAX) > 0 {}
         }
         assert_eq!(ledger.live_ids(), expected.live_ids());
+        assert_eq!(ledger.open_tabs(), expected.open_tabs());
+        assert!(!tabs.is_empty());
+        for tab in tabs {
+            let stands = |books: &Ledger| books.tab(&tab.payer, tab.id).map(|(_, tab)| *tab);
+            assert_eq!(stands(&ledger), stands(&expected));
+        }
         (ledger.entries(), len)
     }
 
@@ -149,5 +160,24 @@ impl World {
         };
         files.sort_by_key(number);
         files
+    }
+}
+
+/// Opens a tab with an id made of `n`, claims on it, and leaves it open, closed or released.
+fn use_tab(committer: &mut Committer, ledger: LedgerId, n: u64) {
+    let n = 2 * (1_000_000 + n);
+    let (tab, mut chain) = terms(ledger, n, (1, 9), Duration::from_secs(60));
+    let close = |by: u64| {
+        let (payer, id) = (tab.statement().payer, tab.statement().id);
+        Ask::Close(Close::sign(ledger, payer, id, &person(by)))
+    };
+    commit(committer, vec![(n, Ask::Tab(tab.clone()))]);
+    for (from, to) in [(0, 2), (2, 7)] {
+        commit(committer, vec![(n + 1, claim(&tab, &mut chain, from, to))]);
+    }
+    match n % 3 {
+        0 => {}
+        1 => commit(committer, vec![(n, close(n))]),
+        _ => commit(committer, vec![(n + 1, close(n + 1))]),
     }
 }

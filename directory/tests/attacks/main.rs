@@ -8,6 +8,7 @@ mod operator;
 mod readers;
 mod sessions;
 mod strangers;
+mod tabs;
 #[path = "../world/mod.rs"]
 mod world;
 

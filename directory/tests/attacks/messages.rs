@@ -1,6 +1,7 @@
 //! Messages that are wrong: out of place, too long, or built to be expensive to read.
 
 use quid_common::amount::{Amount, Currency};
+use quid_common::chain::Link;
 use quid_common::checkpoint::{Checkpoint, Head};
 use quid_common::frame::{BODY_LEN_MAX, BODY_LEN_MAX_STRANGER, Frame};
 use quid_common::id::{Digest, InstanceId, LedgerId, OrderId};
@@ -46,6 +47,7 @@ async fn every_message_in_every_state_is_answered_by_name_or_closes_its_own_conn
             Message::OpenSettle(_) | Message::Subscribe(_) => continue,
             Message::Register(_) | Message::Login(_) => Some(Reason::OUT_OF_TURN),
             Message::Prove(_) | Message::AskConsistency(_) => Some(Reason::NOT_FOUND),
+            Message::AskTab(_) => None,
             Message::Find(_) => Some(Reason::UNKNOWN_ACCOUNT),
             Message::Who(_)
             | Message::AskBalance(_)
@@ -93,17 +95,24 @@ async fn every_message_in_every_state_is_answered_by_name_or_closes_its_own_conn
             stream.send(&first).await;
             stream.send(message).await;
             match message {
-                Message::Submit(_) | Message::SubmitVoid(_) if settles => {
-                    let answer = stream.next().await.expect("an answer");
-                    let refused = matches!(
-                        answer,
-                        Message::SubmitRefused(SubmitRefused {
-                            number: 7,
-                            reason: Reason::ENCODING,
-                            ..
-                        })
-                    );
-                    assert!(refused, "{answer:?}");
+                Message::Submit(_)
+                | Message::SubmitVoid(_)
+                | Message::SubmitTab(_)
+                | Message::SubmitClaim(_)
+                | Message::SubmitClose(_)
+                    if settles =>
+                {
+                    let expected = match message {
+                        // Nothing in it can be wrong but what it says.
+                        Message::SubmitClaim(_) => Reason::STALE_CLAIM,
+                        _ => Reason::ENCODING,
+                    };
+                    match stream.next().await.expect("an answer") {
+                        Message::SubmitRefused(SubmitRefused { number, reason, .. }) => {
+                            assert_eq!((number, reason), (7, expected));
+                        }
+                        other => panic!("not a refusal: {other:?}"),
+                    }
                 }
                 _ => assert_eq!(closed(&mallory.client.connection).await, 1, "{message:?}"),
             }
@@ -244,8 +253,8 @@ fn messages(directory: &Directory) -> Vec<Message> {
         key,
         address: address.clone(),
     };
-    let reason = Reason::BUSY;
-    vec![
+    let (reason, link) = (Reason::BUSY, Link([0xff; 32]));
+    let mut all: Vec<Message> = vec![
         Register {
             registration: vec![1].into(),
             invite: None,
@@ -327,6 +336,8 @@ fn messages(directory: &Directory) -> Vec<Message> {
             proof: vec![0xff; 33].into(),
         }
         .into(),
+        AskTab { payer: key, id }.into(),
+        TabStanding { tab: None, time }.into(),
         OpenSettle {}.into(),
         Submit {
             number,
@@ -355,6 +366,25 @@ fn messages(directory: &Directory) -> Vec<Message> {
             receipt: None,
         }
         .into(),
+        SubmitTab {
+            number,
+            terms: vec![1].into(),
+        }
+        .into(),
+        SubmitClaim {
+            number,
+            payer: key,
+            id,
+            from: u32::MAX,
+            index: 0,
+            link,
+        }
+        .into(),
+        SubmitClose {
+            number,
+            close: vec![].into(),
+        }
+        .into(),
         subscribe(None),
         Moved {
             receipt: receipt.clone(),
@@ -371,7 +401,54 @@ fn messages(directory: &Directory) -> Vec<Message> {
             checkpoint: Some(checkpoint),
         }
         .into(),
-        Paid { number, receipt }.into(),
+        Paid {
+            number,
+            receipt: receipt.clone(),
+        }
+        .into(),
         Declined { number, reason }.into(),
+    ];
+    all.extend(messages_between_nodes(receipt, link));
+    all
+}
+
+/// Those of a tab stream, where a directory has no business.
+fn messages_between_nodes(receipt: Receipt, link: Link) -> [Message; 7] {
+    let (number, paid, limit) = (7, 1, u32::MAX);
+    [
+        OpenTabs {}.into(),
+        TabOffer {
+            number,
+            receipt,
+            checkpoint: None,
+        }
+        .into(),
+        TabAccepted {
+            number,
+            paid,
+            link,
+            limit,
+        }
+        .into(),
+        TabPay {
+            number,
+            first: 1,
+            step: 0,
+            links: vec![0; 31].into(),
+        }
+        .into(),
+        TabPaid {
+            number,
+            paid,
+            limit,
+        }
+        .into(),
+        TabEnd { number }.into(),
+        TabEnded {
+            number,
+            paid,
+            reason: None,
+        }
+        .into(),
     ]
 }

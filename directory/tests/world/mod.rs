@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of the world")]
 
+pub(crate) mod tabs;
+
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -370,15 +372,25 @@ impl Settle {
         self.answer().await
     }
 
+    fn next_number(&mut self) -> u64 {
+        self.number += 1;
+        self.number
+    }
+
     async fn answer(&mut self) -> Result<u64, Reason> {
-        let (number, answer) = match self.stream.next().await.expect("an answer") {
+        let (number, answer) = self.next_answer().await;
+        assert_eq!(number, self.number);
+        answer
+    }
+
+    /// The number of what is answered next, and its entry or why it has none.
+    pub(crate) async fn next_answer(&mut self) -> (u64, Result<u64, Reason>) {
+        match self.stream.next().await.expect("an answer") {
             Message::Settled(settled) => (settled.number, Ok(settled.receipt.index)),
             Message::Voided(voided) => (voided.number, Ok(voided.receipt.index)),
             Message::SubmitRefused(SubmitRefused { number, reason, .. }) => (number, Err(reason)),
             other => panic!("not an answer to an order: {other:?}"),
-        };
-        assert_eq!(number, self.number);
-        answer
+        }
     }
 }
 

@@ -9,11 +9,11 @@ use super::failure::Failure;
 use super::item;
 use super::once::{check, interruption, once};
 use super::receipt::{Ground, caught, load, save, verify};
-use super::request::{PayRequest, Request};
+use super::request::{OpenTabRequest, PayRequest, PayTabRequest, Request};
 use super::run::run;
 use super::screen::Sink;
 use super::value::{DirectoryKey, FileOrId, ReceiptName};
-use super::{Command, Receipt};
+use super::{Command, Receipt, Tab};
 use crate::control::Current;
 
 /// Where a command's requests go.
@@ -42,6 +42,7 @@ impl Asker<'_> {
                 wait: pay.wait,
             }),
             Command::Void { order } => Request::Void { order },
+            Command::Tab(tab) => of_tab(tab),
             Command::History(history) => Request::History {
                 limit: history.limit,
                 after: history.after,
@@ -116,5 +117,23 @@ impl Asker<'_> {
         let (asked, receipt) = tokio::join!(ask, caught(outputs, sink));
         asked?;
         receipt.ok_or_else(|| Failure::other("internal", "the answer held no receipt"))
+    }
+}
+
+fn of_tab(tab: Tab) -> Request {
+    match tab {
+        Tab::Open(open) => Request::OpenTab(OpenTabRequest {
+            payee: open.name,
+            unit: open.unit,
+            units: open.units,
+            expires: open.expires,
+            grace: open.grace,
+            memo: open.memo.unwrap_or_default(),
+            reference: open.reference,
+            wait: open.wait,
+        }),
+        Tab::List => Request::Tabs,
+        Tab::Pay { tab, units, wait } => Request::PayTab(PayTabRequest { tab, units, wait }),
+        Tab::Close { tab } => Request::CloseTab { tab },
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Every text that came from elsewhere (memos, addresses, reasons) passes [`Printable`] here.
 
+mod tabs;
+
 use std::fmt::{self, Write as _};
 
 use quid_common::printable::Printable;
@@ -25,6 +27,11 @@ impl fmt::Display for Item {
             Self::Line(item) => line(f, item),
             Self::Receipt(item) => receipt(f, item),
             Self::Verdict(item) => verdict(f, item),
+            Self::TabOpened(item) => tabs::opened(f, item),
+            Self::TabLine(item) => tabs::line(f, item),
+            Self::TabPaid(item) => tabs::paid(f, item),
+            Self::TabClosed(item) => tabs::closed(f, item),
+            Self::TabEvent(item) => tabs::event(f, item),
             Self::Online(item) => online(f, item),
             Self::Offline(item) => offline(f, item),
             Self::Received(item) => received(f, item),
@@ -52,9 +59,23 @@ fn registered(f: Out<'_, '_>, item: &Registered) -> fmt::Result {
 
 fn status(f: Out<'_, '_>, item: &Status) -> fmt::Result {
     row(f, "name", &item.name)?;
-    for (label, amount) in [("balance", &item.balance), ("held", &item.held)] {
-        f.write_char('\n')?;
-        row(f, label, format_args!("{amount} {}", item.currency))?;
+    let Status {
+        balance,
+        held,
+        currency,
+        ..
+    } = item;
+    f.write_char('\n')?;
+    row(f, "balance", format_args!("{balance} {currency}"))?;
+    f.write_char('\n')?;
+    match item.tabs {
+        0 => row(f, "held", format_args!("{held} {currency}"))?,
+        1 => row(f, "held", format_args!("{held} {currency}, for a tab"))?,
+        tabs => row(
+            f,
+            "held",
+            format_args!("{held} {currency}, for {tabs} tabs"),
+        )?,
     }
     f.write_char('\n')?;
     match item.pending {
@@ -135,6 +156,9 @@ fn line(f: Out<'_, '_>, item: &Line) -> fmt::Result {
         "payment" => String::new(),
         "issue" => "  issued".to_owned(),
         "burn" => "  burnt".to_owned(),
+        "hold" => "  held for a tab".to_owned(),
+        "claim" => "  claimed from a tab".to_owned(),
+        "release" => "  back from a tab".to_owned(),
         other => format!("  {}", Printable(other)),
     };
     if let (State::Unknown, Some(order)) = (item.state, &item.order) {
@@ -164,13 +188,20 @@ fn receipt(f: Out<'_, '_>, item: &Receipt) -> fmt::Result {
         (Some(amount), Some(code)) => Some(format!("{amount} {code}")),
         _ => None,
     };
+    let number = |number: Option<u32>| number.map(|number| number.to_string());
     for (label, value) in [
         ("kind", &Some(item.kind.clone())),
         ("time", &Some(clock(&item.time))),
         ("order", &item.order),
+        ("tab", &item.tab),
         ("amount", &amount),
+        ("unit", &item.unit),
+        ("units", &number(item.units)),
+        ("claimed", &number(item.claimed)),
         ("payer", &item.payer),
         ("payee", &item.payee),
+        ("by", &item.by),
+        ("expires", &item.expires.as_deref().map(clock)),
         ("name", &item.name),
         ("memo", &item.memo),
         ("reference", &item.reference),
@@ -208,6 +239,7 @@ fn verdict(f: Out<'_, '_>, item: &Verdict) -> fmt::Result {
     };
     for (label, value) in [
         ("order", &item.order),
+        ("tab", &item.tab),
         ("amount", &amount),
         ("payer", &item.payer),
         ("payee", &item.payee),

@@ -56,6 +56,7 @@ items! {
         name: String,
         balance: String,
         held: String,
+        tabs: u64,
         currency: String,
         pending: u64,
         listening: bool,
@@ -137,6 +138,18 @@ items! {
         reference: Option<String>,
         name: Option<String>,
         reason: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tab: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unit: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        units: Option<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        claimed: Option<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires: Option<String>,
         ledger: Option<String>,
         entries: u64,
         file: Option<String>,
@@ -156,6 +169,8 @@ items! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         order: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        tab: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         payer: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         payee: Option<String>,
@@ -167,6 +182,87 @@ items! {
         error: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
+    }
+    /// `tab open`, whatever the state.
+    TabOpened {
+        tab: Option<String>,
+        state: TabState,
+        payee: String,
+        unit: String,
+        units: u32,
+        hold: Option<String>,
+        currency: Option<String>,
+        expires: Option<String>,
+        entry: Option<u64>,
+        accepted: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    }
+    /// `tab list`, and in an event how a tab stands.
+    TabLine {
+        tab: String,
+        role: TabRole,
+        peer: Option<String>,
+        key: String,
+        state: TabState,
+        unit: String,
+        units: u32,
+        paid: u32,
+        claimed: Option<u32>,
+        amount: String,
+        at_risk: String,
+        exposure: Option<String>,
+        hold: String,
+        currency: String,
+        expires: String,
+        reason: Option<String>,
+    }
+    /// `tab pay`, whatever the state.
+    TabPaid {
+        tab: String,
+        state: TabState,
+        payee: Option<String>,
+        units: u32,
+        acknowledged: u32,
+        amount: Option<String>,
+        currency: Option<String>,
+        paid: Option<u32>,
+        left: Option<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    }
+    /// `tab close`. Of a tab that was over already the rest is not known.
+    TabClosed {
+        tab: String,
+        state: TabState,
+        payee: Option<String>,
+        paid: Option<u32>,
+        amount: Option<String>,
+        returned: Option<String>,
+        currency: Option<String>,
+        released: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grace: Option<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    }
+    /// `listen` and `shell`: a tab opened, was claimed or ended.
+    TabEvent {
+        event: EventName,
+        change: TabChange,
+        entry: Option<u64>,
+        #[serde(flatten)]
+        tab: TabLine,
     }
     /// `listen` and `shell`: logged in.
     Online {
@@ -239,6 +335,55 @@ pub(crate) enum State {
     Voided,
 }
 
+/// How far a tab, or what was asked of it, has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TabState {
+    /// Not known yet.
+    #[default]
+    Unknown,
+    /// Perhaps open; the directory has not said.
+    Opening,
+    /// It can be paid on.
+    Open,
+    /// No more is paid; the rest is on its way back.
+    Ending,
+    /// Nothing of it is held any more.
+    Over,
+    /// All that was asked to be paid is.
+    Paid,
+    /// Closed as asked.
+    Closed,
+    /// What was asked was refused.
+    Refused,
+}
+
+/// Which end of a tab a home is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TabRole {
+    /// It pays.
+    #[default]
+    Payer,
+    /// It is paid.
+    Payee,
+}
+
+/// What happened to a tab.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TabChange {
+    /// It opened, or an earlier run left it open.
+    #[default]
+    Opened,
+    /// The directory confirmed a claim.
+    Claimed,
+    /// It takes no more payments.
+    Ending,
+    /// Nothing of it is held any more.
+    Over,
+}
+
 /// Which way an order went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -268,6 +413,8 @@ pub(crate) enum EventName {
     Forked,
     /// The directory does not show that its log holds what it signed.
     Doubted,
+    /// A tab opened, was claimed or ended.
+    Tab,
 }
 
 /// Whether money came or went.

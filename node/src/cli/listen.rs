@@ -7,7 +7,10 @@ use std::time::Duration;
 use quid_common::amount::{Amount, Currency};
 use quid_common::name::Name;
 use quid_common::time::LedgerTime;
-use quid_node::{Event, Events, Home, Node, Options, PayError, RequestError, StartError};
+use quid_node::{
+    Event, Events, Home, Node, Options, PayError, RequestError, StartError, TabItem, TabPolicy,
+    TabStage,
+};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -15,28 +18,49 @@ use tokio_util::sync::CancellationToken;
 
 use super::Listen;
 use super::failure::{Failure, Gone};
-use super::item::{self, EventName, Item};
-use super::screen::Sink;
+use super::item::{self, EventName, Item, TabChange};
+use super::live;
+use super::log::LogTarget;
+use super::screen::{Output, Sink};
+use super::tab;
 use crate::control::{ControlSocket, Current};
 
-/// Receives until stopped, telling one event per line.
+/// Receives until stopped, telling one event per line; on a terminal with the running tabs below
+/// them.
 pub(crate) async fn listen(
     path: &Path,
     args: &Listen,
     sink: &Sink,
+    log: Option<&LogTarget>,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    let station = Station::open(path, options(args, true)).await?;
+    let station = Station::open(path, |home| options(home, args, true)).await?;
+    if let Some(log) = log {
+        log.lead(Some(sink.clone()));
+    }
     let result = tokio::select! {
-        result = receive(&station, sink) => result,
+        result = receive(&station, sink, log.is_some()) => result,
+        () = show_tabs(&station, sink), if log.is_some() => Ok(()),
         () = stop.cancelled() => Ok(()),
         () = sink.gone() => Err(Failure::Gone),
     };
+    if let Some(log) = log {
+        sink.try_send(Output::Foot(Vec::new()));
+        log.lead(None);
+    }
     station.close().await;
     result
 }
 
-async fn receive(station: &Station, sink: &Sink) -> Result<(), Failure> {
+async fn show_tabs(station: &Station, sink: &Sink) {
+    if let Ok(Current { node, .. }) = station.current() {
+        live::show(&node, sink).await;
+    }
+    // What receives says why the node has ended.
+    std::future::pending().await
+}
+
+async fn receive(station: &Station, sink: &Sink, brief: bool) -> Result<(), Failure> {
     let Current { node, .. } = station.current()?;
     let mut events = node.events();
     // A home without an account would wait for ever; a directory that is away comes back.
@@ -49,13 +73,22 @@ async fn receive(station: &Station, sink: &Sink) -> Result<(), Failure> {
         Err(error) => return Err(error.into()),
     }
     drop(progress);
-    tell(&mut events, &node, sink).await?;
+    tell(&mut events, &node, sink, brief).await?;
     Err(Failure::other("closed", "the node has ended"))
 }
 
-/// Tells `node`'s events until it is closed.
-pub(crate) async fn tell(events: &mut Events, node: &Node, sink: &Sink) -> Result<(), Gone> {
+/// Tells `node`'s events until it is closed; if `brief`, without the claims on tabs, of which a
+/// busy tab has many and a person wants none.
+pub(crate) async fn tell(
+    events: &mut Events,
+    node: &Node,
+    sink: &Sink,
+    brief: bool,
+) -> Result<(), Gone> {
     while let Some(event) = events.next().await {
+        if brief && matches!(&event, Event::Tab(told) if change(told) == TabChange::Claimed) {
+            continue;
+        }
         // Without a login there is no currency, and nothing that has an amount either.
         let currency = node.home().currency().unwrap_or_default();
         sink.item(event_item(event, &currency)).await?;
@@ -64,13 +97,32 @@ pub(crate) async fn tell(events: &mut Events, node: &Node, sink: &Sink) -> Resul
 }
 
 /// How `listen` and `shell` run their node.
-pub(crate) fn options(args: &Listen, listen: bool) -> Options {
-    Options {
+///
+/// # Errors
+/// If there is an amount among `args` that is none in what the directory counts, or if that is not
+/// known yet.
+pub(crate) fn options(home: &Home, args: &Listen, listen: bool) -> Result<Options, Failure> {
+    let exposure = match (&args.exposure, home.currency()) {
+        (None, _) => None,
+        (Some(exposure), Some(currency)) => Some(exposure.in_currency(&currency)?),
+        (Some(_), None) => {
+            return Err(Failure::usage(
+                "--exposure: what the directory counts in is known here after the first login: \
+                 run `quid register NAME`, or `quid status`, before",
+            ));
+        }
+    };
+    Ok(Options {
         listen,
         hidden: args.hidden,
         bind: args.bind,
+        tabs: TabPolicy {
+            exposure,
+            every: args.claim_every,
+            ..TabPolicy::default()
+        },
         ..Options::default()
-    }
+    })
 }
 
 /// A node that stays, and the socket through which it serves its home.
@@ -83,8 +135,12 @@ pub(crate) struct Station {
 
 impl Station {
     /// Takes the home's lock, starts the node and serves the local socket.
-    pub(crate) async fn open(path: &Path, options: Options) -> Result<Self, Failure> {
+    pub(crate) async fn open(
+        path: &Path,
+        options: impl FnOnce(&Home) -> Result<Options, Failure>,
+    ) -> Result<Self, Failure> {
         let home = Home::open(path)?;
+        let options = options(&home)?;
         let socket = ControlSocket::bind(&home)?;
         let listening = options.listen;
         let node = Node::start(home, options).await?;
@@ -215,6 +271,7 @@ fn event_item(event: Event, currency: &Currency) -> Item {
             time: item::rfc3339(time),
         }
         .into(),
+        Event::Tab(told) => tab_event(&told, currency).into(),
         Event::Refused {
             order,
             reason,
@@ -227,6 +284,24 @@ fn event_item(event: Event, currency: &Currency) -> Item {
             counterparty: counterparty.map(|name| name.to_string()),
         }
         .into(),
+    }
+}
+
+fn tab_event(told: &TabItem, currency: &Currency) -> item::TabEvent {
+    item::TabEvent {
+        event: EventName::Tab,
+        change: change(told),
+        entry: told.entry,
+        tab: tab::line(told, currency),
+    }
+}
+
+const fn change(told: &TabItem) -> TabChange {
+    match (told.stage, told.entry) {
+        (TabStage::Over, _) => TabChange::Over,
+        (_, Some(_)) => TabChange::Claimed,
+        (TabStage::Ending, None) => TabChange::Ending,
+        (TabStage::Opening | TabStage::Open, None) => TabChange::Opened,
     }
 }
 
@@ -262,5 +337,5 @@ const RELEASE_WAIT: Duration = Duration::from_secs(2);
 /// Pause before it is tried again.
 const RELEASE_PAUSE: Duration = Duration::from_millis(50);
 
-/// Longest wait for the goodbye.
-const CLOSE_WAIT: Duration = Duration::from_secs(2);
+/// Longest wait for the goodbye, and before it for what tabs have paid to be claimed.
+const CLOSE_WAIT: Duration = Duration::from_secs(4);

@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::failure::{Failure, report};
 use super::item::Paid;
 use super::request::Request;
-use super::run::{not_paid, pay_given_up, resolved, run};
+use super::run::{given_up, not_paid, resolved, run};
 use super::screen::Sink;
+use super::tab;
 use crate::control::Listener;
 
 /// Carries out `request` for the home at `path`.
@@ -47,8 +48,14 @@ pub(crate) async fn once(
 
 /// Refuses what the currency shows to be wrong before anything is asked.
 pub(crate) fn check(request: &Request, currency: Option<&Currency>) -> Result<(), Failure> {
-    if let (Request::Pay(pay), Some(currency)) = (request, currency) {
-        pay.amount.in_currency(currency)?;
+    match (request, currency) {
+        (Request::Pay(pay), Some(currency)) => {
+            pay.amount.in_currency(currency)?;
+        }
+        (Request::OpenTab(open), Some(currency)) => {
+            tab::value(open, currency)?;
+        }
+        _ => {}
     }
     Ok(())
 }
@@ -101,6 +108,7 @@ async fn prepare(node: &Node, request: &Request, sink: &Sink) -> Result<(), Fail
 fn not_started(request: &Request, currency: Option<&Currency>, error: RequestError) -> Failure {
     match request {
         Request::Pay(pay) => not_paid(Paid::asked(pay, currency), report(error)).into(),
+        Request::OpenTab(open) => tab::not_opened(open, currency, report(error)).into(),
         _ => error.into(),
     }
 }
@@ -112,21 +120,18 @@ fn not_begun() -> Failure {
 
 /// How a request ends that was interrupted.
 pub(crate) fn interruption(request: &Request, currency: Option<&Currency>) -> Result<(), Failure> {
-    match request {
-        Request::Who { watch: true } => Ok(()),
-        Request::Pay(pay) => {
-            let why = "interrupted before the outcome was known";
-            Err(pay_given_up(pay, currency, why).into())
-        }
-        _ => Err(Failure::other(
-            "interrupted",
-            "interrupted before the answer came",
-        )),
+    if request.is_endless() {
+        return Ok(());
     }
+    let why = "interrupted before the outcome was known";
+    Err(given_up(request, currency, why).map_or_else(
+        || Failure::other("interrupted", "interrupted before the answer came"),
+        Failure::from,
+    ))
 }
 
 /// Longest wait for what the journal holds open, before the command itself begins.
 const RESOLVE_WAIT: Duration = Duration::from_secs(4);
 
-/// Longest wait for the goodbye.
-const CLOSE_WAIT: Duration = Duration::from_secs(2);
+/// Longest wait for the goodbye, and before it for what was paid on tabs to be acknowledged.
+const CLOSE_WAIT: Duration = Duration::from_secs(3);

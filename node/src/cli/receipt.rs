@@ -138,6 +138,7 @@ fn good(receipt: &Proof, proven: &Proven, ledger: LedgerId, ground: &Ground) -> 
         time: Some(shown.time),
         ledger: Some(ledger.to_string()),
         order: shown.order,
+        tab: shown.tab,
         payer: shown.payer,
         payee: shown.payee,
         amount: shown.amount,

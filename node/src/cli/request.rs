@@ -34,6 +34,37 @@ pub(crate) enum Request {
         #[serde(with = "text")]
         which: ReceiptName,
     },
+    OpenTab(OpenTabRequest),
+    Tabs,
+    PayTab(PayTabRequest),
+    CloseTab {
+        #[serde(with = "text")]
+        tab: OrderId,
+    },
+}
+
+/// A tab asked of a node. The node judges what `units` and times have no value of their own for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct OpenTabRequest {
+    pub(crate) payee: Name,
+    #[serde(with = "text")]
+    pub(crate) unit: AmountText,
+    pub(crate) units: u32,
+    pub(crate) expires: Duration,
+    pub(crate) grace: Duration,
+    pub(crate) memo: Memo,
+    #[serde(with = "optional_text")]
+    pub(crate) reference: Option<Reference>,
+    pub(crate) wait: Duration,
+}
+
+/// A payment on a tab asked of a node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PayTabRequest {
+    #[serde(with = "text")]
+    pub(crate) tab: OrderId,
+    pub(crate) units: u32,
+    pub(crate) wait: Duration,
 }
 
 /// A payment asked of a node.
@@ -55,15 +86,23 @@ impl Request {
             Self::Register { name } => format!("registering {name}"),
             Self::Pay(pay) => format!("paying {}", pay.payee),
             Self::Void { .. } => "voiding".to_owned(),
-            Self::Status | Self::Who { .. } | Self::History { .. } | Self::Receipt { .. } => {
-                "asking the directory".to_owned()
-            }
+            Self::OpenTab(open) => format!("opening a tab for {}", open.payee),
+            Self::PayTab(_) => "paying on the tab".to_owned(),
+            Self::CloseTab { .. } => "closing the tab".to_owned(),
+            Self::Status
+            | Self::Who { .. }
+            | Self::History { .. }
+            | Self::Receipt { .. }
+            | Self::Tabs => "asking the directory".to_owned(),
         }
     }
 
     /// Whether this needs no session with the directory before it starts.
     pub(crate) const fn starts_offline(&self) -> bool {
-        matches!(self, Self::Register { .. } | Self::Receipt { .. })
+        matches!(
+            self,
+            Self::Register { .. } | Self::Receipt { .. } | Self::Tabs | Self::PayTab(_)
+        )
     }
 
     /// Whether this goes on until it is stopped.
@@ -76,7 +115,9 @@ impl Request {
     pub(crate) fn patience(&self) -> Option<Duration> {
         match self {
             Self::Who { watch: true } => None,
-            Self::Pay(pay) => Some(pay.wait.saturating_add(PATIENCE)),
+            Self::Pay(PayRequest { wait, .. })
+            | Self::OpenTab(OpenTabRequest { wait, .. })
+            | Self::PayTab(PayTabRequest { wait, .. }) => Some(wait.saturating_add(PATIENCE)),
             _ => Some(PATIENCE),
         }
     }
@@ -145,6 +186,8 @@ mod optional_text {
 mod tests {
     use super::*;
 
+    const TAB: &str = "019aab12-3456-7abc-8def-0123456789ab";
+
     #[test]
     fn a_request_survives_the_socket() {
         for request in [
@@ -159,6 +202,25 @@ mod tests {
             }),
             Request::Receipt {
                 which: ReceiptName::Entry(12),
+            },
+            Request::OpenTab(OpenTabRequest {
+                payee: "bob".parse().expect("a name"),
+                unit: "0.000001".parse().expect("an amount"),
+                units: 50_000,
+                expires: Duration::from_secs(3_600),
+                grace: Duration::from_secs(60),
+                memo: Memo::default(),
+                reference: None,
+                wait: Duration::from_secs(3),
+            }),
+            Request::Tabs,
+            Request::PayTab(PayTabRequest {
+                tab: TAB.parse().expect("an id"),
+                units: 300,
+                wait: Duration::from_secs(3),
+            }),
+            Request::CloseTab {
+                tab: TAB.parse().expect("an id"),
             },
         ] {
             let line = serde_json::to_string(&request).expect("plain data");
@@ -175,6 +237,9 @@ mod tests {
             r#"{"pay":{"payee":"bob","amount":"1e3","memo":"","reference":null,"wait":{"secs":1,"nanos":0}}}"#,
             r#"{"pay":{"payee":"bob","amount":"0","memo":"","reference":null,"wait":{"secs":1,"nanos":0}}}"#,
             r#"{"void":{"order":"12"}}"#,
+            r#"{"close_tab":{"tab":"12"}}"#,
+            r#"{"pay_tab":{"tab":"12","units":1,"wait":{"secs":1,"nanos":0}}}"#,
+            r#"{"pay_tab":{"tab":"019aab12-3456-7abc-8def-0123456789ab","units":-1,"wait":{"secs":1,"nanos":0}}}"#,
             r#"{"steal":{}}"#,
             "",
         ] {

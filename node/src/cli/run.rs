@@ -2,6 +2,7 @@
 
 use quid_common::amount::Currency;
 use quid_common::entry::Fact;
+use quid_common::id::OrderId;
 use quid_common::key::PublicKey;
 use quid_common::receipt::{Proven, Receipt as Proof};
 use quid_common::refusal::Reason;
@@ -16,6 +17,7 @@ use super::item::{self, Direction, Line, Paid, Person, Receipt, Registered, Rout
 use super::receipt::Ground;
 use super::request::{PayRequest, Request};
 use super::screen::Sink;
+use super::tab;
 use super::value::ReceiptName;
 
 /// Carries out `request` on `node`, which receives payments if `listening`.
@@ -73,6 +75,10 @@ pub(crate) async fn run(
             let ground = Ground::of_home(node.home());
             sink.item(receipt_item(&ground, &receipt, &proven)).await?;
         }
+        Request::OpenTab(request) => tab::open(node, request, sink).await?,
+        Request::Tabs => tab::list(node, sink).await?,
+        Request::PayTab(request) => tab::pay(node, &request, sink).await?,
+        Request::CloseTab { tab } => tab::close(node, tab, sink).await?,
     }
     Ok(())
 }
@@ -99,8 +105,22 @@ pub(crate) fn resolved(outcome: &Resolved, currency: &Currency) -> String {
     }
 }
 
-/// What is said when a payment is given up before its end is known: `why`, and what to do.
-pub(crate) fn pay_given_up(request: &PayRequest, currency: Option<&Currency>, why: &str) -> Report {
+/// What is said when a request that moves money is given up before its end is known: `why`, and
+/// what to do. None for one that can simply be repeated.
+pub(crate) fn given_up(
+    request: &Request,
+    currency: Option<&Currency>,
+    why: &str,
+) -> Option<Report> {
+    match request {
+        Request::Pay(pay) => Some(pay_given_up(pay, currency, why)),
+        Request::OpenTab(open) => Some(tab::open_given_up(open, currency, why)),
+        Request::PayTab(pay) => Some(tab::pay_given_up(pay, why)),
+        _ => None,
+    }
+}
+
+fn pay_given_up(request: &PayRequest, currency: Option<&Currency>, why: &str) -> Report {
     let message = format!(
         "unknown: {why}; `quid history` asks and shows whether the payment was made: do not pay \
          again before that"
@@ -115,6 +135,7 @@ async fn status(node: &Node, listening: bool, sink: &Sink) -> Result<(), Failure
         name: status.name.to_string(),
         balance,
         held: status.currency.format(status.held),
+        tabs: status.tabs,
         currency,
         pending: status.pending,
         listening,
@@ -207,8 +228,8 @@ async fn pay(node: &Node, request: PayRequest, sink: &Sink) -> Result<(), Failur
     }
 }
 
-/// What is said about a payment of which nothing was sent.
-fn unsent(error: PayError) -> Report {
+/// What is said about a payment or tab of which nothing was sent.
+pub(crate) fn unsent(error: PayError) -> Report {
     match error {
         PayError::Local(reason) => no(reason),
         PayError::KeyChanged { .. } => Report::new(
@@ -223,7 +244,8 @@ fn unsent(error: PayError) -> Report {
     }
 }
 
-fn no(reason: Reason) -> Report {
+/// What is said about a refusal.
+pub(crate) fn no(reason: Reason) -> Report {
     Report::new(Exit::Refused, reason.name(), refused(reason))
 }
 
@@ -295,6 +317,9 @@ fn history_line(line: HistoryItem, currency: &Currency) -> Line {
             Kind::Payment => "payment".to_owned(),
             Kind::Issue => "issue".to_owned(),
             Kind::Burn => "burn".to_owned(),
+            Kind::Hold => "hold".to_owned(),
+            Kind::Claim => "claim".to_owned(),
+            Kind::Release => "release".to_owned(),
             Kind::Other(number) => format!("other_{number}"),
         },
         direction: if line.incoming {
@@ -351,9 +376,7 @@ pub(crate) fn receipt_item(ground: &Ground, receipt: &Proof, proven: &Proven) ->
     };
     let money = |amount| {
         let currency = ground.currency.as_ref();
-        currency
-            .map(|currency| item::money(currency, amount))
-            .unzip()
+        currency.map(|currency| item::money(currency, amount))
     };
     match &entry.fact {
         Fact::Genesis(_) => {}
@@ -363,14 +386,14 @@ pub(crate) fn receipt_item(ground: &Ground, receipt: &Proof, proven: &Proven) ->
         }
         Fact::Issue(fact) => {
             item.payee = Some(fact.statement().account.to_string());
-            (item.amount, item.currency) = money(fact.statement().amount);
+            (item.amount, item.currency) = money(fact.statement().amount).unzip();
         }
         Fact::Payment(order) => {
             let order = order.statement();
             item.order = Some(order.id.to_string());
             item.payer = Some(order.payer.to_string());
             item.payee = Some(order.payee.to_string());
-            (item.amount, item.currency) = money(order.amount);
+            (item.amount, item.currency) = money(order.amount).unzip();
             item.memo = Some(order.memo.as_str().to_owned());
             item.reference = order.reference.map(|reference| reference.to_string());
         }
@@ -384,8 +407,39 @@ pub(crate) fn receipt_item(ground: &Ground, receipt: &Proof, proven: &Proven) ->
             item.payer = Some(refusal.payer.to_string());
             item.reason = Some(refusal.reason.name().to_owned());
         }
+        Fact::Tab(terms) => {
+            let terms = terms.statement();
+            (item.amount, item.currency) = terms.hold().and_then(money).unzip();
+            item.unit = money(terms.unit).map(|(unit, _)| unit);
+            item.units = Some(terms.length);
+            item.expires = Some(item::rfc3339(terms.expires));
+            item.memo = Some(terms.memo.as_str().to_owned());
+            item.reference = terms.reference.map(|reference| reference.to_string());
+            of_tab(&mut item, &terms.id, &terms.payer, Some(&terms.payee));
+        }
+        Fact::Claim(claim) => {
+            (item.amount, item.currency) = money(claim.amount).unzip();
+            item.units = Some(claim.index.saturating_sub(claim.from));
+            item.claimed = Some(claim.index);
+            of_tab(&mut item, &claim.id, &claim.payer, Some(&claim.payee));
+        }
+        Fact::Close(close) => {
+            let close = close.statement();
+            item.by = Some(close.by.to_string());
+            of_tab(&mut item, &close.id, &close.payer, None);
+        }
+        Fact::Release(release) => {
+            (item.amount, item.currency) = money(release.amount).unzip();
+            of_tab(&mut item, &release.id, &release.payer, Some(&release.payee));
+        }
     }
     item
+}
+
+fn of_tab(item: &mut Receipt, tab: &OrderId, payer: &PublicKey, payee: Option<&PublicKey>) {
+    item.tab = Some(tab.to_string());
+    item.payer = Some(payer.to_string());
+    item.payee = payee.map(PublicKey::to_string);
 }
 
 /// The one word for an entry's kind.
@@ -401,11 +455,15 @@ fn kind(fact: &Fact, directory: PublicKey) -> &'static str {
         Fact::Freeze(fact) if fact.statement().frozen => "freeze",
         Fact::Freeze(_) => "thaw",
         Fact::Refusal(_) => "refusal",
+        Fact::Tab(_) => "hold",
+        Fact::Claim(_) => "claim",
+        Fact::Close(_) => "close",
+        Fact::Release(_) => "release",
     }
 }
 
 /// What the directory counts in: known, or asked for.
-async fn currency(node: &Node) -> Result<Currency, RequestError> {
+pub(crate) async fn currency(node: &Node) -> Result<Currency, RequestError> {
     match node.home().currency() {
         Some(currency) => Ok(currency),
         None => Ok(node.login().await?.currency),

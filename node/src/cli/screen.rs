@@ -20,6 +20,8 @@ pub(crate) enum Output {
     Note(String),
     /// What is being waited for, for a terminal's last line; `None` once it is over.
     Progress(Option<String>),
+    /// What a terminal shows below everything else, replaced in place.
+    Foot(Vec<String>),
     /// How it failed: for stderr, and with `--json` for stdout too.
     Report(Box<Report>),
 }
@@ -107,15 +109,19 @@ pub(crate) struct Style {
     pub(crate) json: bool,
     /// Whether stderr is a terminal that can show progress.
     pub(crate) progress: bool,
+    /// Whether a person reads results there too, so that lines may move.
+    pub(crate) foot: bool,
 }
 
 impl Style {
     /// The style for this process's stdout and stderr.
     pub(crate) fn new(json: bool) -> Self {
         let able = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let progress = able && io::stderr().is_terminal();
         Self {
             json,
-            progress: able && io::stderr().is_terminal(),
+            progress,
+            foot: progress && !json && io::stdout().is_terminal(),
         }
     }
 
@@ -125,7 +131,7 @@ impl Style {
             Output::Item(item) if self.json => Some(item.to_json()),
             Output::Item(item) => Some(item.to_string()),
             Output::Report(report) if self.json => Some(report.to_json()),
-            Output::Report(_) | Output::Note(_) | Output::Progress(_) => None,
+            Output::Report(_) | Output::Note(_) | Output::Progress(_) | Output::Foot(_) => None,
         }
     }
 
@@ -134,7 +140,7 @@ impl Style {
         match output {
             Output::Note(note) => Some(note.clone()),
             Output::Report(report) => Some(report.to_string()),
-            Output::Item(_) | Output::Progress(_) => None,
+            Output::Item(_) | Output::Progress(_) | Output::Foot(_) => None,
         }
     }
 }
@@ -172,35 +178,86 @@ impl Screen {
 }
 
 fn write_all(style: Style, mut outputs: mpsc::Receiver<Output>) -> io::Result<()> {
-    let mut progress_shown = false;
+    let mut foot = Foot::default();
+    // A stderr that cannot be written to is no reason to stop.
+    let to_stderr = |text: String| {
+        let _ = io::stderr().write_all(text.as_bytes());
+    };
     while let Some(output) = outputs.blocking_recv() {
-        // A stderr that cannot be written to is no reason to stop.
-        if let Output::Progress(progress) = &output {
-            if style.progress && (progress_shown || progress.is_some()) {
-                let line = progress.as_deref().unwrap_or_default();
-                let _ = io::stderr().write_all(progress_line(line).as_bytes());
-                progress_shown = progress.is_some();
+        match output {
+            Output::Progress(progress) => {
+                if style.progress && foot.progress != progress {
+                    foot.progress = progress;
+                    to_stderr(foot.redraw());
+                }
+                continue;
             }
-            continue;
+            Output::Foot(lines) => {
+                if style.foot {
+                    foot.lines = lines;
+                    to_stderr(foot.redraw());
+                }
+                continue;
+            }
+            Output::Item(_) | Output::Note(_) | Output::Report(_) => {}
         }
-        if std::mem::take(&mut progress_shown) {
-            let _ = io::stderr().write_all(progress_line("").as_bytes());
-        }
+        // What was waited for is there; what runs on stands below it again.
+        foot.progress = None;
+        to_stderr(foot.erase());
         if let Some(line) = style.result(&output) {
             let mut stdout = io::stdout().lock();
             stdout.write_all(format!("{line}\n").as_bytes())?;
             stdout.flush()?;
         }
         if let Some(line) = Style::remark(&output) {
-            let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+            to_stderr(format!("{line}\n"));
         }
+        to_stderr(foot.redraw());
     }
+    to_stderr(foot.erase());
     Ok(())
 }
 
-/// Replaces the terminal's last line, not wrapping however narrow it is.
-fn progress_line(text: &str) -> String {
-    format!("\r\x1b[?7l{text}\x1b[K\x1b[?7h\r")
+/// The last lines of a terminal, which are written over in place.
+#[derive(Debug, Default)]
+struct Foot {
+    lines: Vec<String>,
+    progress: Option<String>,
+    /// How many lines stand there now, the cursor at the beginning of the last.
+    drawn: usize,
+}
+
+impl Foot {
+    /// What takes the lines away.
+    fn erase(&mut self) -> String {
+        match std::mem::take(&mut self.drawn) {
+            0 => String::new(),
+            drawn => format!("{}\x1b[J", up(drawn)),
+        }
+    }
+
+    /// What puts the lines there instead of those that were. Each stays on one line of the
+    /// terminal however narrow that is.
+    fn redraw(&mut self) -> String {
+        let mut text = self.erase();
+        let lines: Vec<String> = self
+            .lines
+            .iter()
+            .chain(&self.progress)
+            .map(|line| format!("\x1b[?7l{line}\x1b[?7h\r"))
+            .collect();
+        self.drawn = lines.len();
+        text.push_str(&lines.join("\n"));
+        text
+    }
+}
+
+/// To the beginning of the first of so many lines, from the last.
+fn up(lines: usize) -> String {
+    match lines {
+        0 | 1 => "\r".to_owned(),
+        lines => format!("\r\x1b[{}A", lines - 1),
+    }
 }
 
 /// How many outputs wait for a slow reader before the command waits too.
@@ -208,3 +265,96 @@ const OUTPUTS_MAX: usize = 256;
 
 /// What takes less than this shows no progress.
 const PROGRESS_AFTER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_foot_is_written_over_in_place_and_leaves_nothing() {
+        let mut shown = Shown::default();
+        let mut foot = Foot::default();
+        shown.write("told\r\n");
+        foot.lines = vec![
+            "one".to_owned(),
+            "two and more".to_owned(),
+            "three".to_owned(),
+        ];
+        shown.write(&foot.redraw());
+        assert_eq!(shown.lines, ["told", "one", "two and more", "three"]);
+        foot.lines[1] = "2".to_owned();
+        shown.write(&foot.redraw());
+        assert_eq!(shown.lines, ["told", "one", "2", "three"]);
+        // Something is told meanwhile.
+        shown.write(&foot.erase());
+        shown.write("told again\r\n");
+        foot.progress = Some("waiting".to_owned());
+        shown.write(&foot.redraw());
+        let expected = ["told", "told again", "one", "2", "three", "waiting"];
+        assert_eq!(shown.lines, expected);
+        foot.lines.truncate(1);
+        foot.progress = None;
+        shown.write(&foot.redraw());
+        assert_eq!(shown.lines, ["told", "told again", "one"]);
+        foot.lines.clear();
+        shown.write(&foot.redraw());
+        assert_eq!(shown.lines, ["told", "told again", ""]);
+        shown.write("the end\r\n");
+        assert_eq!(shown.lines, ["told", "told again", "the end", ""]);
+    }
+
+    /// As much of a terminal as the foot needs; it does not scroll.
+    #[derive(Debug, Default)]
+    struct Shown {
+        lines: Vec<String>,
+        row: usize,
+        column: usize,
+    }
+
+    impl Shown {
+        fn write(&mut self, text: &str) {
+            let mut rest = text;
+            while let Some(c) = rest.chars().next() {
+                rest = &rest[c.len_utf8()..];
+                if self.lines.len() <= self.row {
+                    self.lines.resize(self.row + 1, String::new());
+                }
+                match c {
+                    '\r' => self.column = 0,
+                    '\n' => {
+                        self.row += 1;
+                        self.lines
+                            .resize(self.lines.len().max(self.row + 1), String::new());
+                    }
+                    '\x1b' => rest = self.control(rest),
+                    c => {
+                        let line = &mut self.lines[self.row];
+                        if self.column < line.len() {
+                            line.remove(self.column);
+                        }
+                        line.insert(self.column, c);
+                        self.column += 1;
+                    }
+                }
+            }
+        }
+
+        fn control<'a>(&mut self, rest: &'a str) -> &'a str {
+            let end = rest
+                .find(|c: char| c.is_ascii_alphabetic())
+                .expect("a control sequence ends");
+            let count = rest[1..end].parse().unwrap_or(1);
+            match &rest[end..=end] {
+                "A" => self.row -= count,
+                "J" => {
+                    self.lines.truncate(self.row + 1);
+                    self.lines[self.row].truncate(self.column);
+                }
+                "K" => self.lines[self.row].truncate(self.column),
+                "h" | "l" => {}
+                other => panic!("what is {other}?"),
+            }
+            &rest[end + 1..]
+        }
+    }
+}

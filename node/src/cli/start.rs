@@ -100,7 +100,11 @@ async fn command(cli: Cli, sink: &Sink) -> Result<(), Failure> {
     let stop = stop_on_signal().map_err(|error| Failure::from(no_process(&error)))?;
     match cli.command {
         Command::Init(args) => init::init(&path, args.directory, json, sink, &stop).await,
-        Command::Listen(args) => listen::listen(&path, &args, sink, &stop).await,
+        Command::Listen(args) => {
+            // Where lines move, the log's stand among them.
+            let log = Style::new(json).foot.then_some(&log);
+            listen::listen(&path, &args, sink, log, &stop).await
+        }
         command => {
             let asker = Asker {
                 path: &path,

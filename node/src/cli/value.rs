@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use quid_common::address::DirectoryAddress;
 use quid_common::amount::{Amount, AmountError, Currency, check_amount_grammar};
+use quid_common::chain::LENGTH_MAX;
 use quid_common::id::{IdError, OrderId};
 use quid_common::key::PublicKey;
+use quid_common::order::LIFE_MAX;
+use quid_common::tab::GRACE_MAX;
 use thiserror::Error;
 
 /// An amount that is well formed and not zero, before the directory's currency gives it a value.
@@ -121,6 +124,29 @@ pub(crate) fn wait(text: &str) -> Result<Duration, ValueError> {
         .ok_or(ValueError::Wait)
 }
 
+/// Reads `--claim-every`.
+pub(crate) fn claim_every(text: &str) -> Result<Duration, ValueError> {
+    wait(text)
+}
+
+/// Reads a number of units of a tab.
+pub(crate) fn units(text: &str) -> Result<u32, ValueError> {
+    number(text)
+        .and_then(|units| u32::try_from(units).ok())
+        .filter(|units| (1..=LENGTH_MAX).contains(units))
+        .ok_or(ValueError::Units)
+}
+
+/// Reads `--expires`.
+pub(crate) fn expires(text: &str) -> Result<Duration, ValueError> {
+    duration(text, LIFE_MAX).ok_or(ValueError::Expires)
+}
+
+/// Reads `--grace`.
+pub(crate) fn grace(text: &str) -> Result<Duration, ValueError> {
+    duration(text, GRACE_MAX).ok_or(ValueError::Grace)
+}
+
 /// Reads `--limit`.
 pub(crate) fn limit(text: &str) -> Result<usize, ValueError> {
     number(text)
@@ -140,6 +166,19 @@ fn number(text: &str) -> Option<u64> {
     plain.then(|| text.parse().ok())?
 }
 
+/// The time that plain digits and one of s, m and h write: at least a second.
+fn duration(text: &str, max: Duration) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        _ => return None,
+    };
+    let time = Duration::from_secs(number(digits)?.checked_mul(seconds)?);
+    (!time.is_zero() && time <= max).then_some(time)
+}
+
 /// Longest `--wait`, in seconds: an hour, well above an order's default life of a minute.
 const WAIT_MAX_S: u64 = 3_600;
 
@@ -151,7 +190,7 @@ const HISTORY_LIMIT_MAX: u64 = 1_000_000;
 pub(crate) enum ValueError {
     #[error(transparent)]
     Amount(#[from] AmountError),
-    #[error("the amount is zero: pay at least the smallest unit")]
+    #[error("the amount is zero: write at least the smallest unit")]
     Zero,
     #[error(
         "write an entry's number, such as 12, or an order's id: {}",
@@ -171,6 +210,12 @@ pub(crate) enum ValueError {
     Limit,
     #[error("write an entry's number, such as 12")]
     Entry,
+    #[error("write a whole number from 1 to {LENGTH_MAX}, such as 50000")]
+    Units,
+    #[error("write a number with s, m or h behind it, from 1s to 24h, such as 90s, 30m or 12h")]
+    Expires,
+    #[error("write a number with s, m or h behind it, from 1s to 1h, such as 30s or 5m")]
+    Grace,
 }
 
 #[cfg(test)]
@@ -218,6 +263,75 @@ mod tests {
         assert_eq!(wait("3601"), Err(ValueError::Wait));
         assert_eq!(limit("0"), Err(ValueError::Limit));
         assert_eq!(wait("007"), Ok(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_time_is_a_number_and_one_letter() {
+        let (s, max) = (Duration::from_secs, LIFE_MAX);
+        for (text, time) in [
+            ("1s", s(1)),
+            ("90s", s(90)),
+            ("030m", s(1_800)),
+            ("24h", max),
+            ("1440m", max),
+            ("86400s", max),
+        ] {
+            assert_eq!(expires(text), Ok(time), "{text}");
+        }
+        for text in [
+            "",
+            "s",
+            "m",
+            "1",
+            "60",
+            "0s",
+            "00h",
+            "-1s",
+            "+1s",
+            "1.5h",
+            "1 h",
+            " 1h",
+            "1h ",
+            "1H",
+            "1S",
+            "1d",
+            "1ms",
+            "1hm",
+            "1h30m",
+            "1e3s",
+            "25h",
+            "1441m",
+            "86401s",
+            "٣s",
+            "1ſ",
+            "é",
+            "18446744073709551615h",
+            "18446744073709551616s",
+        ] {
+            assert_eq!(expires(text), Err(ValueError::Expires), "{text:?}");
+            assert_eq!(grace(text), Err(ValueError::Grace), "{text:?}");
+        }
+        assert_eq!(
+            (grace("1h"), grace("61m")),
+            (Ok(s(3_600)), Err(ValueError::Grace))
+        );
+    }
+
+    #[test]
+    fn units_are_as_many_as_a_chain_has() {
+        assert_eq!((units("1"), units("1048576")), (Ok(1), Ok(LENGTH_MAX)));
+        for text in [
+            "",
+            "0",
+            "-1",
+            "1.0",
+            "1048577",
+            "4294967296",
+            "4294967297",
+            "1_000",
+        ] {
+            assert_eq!(units(text), Err(ValueError::Units), "{text}");
+        }
     }
 
     #[test]

@@ -182,14 +182,8 @@ impl Journal {
 
 fn insert(connection: &Connection, new: &NewOrder) -> rusqlite::Result<Inserted> {
     let order = new.order.statement();
-    match pinned(connection, &new.payee)? {
-        Some(key) if key != order.payee => return Ok(Inserted::KeyChanged(key)),
-        Some(_) => {}
-        None => {
-            connection
-                .prepare_cached("INSERT INTO contacts (name, key) VALUES (?1, ?2)")?
-                .execute(params![new.payee.as_str(), order.payee.as_bytes()])?;
-        }
+    if let Some(key) = pin(connection, &new.payee, &order.payee)? {
+        return Ok(Inserted::KeyChanged(key));
     }
     connection
         .prepare_cached(
@@ -206,7 +200,22 @@ fn insert(connection: &Connection, new: &NewOrder) -> rusqlite::Result<Inserted>
     Ok(Inserted::Written)
 }
 
-fn pinned(connection: &Connection, name: &Name) -> rusqlite::Result<Option<PublicKey>> {
+/// Pins a payee's key; the other one under which it was paid before, if there is one.
+pub(super) fn pin(
+    connection: &Connection,
+    name: &Name,
+    key: &PublicKey,
+) -> rusqlite::Result<Option<PublicKey>> {
+    let before = pinned(connection, name)?;
+    if before.is_none() {
+        connection
+            .prepare_cached("INSERT INTO contacts (name, key) VALUES (?1, ?2)")?
+            .execute(params![name.as_str(), key.as_bytes()])?;
+    }
+    Ok(before.filter(|before| before != key))
+}
+
+pub(super) fn pinned(connection: &Connection, name: &Name) -> rusqlite::Result<Option<PublicKey>> {
     connection
         .prepare_cached("SELECT key FROM contacts WHERE name = ?1")?
         .query_row([name.as_str()], |row| values::key(row, 0))

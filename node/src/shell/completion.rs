@@ -1,4 +1,4 @@
-//! Completion: commands, their flags, and the names of people online.
+//! Completion: commands, their flags, the names of people online, and the tabs to pay on.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,30 +12,31 @@ use rustyline::{Context, Helper};
 
 use crate::cli::Cli;
 
-/// Who can be paid by name, as far as this shell has seen them.
+/// Words of one kind, as far as this shell has seen them: who can be paid by name, or on which
+/// tab.
 #[derive(Clone, Debug, Default)]
-pub(super) struct People(Arc<Mutex<BTreeSet<String>>>);
+pub(super) struct Known(Arc<Mutex<BTreeSet<String>>>);
 
-impl People {
-    /// Somebody is there.
-    pub(super) fn add(&self, name: &str) {
-        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if names.len() < PEOPLE_MAX {
-            names.insert(name.to_owned());
+impl Known {
+    /// Somebody, or a tab, is there.
+    pub(super) fn add(&self, word: &str) {
+        let mut words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if words.len() < KNOWN_MAX {
+            words.insert(word.to_owned());
         }
     }
 
-    /// Somebody has gone.
-    pub(super) fn remove(&self, name: &str) {
-        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        names.remove(name);
+    /// Somebody, or a tab, has gone.
+    pub(super) fn remove(&self, word: &str) {
+        let mut words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        words.remove(word);
     }
 
     fn beginning_with(&self, start: &str) -> Vec<String> {
-        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        names
+        let words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        words
             .range(start.to_owned()..)
-            .take_while(|name| name.starts_with(start))
+            .take_while(|word| word.starts_with(start))
             .take(CANDIDATES_MAX)
             .cloned()
             .collect()
@@ -45,13 +46,14 @@ impl People {
 /// Completes the shell's lines.
 #[derive(Clone, Debug)]
 pub(super) struct Completion {
-    people: People,
+    people: Known,
+    tabs: Known,
 }
 
 impl Completion {
-    /// Completes names among `people`.
-    pub(super) const fn new(people: People) -> Self {
-        Self { people }
+    /// Completes names among `people`, and ids among `tabs`.
+    pub(super) const fn new(people: Known, tabs: Known) -> Self {
+        Self { people, tabs }
     }
 
     fn candidates(&self, before: &[&str], word: &str) -> Vec<String> {
@@ -64,8 +66,9 @@ impl Completion {
             return beginning(flags(long_name(first), &rest), word);
         }
         match (long_name(first), rest.as_slice()) {
-            ("pay", []) => self.people.beginning_with(word),
-            ("receipt", []) => beginning(["show".to_owned(), "verify".to_owned()], word),
+            ("pay", []) | ("tab", ["open"]) => self.people.beginning_with(word),
+            ("tab", ["pay" | "close"]) => self.tabs.beginning_with(word),
+            (command @ ("receipt" | "tab"), []) => beginning(below(command), word),
             _ => Vec::new(),
         }
     }
@@ -111,6 +114,7 @@ pub(super) fn long_name(word: &str) -> &str {
         "h" => "history",
         "s" => "status",
         "v" => "void",
+        "t" => "tab",
         other => other,
     }
 }
@@ -124,6 +128,16 @@ fn commands() -> impl Iterator<Item = String> {
         .chain(["exit".to_owned()])
         .collect::<Vec<_>>()
         .into_iter()
+}
+
+/// The commands below `command`.
+fn below(command: &str) -> Vec<String> {
+    let tree = Cli::command();
+    let Some(command) = tree.find_subcommand(command) else {
+        return Vec::new();
+    };
+    let names = command.get_subcommands().map(|below| below.get_name());
+    names.map(ToOwned::to_owned).collect()
 }
 
 fn flags(command: &str, rest: &[&str]) -> Vec<String> {
@@ -148,10 +162,10 @@ fn beginning(all: impl IntoIterator<Item = String>, start: &str) -> Vec<String> 
         .collect()
 }
 
-/// How many names are kept for completion.
-const PEOPLE_MAX: usize = 10_000;
+/// How many words of a kind are kept for completion.
+const KNOWN_MAX: usize = 10_000;
 
-/// How many names are offered at once.
+/// How many are offered at once.
 const CANDIDATES_MAX: usize = 200;
 
 #[cfg(test)]
@@ -160,12 +174,13 @@ mod tests {
 
     #[test]
     fn commands_names_and_flags_complete() {
-        let people = People::default();
+        let (people, tabs) = (Known::default(), Known::default());
+        tabs.add("019aab12-3456-7abc-8def-0123456789ab");
         for name in ["bob", "bert", "carol"] {
             people.add(name);
         }
         people.remove("carol");
-        let completion = Completion::new(people);
+        let completion = Completion::new(people, tabs);
         let complete = |before: &[&str], word: &str| completion.candidates(before, word);
         assert_eq!(complete(&[], "st"), ["status"]);
         assert_eq!(complete(&["quid"], "vo"), ["void"]);
@@ -177,6 +192,17 @@ mod tests {
         assert_eq!(complete(&["pay", "bob", "1"], "--m"), ["--memo"]);
         assert_eq!(complete(&["receipt"], "s"), ["show"]);
         assert_eq!(complete(&["receipt", "show", "1"], "--o"), ["--out"]);
+        assert_eq!(complete(&["tab"], ""), ["open", "list", "pay", "close"]);
+        assert_eq!(complete(&["t", "open"], "bo"), ["bob"]);
+        assert_eq!(
+            complete(&["tab", "open", "bob"], "--uni"),
+            ["--unit", "--units"]
+        );
+        for command in ["pay", "close"] {
+            let found = complete(&["tab", command], "019");
+            assert_eq!(found, ["019aab12-3456-7abc-8def-0123456789ab"]);
+        }
+        assert_eq!(complete(&["tab", "list"], ""), [""; 0]);
         assert_eq!(complete(&["nonsense"], "--"), [""; 0]);
     }
 }

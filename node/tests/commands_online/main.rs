@@ -11,6 +11,7 @@ use processes::{Home, World, assert_fields, mode, wait};
 
 mod histories;
 mod processes;
+mod tabs;
 
 #[test]
 fn a_stranger_becomes_an_account_once() {

@@ -5,6 +5,8 @@ mod faults;
 mod histories;
 mod hostile;
 mod puppet;
+mod tabs;
+mod tabs_hostile;
 mod world;
 
 use std::sync::Arc;

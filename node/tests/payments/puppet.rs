@@ -4,14 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use quid_common::chain::{Chain, Link};
 use quid_common::frame::{BODY_LEN_MAX, FrameReader};
 use quid_common::id::{InstanceId, LedgerId, OrderId};
 use quid_common::key::{PublicKey, SecretKey};
 use quid_common::order::{Memo, Order, STATEMENT_VERSION, SignedOrder};
+use quid_common::receipt::Receipt;
 use quid_common::signed::Signed;
+use quid_common::tab::Terms;
 use quid_common::time::LedgerTime;
 use quid_common::tls::{self, TlsIdentity};
-use quid_common::wire::{Find, Login, Message, OpenSettle, Submit, Welcome};
+use quid_common::wire::{Find, Login, Message, OpenSettle, Submit, SubmitTab, Welcome};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, ServerConfig};
 use tokio::time::timeout;
@@ -117,6 +120,39 @@ impl Puppet {
         };
         wire.send(submit.into()).await;
         wire.next().await.expect("answered")
+    }
+
+    /// Opens a tab of ten units to `payee`, in truth; its receipt and its chain.
+    pub(crate) async fn open_tab(&self, payee: PublicKey, number: u8) -> (Receipt, Chain) {
+        let now = self.welcome.time;
+        let id = OrderId::new(now.plus(Duration::from_secs(60)), [number; 10]);
+        let chain = Chain::new(id, 10, Link([number; 32])).expect("within bounds");
+        let terms = Terms {
+            version: STATEMENT_VERSION,
+            ledger: self.ledger(),
+            id,
+            payer: self.key.public(),
+            payee,
+            unit: amount("0.1"),
+            length: 10,
+            anchor: chain.anchor(),
+            expires: now.plus(Duration::from_secs(600)),
+            grace: 60,
+            memo: Memo::default(),
+            reference: None,
+        };
+        let (send, receive) = self.directory.open_bi().await.expect("a stream");
+        let mut wire = Wire::new(self.directory.clone(), send, receive);
+        wire.send(OpenSettle {}.into()).await;
+        let submit = SubmitTab {
+            number: 1,
+            terms: Signed::new(terms, &self.key).into_bytes().into(),
+        };
+        wire.send(submit.into()).await;
+        match wire.next().await.expect("answered") {
+            Message::Settled(settled) => (settled.receipt, chain),
+            other => panic!("{other:?}"),
+        }
     }
 
     /// An order by this account that expires `life` from now, or did before.

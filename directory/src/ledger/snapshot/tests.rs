@@ -1,8 +1,13 @@
 //! Nothing is lost in a snapshot, and nothing else is taken for one.
 
+use std::num::NonZero;
+
 use proptest::prelude::*;
+use quid_common::chain::{LENGTH_MAX, Link, Mark};
+use quid_common::tab::Tab;
 
 use super::super::Rule;
+use super::super::tabs::Open;
 use super::*;
 use crate::ledger::testing::{World, amount, key, name, order_id};
 
@@ -54,12 +59,15 @@ fn a_flipped_bit_is_refused_or_is_the_snapshot_of_other_books() {
 #[test]
 fn a_count_of_more_than_follows_is_refused() {
     let mut bytes = World::new().ledger.snapshot();
-    // Accounts, ids and operations: the three counts at the end of an empty directory's.
+    // Accounts, ids, operations and tabs: the four counts at the end of an empty directory's.
     let end = bytes.len();
-    for at in [end - 24, end - 16, end - 8] {
+    for at in [end - 32, end - 24, end - 16, end - 8] {
         for count in [1, 1 << 40, u64::MAX] {
             bytes[at..at + 8].copy_from_slice(&count.to_be_bytes());
-            assert_eq!(Ledger::restore(&bytes), Err(SnapshotError::Truncated));
+            let refused = Ledger::restore(&bytes).expect_err("too few follow");
+            // The later counts, of nothing, are no id either.
+            let told = [SnapshotError::Truncated, SnapshotError::Field].contains(&refused);
+            assert!(told, "{refused}");
         }
         bytes[at..at + 8].fill(0);
     }
@@ -133,6 +141,64 @@ fn what_no_fold_holds_is_refused() {
 }
 
 #[test]
+fn a_tab_that_no_fold_holds_is_refused() {
+    let world = world();
+    let entries = world.ledger.entries();
+    let (which, _) = world.ledger.tabs.after(None).next().expect("it is open");
+    let changed = |payer: u64, change: &dyn Fn(&mut Open)| {
+        let mut ledger = world.ledger.clone();
+        let mut open = ledger.tabs.remove(which).expect("it is open");
+        change(&mut open);
+        ledger.tabs.put((which.0, payer), open);
+        Ledger::restore(&ledger.snapshot()).map(drop)
+    };
+    assert_eq!(changed(which.1, &|_| {}), Ok(()));
+    let after = LedgerTime::MAX;
+    let changes: [&dyn Fn(&mut Open); 15] = [
+        &|it| it.payee = TREASURY,
+        &|it| it.payee = 3,
+        &|it| it.payee = which.1,
+        &|it| it.tab.unit = Amount::ZERO,
+        &|it| it.tab.unit = Amount::MAX,
+        &|it| it.tab.length = 0,
+        &|it| it.tab.length = LENGTH_MAX + 1,
+        &|it| it.tab.claimed.index = it.tab.length + 1,
+        &|it| it.tab.claimed.index = 0,
+        &|it| it.claimed = None,
+        &|it| it.claimed = NonZero::new(entries),
+        &|it| it.closed = NonZero::new(entries),
+        &|it| it.opened = 0,
+        &|it| it.tab.until = after,
+        &|it| it.tab.expires = after,
+    ];
+    for (at, change) in changes.into_iter().enumerate() {
+        assert_eq!(changed(which.1, change), Err(SnapshotError::Field), "{at}");
+    }
+    for payer in [TREASURY, 3, u64::MAX] {
+        assert_eq!(changed(payer, &|_| {}), Err(SnapshotError::Field));
+    }
+    let holds = |change| {
+        let Err(SnapshotError::Books(fault)) = changed(which.1, change) else {
+            panic!("its books do not balance")
+        };
+        assert_eq!(fault.rule, Rule::Holds);
+    };
+    holds(&|it| it.tab.length += 1);
+    holds(&|it| it.tab.unit = amount(it.tab.unit.units() + 1));
+    holds(&|it| it.tab.claimed.index += 1);
+
+    // Once more, and one before another.
+    let good = world.ledger.snapshot();
+    let first = good.len() - 3 * TAB_LEN;
+    let mut twice = good.clone();
+    twice.copy_within(first..first + TAB_LEN, first + TAB_LEN);
+    assert_eq!(Ledger::restore(&twice), Err(SnapshotError::Order));
+    let mut backward = good;
+    backward[first..].rotate_left(TAB_LEN);
+    assert_eq!(Ledger::restore(&backward), Err(SnapshotError::Order));
+}
+
+#[test]
 fn what_came_of_entries_that_are_not_counted_is_refused() {
     let world = world();
     let bytes = world.ledger.snapshot();
@@ -152,7 +218,7 @@ fn what_stands_twice_or_out_of_order_is_refused() {
         .collect();
     assert!(Ledger::restore(&golden).is_ok());
     // The last operation, and the last id, count from the end.
-    let operation = golden.len() - 33;
+    let operation = golden.len() - 128 - 33;
     let id = operation - 41 - 8 - 33;
     for (at, first) in [(operation, operation - 41), (id, id - 65)] {
         let mut twice = golden.clone();
@@ -191,7 +257,8 @@ fn the_layout_of_this_version_is_pinned() {
         frozen: true,
         ..account(1, name("alice"), 0xcc)
     };
-    for account in [account(0, Name::treasury(), 0xbb), alice] {
+    let bob = account(2, name("bob"), 0x99);
+    for account in [account(0, Name::treasury(), 0xbb), alice, bob] {
         ledger.restore_account(account).expect("none stands twice");
     }
     ledger.ids.set_forgotten_through(3);
@@ -228,6 +295,19 @@ fn the_layout_of_this_version_is_pinned() {
         effect: Effect::Froze(true),
     };
     ledger.operations.insert(OperationId([2; 16]), freeze);
+    let claimed = Mark {
+        index: 1,
+        link: Link([0x77; 32]),
+    };
+    let tab = Tab {
+        unit: amount(4),
+        length: 5,
+        claimed,
+        expires: LedgerTime::from_millis(0x3456),
+        until: LedgerTime::from_millis(0x4567),
+    };
+    let open = Open::new(tab, 2, 5).claimed(claimed, 7);
+    ledger.tabs.put((order_id("t1", 0x2345), 1), open);
 
     let hex: String = ledger
         .snapshot()
@@ -263,7 +343,7 @@ proptest! {
     }
 }
 
-/// Books with something in every part: a burn, a refusal, a void, a long-lived id, one that
+/// Books with something in every part: a burn, a refusal, a void, tabs, a long-lived id, one that
 /// is forgotten, a recovery key, a frozen account, an issue, a freeze and a thaw.
 fn world() -> World {
     let mut world = World::with(&[("alice", 100)]);
@@ -288,26 +368,47 @@ fn world() -> World {
     let ledger = world.ledger.ledger_id();
     let void = quid_common::order::Void::sign(ledger, order_id("o5", 90), &key("alice"));
     assert_eq!(world.void(&void, &alice, 20), "voided");
+    // Open tabs: claimed, closed by the payer, closed by the payee.
+    for id in ["t1", "t2", "t3"] {
+        let mut tab = world.tab(id, "alice", "bob");
+        tab.unit = amount(2);
+        assert_eq!(world.open_tab(&tab.sign(), &alice, 20), "opened");
+        let bob = key("bob");
+        let outcome = match id {
+            "t1" => world.claim(&tab, &tab.hashed(0, 3), &bob.public(), 20),
+            "t2" => world.close(&tab.close(&key("alice")), &alice, 20),
+            _ => world.close(&tab.close(&bob), &bob.public(), 20),
+        };
+        assert!(["claimed", "closed"].contains(&&*outcome), "{outcome}");
+    }
     assert_eq!(world.ledger.forget(LedgerTime::default(), u64::MAX), 1);
-    assert_eq!(world.ledger.live_ids(), 4);
+    assert_eq!(world.ledger.live_ids(), 7);
     world
 }
 
 const GOLDEN: &str = "
-    01 0000000000000009
+    02 0000000000000009
     0000000000001234 0000000000000050 0000000000000010 0000000000000003
     aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
     bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
     04 51554944 06
-    0000000000000001
+    0000000000000002
     cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc
     05 616c696365
     01 dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd
     0000000000000030 0000000000000010 01 0000000000000001
+    9999999999999999999999999999999999999999999999999999999999999999
+    03 626f62 00 0000000000000000 0000000000000000 00 0000000000000002
     0000000000000002
     0000000023457f318000000000000000 0000000000000001 0000000000000004
     02 eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee
     0000000023457f328000000000000000 0000000000000001 0000000000000005 01
     0000000000000002
     01010101010101010101010101010101 0000000000000001 0000000000000002 01 0000000000000050
-    02020202020202020202020202020202 0000000000000001 0000000000000006 02";
+    02020202020202020202020202020202 0000000000000001 0000000000000006 02
+    0000000000000001
+    00000000234574318000000000000000 0000000000000001 0000000000000002
+    0000000000000004 00000005 00000001
+    7777777777777777777777777777777777777777777777777777777777777777
+    0000000000003456 0000000000004567
+    0000000000000005 0000000000000007 0000000000000000";

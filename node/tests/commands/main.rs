@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod tabs;
+
 const KEY: &str = "25njqamcweflpvkl73j4szahhihoc4xt3ktcgjnpaingr5yhkena";
 const ORDER: &str = "019aab12-3456-7abc-8def-0123456789ab";
 
@@ -298,7 +300,19 @@ fn missing_doubled_and_unknown_arguments_are_refused() {
         &["status", "--log-format", "xml"],
         &["--log-format", "json", "status", "--log-format", "human"],
         &["-x", "status"],
-        &["tab", "list"],
+        &["tab"],
+        &["tab", "nonsense"],
+        &["tab", "list", "all"],
+        &["tab", "open"],
+        &["tab", "open", "bob"],
+        &["tab", "open", "bob", "--unit", "1"],
+        &["tab", "open", "bob", "--units", "1"],
+        &["tab", "open", "bob", "1", "--unit", "1", "--units", "1"],
+        &["tab", "pay", ORDER],
+        &["tab", "pay", ORDER, "1", "2"],
+        &["tab", "pay", "1"],
+        &["tab", "close"],
+        &["tab", "close", ORDER, ORDER],
     ] {
         check_usage(arguments);
     }
@@ -379,6 +393,9 @@ fn help_and_version_are_answers() {
         &["pay", "--help"],
         &["help", "pay"],
         &["receipt", "show", "--help"],
+        &["tab", "--help"],
+        &["tab", "open", "--help"],
+        &["help", "tab", "pay"],
     ] {
         let output = world.quid(&world.home("none"), arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
@@ -426,6 +443,10 @@ fn homes_that_cannot_be_used_are_named() {
         &["history"],
         &["receipt", "show", "1"],
         &["receipt", "verify", "1"],
+        &["tab", "open", "bob", "--unit", "1", "--units", "1"],
+        &["tab", "list"],
+        &["tab", "pay", ORDER, "1"],
+        &["tab", "close", ORDER],
         &["listen"],
         &["shell"],
     ] {
@@ -493,6 +514,16 @@ fn a_directory_that_does_not_answer_is_code_6_in_time() {
     let address = format!("quid://{KEY}@127.0.0.1:{port}");
     let output = world.quid(&home, &["init", "--directory", &address]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+    // What a home knows by itself needs nobody, and what nobody has said yet is not guessed.
+    let listed = world.quid(&home, &["tab", "list"]);
+    assert!(
+        listed.status.success() && listed.stdout.is_empty(),
+        "{listed:?}"
+    );
+    let line = check_failure(&world.quid(&home, &["tab", "pay", ORDER, "1"]), 3);
+    assert!(line.contains("no open tab"), "{line}");
+    let line = check_failure(&world.quid(&home, &["listen", "--exposure", "1"]), 2);
+    assert!(line.contains("--exposure"), "{line}");
     let start = Instant::now();
     let running: Vec<_> = [
         &["status"][..],
@@ -503,6 +534,8 @@ fn a_directory_that_does_not_answer_is_code_6_in_time() {
         &["void", ORDER],
         &["history"],
         &["receipt", "show", "1"],
+        &["tab", "open", "bob", "--unit", "1", "--units", "1"],
+        &["tab", "close", ORDER],
     ]
     .into_iter()
     .map(|arguments| {

@@ -1,0 +1,697 @@
+//! A tab that pays this account: what is proven to be paid, what is safe, and who waits for it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use quid_common::amount::Amount;
+use quid_common::chain::{GAP_MAX, Link, LinkError, Mark};
+use quid_common::id::OrderId;
+use quid_common::key::PublicKey;
+use quid_common::name::Name;
+use quid_common::refusal::Reason;
+use quid_common::tab::{Terms, units};
+use quid_common::time::LedgerTime;
+use thiserror::Error;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::serve::Caller;
+use crate::journal::IncomingRow;
+
+/// A tab that pays this account. Clones are handles on the same one; dropping them changes
+/// nothing, the node claims what was paid all the same.
+#[derive(Clone, Debug)]
+pub struct IncomingTab {
+    pub(super) held: Arc<Held>,
+}
+
+/// The tab takes no more payments. What was paid before is claimed by the node.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the tab is over{}", .0.map(|reason| format!(": {reason}")).unwrap_or_default())]
+pub struct TabOver(pub Option<Reason>);
+
+impl IncomingTab {
+    /// Which tab: unique among those of one payer.
+    #[must_use]
+    pub fn id(&self) -> OrderId {
+        self.held.terms.id
+    }
+
+    /// What the payer signed: unit, length, memo, reference.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        &self.held.terms
+    }
+
+    /// The payer's name, once the directory has told it.
+    #[must_use]
+    pub fn payer(&self) -> Option<Name> {
+        self.held.lock().payer.clone()
+    }
+
+    /// Units paid so far, each proven by its link.
+    #[must_use]
+    pub fn paid(&self) -> u32 {
+        self.held.lock().mark.index
+    }
+
+    /// Units charged so far. After a restart of this program that is what had been paid, as if it
+    /// had all been handed over: what was paid ahead then is the payer's loss, at most its window.
+    #[must_use]
+    pub fn owed(&self) -> u32 {
+        self.held.lock().owed
+    }
+
+    /// How many units may be owed and not paid before [`Self::charge`] waits; 0 at first, so that
+    /// everything is paid before it is handed over.
+    pub fn set_window(&self, units: u32) {
+        self.held.lock().window = units;
+        self.held.moved.notify_waiters();
+    }
+
+    /// Charges `units` more and waits until no more is owed than the window allows: then hand over
+    /// what they pay for. What was charged stays so if the tab ends meanwhile.
+    ///
+    /// # Errors
+    /// [`TabOver`]: hand over nothing more.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the units charged.
+    pub async fn charge(&self, units: u32) -> Result<(), TabOver> {
+        let owed = {
+            let mut state = self.held.lock();
+            state.owed = state.owed.saturating_add(units);
+            state.owed
+        };
+        self.held
+            .wait(|state| owed.saturating_sub(state.window) <= state.mark.index)
+            .await
+    }
+
+    /// Waits until `total` units are paid in all, whatever is charged.
+    ///
+    /// # Errors
+    /// [`TabOver`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn wait_paid(&self, total: u32) -> Result<(), TabOver> {
+        self.held.wait(|state| total <= state.mark.index).await
+    }
+
+    /// Takes no more payments, claims what was paid, and gives the rest back to the payer. Returns
+    /// at once; the node sees to it, however long that takes.
+    pub fn end(&self) {
+        self.held.want_end();
+    }
+
+    /// Waits until the tab is over: closed by either side, or its time has passed.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn over(&self) -> TabOver {
+        match self.held.wait(|_| false).await {
+            Ok(()) => TabOver(None),
+            Err(over) => over,
+        }
+    }
+}
+
+/// The payee's end of a tab, shared by its handles, the payer's connection and the keeper.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(super) terms: Terms,
+    /// Most units whose loss is risked: proven and not written down.
+    exposure: u32,
+    /// Units that are not left unclaimed for longer than it takes to claim them.
+    claim_at: u32,
+    /// Most units that may be unclaimed.
+    unclaimed: u32,
+    state: Mutex<State>,
+    moved: Notify,
+    /// Wakes the keeper.
+    keeper: Arc<Notify>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) payer: Option<Name>,
+    /// The furthest link proven.
+    pub(super) mark: Mark,
+    /// Links on the way there that claims can go to without hashing again, oldest first.
+    waypoints: VecDeque<Mark>,
+    /// Units whose link is on the disk.
+    pub(super) saved: u32,
+    /// Units that the directory has confirmed.
+    pub(super) claimed: u32,
+    pub(super) expires: LedgerTime,
+    owed: u32,
+    window: u32,
+    /// Since when something is proven that is not saved.
+    pub(super) unsaved: Option<Instant>,
+    /// Since when something is proven that is not claimed.
+    pub(super) unclaimed: Option<Instant>,
+    /// Whether an earlier run left something to claim.
+    pub(super) late: bool,
+    /// Whether the directory has said in this run that the tab is open.
+    pub(super) asked: bool,
+    /// Whether a task is claiming.
+    pub(super) claiming: bool,
+    /// No more payments are taken: claim, and close.
+    pub(super) ending: bool,
+    /// This program stops: no more payments are taken in this run.
+    stopped: bool,
+    /// The tab takes no more payments, for this reason if it is a bad one.
+    pub(super) over: Option<Option<Reason>>,
+    /// Nothing is left to be claimed or closed.
+    pub(super) done: bool,
+    /// The payer's streams: more than one while a dead one has not been noticed.
+    callers: Vec<Caller>,
+}
+
+impl Held {
+    pub(super) fn new(row: IncomingRow, risk: Risk, keeper: Arc<Notify>) -> Self {
+        let behind = row.mark.index > row.claimed;
+        let state = State {
+            payer: row.payer,
+            waypoints: VecDeque::new(),
+            saved: row.mark.index,
+            claimed: row.claimed,
+            mark: row.mark,
+            expires: row.expires,
+            owed: row.mark.index,
+            window: 0,
+            unsaved: None,
+            unclaimed: behind.then(Instant::now),
+            late: behind,
+            asked: false,
+            claiming: false,
+            ending: false,
+            stopped: false,
+            over: None,
+            done: false,
+            callers: Vec::new(),
+        };
+        Self {
+            exposure: risk.exposure,
+            claim_at: risk.claim_at,
+            unclaimed: risk.unclaimed,
+            terms: row.terms,
+            state: Mutex::new(state),
+            moved: Notify::new(),
+            keeper,
+        }
+    }
+
+    pub(super) const fn which(&self) -> (PublicKey, OrderId) {
+        (self.terms.payer, self.terms.id)
+    }
+
+    /// Takes payments; the units that are then paid. Payments that come again change nothing.
+    pub(super) fn take(&self, first: u32, step: u32, links: &[u8]) -> Result<u32, LinkError> {
+        let before = {
+            let state = self.lock();
+            if state.over.is_some() || state.ending || state.stopped {
+                return Ok(state.mark.index);
+            }
+            state.mark
+        };
+        // What goes beyond the limit is not counted, whoever pays it: it would be at risk.
+        let steps = u64::try_from(links.len() / Link::LEN).unwrap_or(u64::MAX);
+        let more = steps.saturating_sub(1).saturating_mul(u64::from(step));
+        let last = u64::from(first).saturating_add(more);
+        if last > u64::from(self.limit()) && last <= u64::from(self.terms.length) && step > 0 {
+            return Ok(before.index);
+        }
+        // Hashed outside of the lock: another stream of the payer may be as far or further by then.
+        let advanced = before.advance(&self.terms.id, self.terms.length, first, step, links);
+        let mark = match advanced {
+            Ok(mark) => mark,
+            Err(LinkError::Stale) => return Ok(before.index),
+            Err(error) => return Err(error),
+        };
+        let wake = {
+            let mut state = self.lock();
+            if state.mark.index >= mark.index || state.ending || state.stopped {
+                return Ok(state.mark.index);
+            }
+            state.pass(before);
+            state.mark = mark;
+            let clean = state.unsaved.is_none();
+            if clean {
+                state.unsaved = Some(Instant::now());
+            }
+            state.unclaimed.get_or_insert_with(Instant::now);
+            let claim = !state.claiming && self.is_claim_pressing(&state);
+            clean || claim || self.is_save_pressing(&state)
+        };
+        self.moved.notify_waiters();
+        if wake {
+            self.keeper.notify_one();
+        }
+        Ok(mark.index)
+    }
+
+    /// The units up to which payments are taken for now: what is lost if this program is killed
+    /// is never worth more than the exposure.
+    pub(super) fn limit(&self) -> u32 {
+        let state = self.lock();
+        if state.ending || state.over.is_some() {
+            return state.mark.index;
+        }
+        state
+            .saved
+            .saturating_add(self.exposure)
+            .min(state.claimed.saturating_add(self.unclaimed))
+            .min(self.terms.length)
+    }
+
+    /// Whether saving cannot wait for its time: half of what may be risked is.
+    pub(super) fn is_save_pressing(&self, state: &State) -> bool {
+        state.mark.index.saturating_sub(state.saved) > self.exposure / 2
+    }
+
+    /// Whether claiming cannot wait for its time.
+    pub(super) fn is_claim_pressing(&self, state: &State) -> bool {
+        let unclaimed = state.mark.index.saturating_sub(state.claimed);
+        unclaimed >= self.claim_at.min(self.unclaimed / 2).max(1)
+    }
+
+    /// Ends the tab: no more payments; the keeper claims and closes.
+    pub(super) fn want_end(&self) {
+        {
+            let mut state = self.lock();
+            if state.ending || state.done {
+                return;
+            }
+            state.ending = true;
+        }
+        self.moved.notify_waiters();
+        self.keeper.notify_one();
+    }
+
+    /// Takes no more payments in this run: what is claimed from now on is all.
+    pub(super) fn stop(&self) {
+        self.lock().stopped = true;
+    }
+
+    /// No more payments are taken.
+    pub(super) fn set_over(&self, reason: Option<Reason>) {
+        self.lock().over.get_or_insert(reason);
+        self.moved.notify_waiters();
+    }
+
+    /// Ties the tab to a stream of the payer, whose limit moves with saves and claims.
+    pub(super) fn connect(&self, caller: Caller) {
+        let mut state = self.lock();
+        state.callers.retain(Caller::is_there);
+        state.callers.push(caller);
+    }
+
+    /// Tells the payer where the tab stands now.
+    pub(super) fn tell(&self) {
+        self.lock().callers.iter().for_each(Caller::tell);
+    }
+
+    pub(super) async fn wait(&self, mut test: impl FnMut(&State) -> bool) -> Result<(), TabOver> {
+        loop {
+            let moved = self.moved.notified();
+            {
+                let state = self.lock();
+                if test(&state) {
+                    return Ok(());
+                }
+                if state.over.is_some() || state.ending {
+                    return Err(TabOver(state.over.flatten()));
+                }
+            }
+            moved.await;
+        }
+    }
+
+    /// The most that a crash may lose.
+    pub(super) fn exposure(&self) -> Amount {
+        self.amount(self.exposure.min(self.terms.length))
+    }
+
+    pub(super) fn amount(&self, count: u32) -> Amount {
+        units(self.terms.unit, count).unwrap_or(Amount::MAX)
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Remembers a mark that a later claim can go to, now and then.
+    fn pass(&mut self, mark: Mark) {
+        let last = self.waypoints.back().map_or(self.claimed, |it| it.index);
+        if mark.index.saturating_sub(last) >= WAYPOINT_EVERY {
+            self.waypoints.push_back(mark);
+        }
+    }
+
+    /// How far the next claim goes: as far as one may, or to the last waypoint on the way.
+    pub(super) fn target(&mut self) -> Mark {
+        let most = self.claimed.saturating_add(GAP_MAX);
+        while let Some(first) = self.waypoints.front()
+            && first.index <= self.claimed
+        {
+            self.waypoints.pop_front();
+        }
+        if self.mark.index <= most {
+            return self.mark;
+        }
+        let on_the_way = self.waypoints.iter().rev();
+        let last = on_the_way.copied().find(|it| it.index <= most);
+        // None after a restart: then it is hashed anew.
+        last.unwrap_or(self.mark)
+    }
+}
+
+/// How far waypoints are apart: with payments of any size up to the largest there is always one
+/// within a claim's reach, and of a tab that nobody claims there are at most 32.
+const WAYPOINT_EVERY: u32 = GAP_MAX / 2;
+
+/// What a payee risks on one tab, in units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Risk {
+    pub(super) exposure: u32,
+    pub(super) claim_at: u32,
+    pub(super) unclaimed: u32,
+}
+
+/// What a payee asks of tabs, and what it risks on each.
+#[derive(Clone)]
+pub struct TabPolicy {
+    /// The most that a crash of this program may lose of one tab: the furthest link is on the disk
+    /// before more is taken. So much is also claimed at once. None is a hundredth of the tab, and a
+    /// tenth for claims; at least one unit.
+    pub exposure: Option<Amount>,
+    /// Whatever was paid is saved and claimed after this time at the latest.
+    pub every: Duration,
+    /// The most that may be paid and not claimed; beyond it payments wait until the directory has
+    /// confirmed a claim. None is the whole tab: a payee that cannot reach the directory until the
+    /// end of the grace then loses what it has not claimed.
+    pub unclaimed: Option<Amount>,
+    /// Open tabs of one payer; more are declined.
+    pub tabs_per_payer: usize,
+    /// The shortest grace that is taken: how long this node may be away after a tab's end and
+    /// still claim.
+    pub grace: Duration,
+    /// Asked about every tab that is offered, after all checks; none takes them all. It must not
+    /// block.
+    pub accept: Option<AcceptTab>,
+}
+
+/// Judges a tab that is offered.
+pub type AcceptTab = Arc<dyn Fn(&Terms) -> crate::node::Decision + Send + Sync>;
+
+impl Default for TabPolicy {
+    fn default() -> Self {
+        Self {
+            exposure: None,
+            every: Duration::from_secs(10),
+            unclaimed: None,
+            tabs_per_payer: 64,
+            grace: Duration::from_secs(10),
+            accept: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for TabPolicy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TabPolicy")
+            .field("exposure", &self.exposure)
+            .field("every", &self.every)
+            .field("unclaimed", &self.unclaimed)
+            .field("tabs_per_payer", &self.tabs_per_payer)
+            .field("grace", &self.grace)
+            .field("accept", &self.accept.is_some())
+            .finish()
+    }
+}
+
+impl TabPolicy {
+    /// What is risked on a tab of these terms, in units, at least one.
+    pub(super) fn risk(&self, terms: &Terms) -> Risk {
+        let count = |amount: Amount| {
+            let count = amount.units() / terms.unit.units().max(1);
+            u32::try_from(count).unwrap_or(u32::MAX).max(1)
+        };
+        let part = |of: u32| (terms.length / of).max(1);
+        Risk {
+            exposure: self.exposure.map_or_else(|| part(100), count),
+            claim_at: self.exposure.map_or_else(|| part(10), count),
+            unclaimed: self.unclaimed.map_or(terms.length, count),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quid_common::chain::Chain;
+    use quid_common::id::LedgerId;
+    use quid_common::order::{Memo, STATEMENT_VERSION};
+
+    use super::*;
+
+    const LENGTH: u32 = 1_000;
+
+    #[test]
+    fn nothing_beyond_the_exposure_is_taken_before_it_is_saved() {
+        let (mut chain, held) = held(Risk {
+            exposure: 10,
+            claim_at: 10,
+            unclaimed: 25,
+        });
+        assert_eq!(held.limit(), 10);
+        assert_eq!(pay(&held, &mut chain, 10), Ok(10));
+        assert_eq!(held.limit(), 10, "nothing is saved");
+        held.lock().saved = 10;
+        assert_eq!(held.limit(), 20);
+        assert_eq!(pay(&held, &mut chain, 20), Ok(20));
+        held.lock().saved = 20;
+        assert_eq!(held.limit(), 25, "nothing is claimed");
+        assert_eq!(pay(&held, &mut chain, 26), Ok(20), "beyond the limit");
+        held.lock().claimed = 20;
+        assert_eq!(held.limit(), 30);
+        held.lock().saved = LENGTH - 1;
+        held.lock().claimed = LENGTH - 1;
+        assert_eq!(held.limit(), LENGTH, "not beyond the end");
+        held.want_end();
+        assert_eq!(held.limit(), 20, "no more is taken");
+    }
+
+    #[test]
+    fn repeated_and_late_payments_change_nothing_and_forged_ones_are_named() {
+        let (mut chain, held) = held(Risk {
+            exposure: 100,
+            claim_at: 100,
+            unclaimed: 100,
+        });
+        assert_eq!(pay(&held, &mut chain, 7), Ok(7));
+        assert_eq!(pay(&held, &mut chain, 7), Ok(7));
+        assert_eq!(pay(&held, &mut chain, 3), Ok(7));
+        assert_eq!(held.take(9, 1, &[0; 32]), Err(LinkError::Forged));
+        assert_eq!(held.lock().mark.index, 7);
+        held.want_end();
+        assert_eq!(pay(&held, &mut chain, 8), Ok(7));
+    }
+
+    #[test]
+    fn a_payer_that_ignores_the_limit_puts_no_more_at_risk() {
+        let (mut chain, held) = held(Risk {
+            exposure: 10,
+            claim_at: 10,
+            unclaimed: 25,
+        });
+        assert_eq!(held.limit(), 10);
+        let _ = pay(&held, &mut chain, 900);
+        let state = held.lock();
+        assert!(
+            state.mark.index - state.saved <= 10,
+            "{} at risk",
+            state.mark.index - state.saved
+        );
+    }
+
+    #[tokio::test]
+    async fn a_restart_does_not_give_away_what_was_paid_for_before() {
+        let (mut chain, held) = held(Risk {
+            exposure: 1_000,
+            claim_at: 1_000,
+            unclaimed: 1_000,
+        });
+        assert_eq!(pay(&held, &mut chain, 500), Ok(500));
+        let tab = IncomingTab {
+            held: Arc::new(held),
+        };
+        tab.charge(500).await.expect("paid, and handed over");
+        // The same tab after a restart, from the journal's row.
+        let row = IncomingRow {
+            payer: None,
+            entry: 5,
+            mark: tab.held.lock().mark,
+            claimed: 500,
+            expires: tab.held.terms.expires,
+            open: true,
+            terms: tab.held.terms.clone(),
+        };
+        let risk = Risk {
+            exposure: 1_000,
+            claim_at: 1_000,
+            unclaimed: 1_000,
+        };
+        let tab = IncomingTab {
+            held: Arc::new(Held::new(row, risk, Arc::default())),
+        };
+        let charge = tab.charge(1);
+        tokio::pin!(charge);
+        assert!(is_pending(&mut charge).await, "nothing new was paid");
+    }
+
+    #[test]
+    fn nothing_counts_once_the_tab_is_ending() {
+        let id = OrderId::new(LedgerTime::from_millis(1_000), [1; 10]);
+        let length = GAP_MAX;
+        let mut chain = Chain::new(id, length, Link([9; 32])).expect("a length within bounds");
+        let (_, small) = held(Risk {
+            exposure: 1,
+            claim_at: 1,
+            unclaimed: 1,
+        });
+        let mut terms = small.terms.clone();
+        (terms.length, terms.anchor) = (length, chain.anchor());
+        let row = IncomingRow {
+            payer: None,
+            entry: 5,
+            mark: terms.start(),
+            claimed: 0,
+            expires: terms.expires,
+            open: true,
+            terms,
+        };
+        let risk = Risk {
+            exposure: length,
+            claim_at: length,
+            unclaimed: length,
+        };
+        let held = Arc::new(Held::new(row, risk, Arc::default()));
+        let link = chain.link(length).expect("the last");
+        let taker = {
+            let held = Arc::clone(&held);
+            std::thread::spawn(move || held.take(GAP_MAX, 1, &link.0))
+        };
+        std::thread::sleep(Duration::from_millis(1));
+        held.want_end();
+        // What the keeper would claim before it closes.
+        let claimed = held.lock().mark.index;
+        let told = taker.join().expect("sound");
+        assert_eq!(
+            held.lock().mark.index,
+            claimed,
+            "counted after the end, told {told:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_charge_waits_until_the_payer_is_within_the_window() {
+        let (mut chain, held) = held(Risk {
+            exposure: 100,
+            claim_at: 100,
+            unclaimed: 100,
+        });
+        let held = Arc::new(held);
+        let tab = IncomingTab {
+            held: Arc::clone(&held),
+        };
+        tab.set_window(2);
+        tab.charge(2).await.expect("within the window");
+        let charge = tab.charge(3);
+        tokio::pin!(charge);
+        assert!(is_pending(&mut charge).await);
+        assert_eq!(pay(&held, &mut chain, 2), Ok(2));
+        assert!(is_pending(&mut charge).await, "5 owed, 2 paid, window 2");
+        assert_eq!(pay(&held, &mut chain, 3), Ok(3));
+        assert_eq!(charge.await, Ok(()));
+        assert_eq!((tab.owed(), tab.paid()), (5, 3));
+        held.set_over(Some(Reason::EXPIRED));
+        assert_eq!(tab.charge(9).await, Err(TabOver(Some(Reason::EXPIRED))));
+        assert_eq!(tab.wait_paid(3).await, Ok(()));
+        assert_eq!(tab.over().await, TabOver(Some(Reason::EXPIRED)));
+    }
+
+    #[test]
+    fn a_policy_in_money_is_a_number_of_units_at_least_one() {
+        let (_, held) = held(Risk {
+            exposure: 1,
+            claim_at: 1,
+            unclaimed: 1,
+        });
+        let money = |units| Amount::new(units).expect("small");
+        for (exposure, unclaimed, risk) in [
+            (None, None, (10, 100, LENGTH)),
+            (Some(29), Some(31), (9, 9, 10)),
+            (Some(1), Some(0), (1, 1, 1)),
+            (
+                Some(u64::from(u32::MAX) * 9),
+                None,
+                (u32::MAX, u32::MAX, LENGTH),
+            ),
+        ] {
+            let policy = TabPolicy {
+                exposure: exposure.map(money),
+                unclaimed: unclaimed.map(money),
+                ..TabPolicy::default()
+            };
+            let found = policy.risk(&held.terms);
+            assert_eq!((found.exposure, found.claim_at, found.unclaimed), risk);
+        }
+    }
+
+    async fn is_pending(future: &mut (impl Future<Output = impl Sized> + Unpin)) -> bool {
+        tokio::select! {
+            biased;
+            _ = future => false,
+            () = std::future::ready(()) => true,
+        }
+    }
+
+    fn pay(held: &Held, chain: &mut Chain, to: u32) -> Result<u32, LinkError> {
+        let link = chain.link(to).expect("within the chain");
+        held.take(to, 1, &link.0)
+    }
+
+    fn held(risk: Risk) -> (Chain, Held) {
+        let id = OrderId::new(LedgerTime::from_millis(1_000), [1; 10]);
+        let chain = Chain::new(id, LENGTH, Link([9; 32])).expect("a length within bounds");
+        let terms = Terms {
+            version: STATEMENT_VERSION,
+            ledger: LedgerId([2; 32]),
+            id,
+            payer: PublicKey::from_bytes([3; 32]),
+            payee: PublicKey::from_bytes([4; 32]),
+            unit: Amount::new(3).expect("small"),
+            length: LENGTH,
+            anchor: chain.anchor(),
+            expires: LedgerTime::from_millis(2_000),
+            grace: 60,
+            memo: Memo::default(),
+            reference: None,
+        };
+        let row = IncomingRow {
+            payer: None,
+            entry: 5,
+            mark: terms.start(),
+            claimed: 0,
+            expires: terms.expires,
+            open: true,
+            terms,
+        };
+        (chain, Held::new(row, risk, Arc::default()))
+    }
+}
