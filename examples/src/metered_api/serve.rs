@@ -127,7 +127,7 @@ impl Api {
     fn meter(&self, tab: &IncomingTab) -> Meter {
         let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
         let meter = meters.entry(tab.id());
-        Arc::clone(meter.or_insert_with(|| Arc::new(tokio::sync::Mutex::new(tab.paid()))))
+        Arc::clone(meter.or_insert_with(|| Arc::new(tokio::sync::Mutex::new(tab.owed()))))
     }
 }
 
