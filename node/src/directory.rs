@@ -20,8 +20,8 @@ use quid_common::receipt::Receipt;
 use quid_common::refusal::Reason;
 use quid_common::signed::Signed;
 use quid_common::wire::{
-    CloseCode, Login, Message, OpenSettle, Prove, Register, Submit, SubmitClaim, SubmitClose,
-    SubmitTab, SubmitVoid, Welcome,
+    AskTab, CloseCode, Login, Message, OpenSettle, OpenTab, Prove, Register, Submit, SubmitClaim,
+    SubmitClose, SubmitTab, SubmitVoid, Welcome,
 };
 use quinn::Connection;
 use thiserror::Error;
@@ -332,6 +332,24 @@ impl Directory {
             if !passing || timeout_at(deadline, backoff.wait()).await.is_err() {
                 return Err(error);
             }
+        }
+    }
+
+    /// Where `payer`'s tab stands; none if it is not open, or concerns somebody else.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub(crate) async fn ask_tab(
+        &self,
+        payer: PublicKey,
+        id: OrderId,
+    ) -> Result<Option<OpenTab>, RequestError> {
+        match self.ask(AskTab { payer, id }).await? {
+            Message::TabStanding(standing) => {
+                self.clock.observe(standing.time, std::time::Instant::now());
+                Ok(standing.tab)
+            }
+            answer => Err(unexpected(&answer)),
         }
     }
 

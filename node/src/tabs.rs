@@ -26,12 +26,12 @@ use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::refusal::Reason;
 use quid_common::tab::{Close, Terms};
-use quid_common::wire::{AskTab, Message, OpenTab};
+use quid_common::wire::OpenTab;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
 use crate::clock::LedgerClock;
-use crate::directory::{Answer, RequestError, Submission, unexpected};
+use crate::directory::{Answer, RequestError, Submission};
 use crate::home::{HomeError, TabLock};
 use crate::journal::{TabRow, TabState};
 use crate::pay::Payer;
@@ -394,13 +394,7 @@ impl Tabs {
     pub(super) async fn ask(&self, id: OrderId) -> Result<Option<OpenTab>, RequestError> {
         let books = &self.ground.books;
         let payer = books.home.key();
-        let tab = match self.ground.directory.ask(AskTab { payer, id }).await? {
-            Message::TabStanding(standing) => {
-                self.clock.observe(standing.time, std::time::Instant::now());
-                standing.tab
-            }
-            answer => return Err(unexpected(&answer)),
-        };
+        let tab = self.ground.directory.ask_tab(payer, id).await?;
         if tab.is_none() && books.home.journal().tab_closed(id).await? {
             tracing::info!(tab = %id, "tab over");
         }

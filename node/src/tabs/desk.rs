@@ -12,14 +12,14 @@ use quid_common::receipt::Proven;
 use quid_common::refusal::Reason;
 use quid_common::tab::Terms;
 use quid_common::time::LedgerTime;
-use quid_common::wire::{AskTab, Message, OpenTab, TabOffer};
+use quid_common::wire::{OpenTab, TabOffer};
 use tokio::sync::Notify;
 
 use super::incoming::{Held, IncomingTab, TabPolicy};
 use crate::backoff::Backoff;
 use crate::books::Books;
 use crate::clock::LedgerClock;
-use crate::directory::{Directory, RequestError};
+use crate::directory::Directory;
 use crate::events::Event;
 use crate::heads::Source;
 use crate::journal::{IncomingRow, JournalError};
@@ -221,7 +221,7 @@ impl Desk {
             return Ok(held);
         }
         let (payer, id) = held.which();
-        match self.ask(payer, id).await {
+        match self.directory.ask_tab(payer, id).await {
             Ok(Some(open)) => {
                 held.lock().asked = true;
                 self.heard((payer, id), None, Some(open.expires));
@@ -274,7 +274,8 @@ impl Desk {
             return Err(Reason::PAYEE_DECLINED);
         }
         let open = self
-            .ask(terms.payer, terms.id)
+            .directory
+            .ask_tab(terms.payer, terms.id)
             .await
             .map_err(|error| {
                 tracing::debug!(tab = %terms.id, %error, "cannot ask where a tab stands");
@@ -295,21 +296,6 @@ impl Desk {
             expires: open.expires,
             open: true,
         })
-    }
-
-    /// Asks the directory about a tab: none if it is not open.
-    pub(super) async fn ask(
-        &self,
-        payer: PublicKey,
-        id: OrderId,
-    ) -> Result<Option<OpenTab>, RequestError> {
-        match self.directory.ask(AskTab { payer, id }).await? {
-            Message::TabStanding(standing) => {
-                self.clock.observe(standing.time, std::time::Instant::now());
-                Ok(standing.tab)
-            }
-            answer => Err(crate::directory::unexpected(&answer)),
-        }
     }
 
     /// The mark that the directory names as claimed, which must be of the tab's own chain.

@@ -291,6 +291,20 @@ impl Held {
         self.keeper.notify_one();
     }
 
+    /// Ends the tab if its time has passed at `now`; true the first time.
+    pub(super) fn expire(&self, now: LedgerTime) -> bool {
+        {
+            let mut state = self.lock();
+            if state.ending || now < state.expires {
+                return false;
+            }
+            state.ending = true;
+            state.over.get_or_insert(Some(Reason::EXPIRED));
+        }
+        self.moved.notify_waiters();
+        true
+    }
+
     /// Takes no more payments in this run: what is claimed from now on is all.
     pub(super) fn stop(&self) {
         self.lock().stopped = true;

@@ -106,17 +106,7 @@ fn next_look(desk: &Desk) -> Instant {
 fn end_expired(desk: &Desk) {
     let Some(now) = desk.clock.now() else { return };
     for held in desk.all() {
-        let expired = {
-            let mut state = held.lock();
-            let expired = now >= state.expires && !state.ending;
-            if expired {
-                state.ending = true;
-                state.over.get_or_insert(Some(Reason::EXPIRED));
-            }
-            expired
-        };
-        if expired {
-            held.set_over(Some(Reason::EXPIRED));
+        if held.expire(now) {
             held.tell();
         }
     }
@@ -331,7 +321,7 @@ async fn claimed(desk: &Desk, held: &Held, target: Mark, receipt: Receipt) -> Ne
 /// Learns from the directory what is claimed.
 async fn catch_up(desk: &Desk, held: &Held) -> Next {
     let (payer, id) = held.which();
-    match desk.ask(payer, id).await {
+    match desk.directory.ask_tab(payer, id).await {
         Ok(Some(open)) => {
             let mut state = held.lock();
             state.expires = state.expires.min(open.expires);
