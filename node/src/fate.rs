@@ -1,34 +1,35 @@
-//! What an answer means for an order: pure rules, no I/O.
+//! What an answer means for an order, or for terms that open a tab: pure rules, no I/O.
 //!
-//! *Settled* is what a verified receipt with exactly the order's bytes says, whoever brought it.
+//! *Settled* is what a verified receipt with exactly the signed bytes says, whoever brought it.
 //! *Refused* is what the directory says on this node's own session, and final only as its class
 //! says. Everything else leaves the order open.
 
 use quid_common::entry::Fact;
-use quid_common::id::OrderId;
+use quid_common::id::{Digest, OrderId};
 use quid_common::key::PublicKey;
 use quid_common::order::SignedOrder;
 use quid_common::receipt::{Proven, Receipt};
 use quid_common::refusal::{Class, Reason};
+use quid_common::tab::SignedTerms;
 use quid_common::time::LedgerTime;
 
 use crate::directory::Answer;
 use crate::heads::Source;
 use crate::trust::{Trust, TrustError};
 
-/// Which order is asked about.
+/// Which order or tab is asked about.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Subject<'a> {
     pub(crate) payer: PublicKey,
     pub(crate) id: OrderId,
-    /// The order itself, unless this home has only its id.
-    pub(crate) order: Option<&'a SignedOrder>,
+    /// The order or the terms as signed, unless this home has only the id.
+    pub(crate) signed: Option<&'a [u8]>,
 }
 
-/// How an order stands after an answer.
+/// How an order or a tab stands after an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Judgement {
-    /// Money moved; the receipt is verified. The number is the size of the log it was proved in.
+    /// Money moved, or is held; the receipt is verified. The number is the size of the log it was proved in.
     Settled { receipt: Box<Receipt>, size: u64 },
     /// Final: money did not move and never will by this order.
     Refused { reason: Reason, entry: Option<u64> },
@@ -44,7 +45,16 @@ impl<'a> Subject<'a> {
         Self {
             payer: stated.payer,
             id: stated.id,
-            order: Some(order),
+            signed: Some(order.bytes()),
+        }
+    }
+
+    pub(crate) fn of_tab(terms: &'a SignedTerms) -> Self {
+        let stated = terms.statement();
+        Self {
+            payer: stated.payer,
+            id: stated.id,
+            signed: Some(terms.bytes()),
         }
     }
 
@@ -131,26 +141,29 @@ impl<'a> Subject<'a> {
 
     fn verdict(&self, proven: &Proven) -> Option<Verdict> {
         let is_ours = |payer: PublicKey, id: OrderId| payer == self.payer && id == self.id;
+        let had_its_effect = |payer, id, bytes: &[u8]| {
+            let verdict = match self.signed {
+                Some(signed) if signed != bytes => Verdict::Refused(Reason::ID_REUSED),
+                _ => Verdict::Settled,
+            };
+            is_ours(payer, id).then_some(verdict)
+        };
         match &proven.entry().fact {
             Fact::Payment(settled) => {
                 let stated = settled.statement();
-                if !is_ours(stated.payer, stated.id) {
-                    return None;
-                }
-                Some(match self.order {
-                    Some(order) if !proven.settles(order.bytes()) => {
-                        Verdict::Refused(Reason::ID_REUSED)
-                    }
-                    _ => Verdict::Settled,
-                })
+                had_its_effect(stated.payer, stated.id, settled.bytes())
+            }
+            Fact::Tab(opened) => {
+                let stated = opened.statement();
+                had_its_effect(stated.payer, stated.id, opened.bytes())
             }
             Fact::Void(void) => {
                 let stated = void.statement();
                 is_ours(stated.payer, stated.id).then_some(Verdict::Refused(Reason::VOIDED))
             }
             Fact::Refusal(refusal) if is_ours(refusal.payer, refusal.id) => {
-                Some(Verdict::Refused(match self.order {
-                    Some(order) if order.digest() != refusal.order => Reason::ID_REUSED,
+                Some(Verdict::Refused(match self.signed {
+                    Some(signed) if Digest::of(signed) != refusal.order => Reason::ID_REUSED,
                     _ => refusal.reason,
                 }))
             }

@@ -635,6 +635,7 @@ impl Parts {
             Arc::clone(&clock),
             Arc::clone(&tasks),
             Arc::clone(&payer),
+            Arc::clone(&resolver),
         ));
         let desk = options.listen.then(|| {
             Arc::new(Desk::new(

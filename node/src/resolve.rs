@@ -180,12 +180,12 @@ impl Resolver {
         route: Option<Route>,
         hint: Option<Reason>,
     ) -> State {
-        let mut backoff = Backoff::default();
+        let (subject, mut backoff) = (Subject::of(order), Backoff::default());
         loop {
             let Some(link) = self.directory.any_link().await else {
                 return State::Unknown;
             };
-            match self.ask(&link, order).await {
+            match self.ask(&link, &subject).await {
                 Ok(Judgement::Settled { receipt, size }) => {
                     return self.books.settled(order, payee, route, receipt, size).await;
                 }
@@ -199,8 +199,7 @@ impl Resolver {
     }
 
     /// Asks once; voids if need be.
-    async fn ask(&self, link: &Link, order: &SignedOrder) -> Result<Judgement, Lost> {
-        let subject = Subject::of(order);
+    pub(crate) async fn ask(&self, link: &Link, subject: &Subject<'_>) -> Result<Judgement, Lost> {
         let question = AskFate {
             payer: subject.payer,
             id: subject.id,
@@ -221,7 +220,7 @@ impl Resolver {
             Err(_) => return Err(Lost),
         };
         match judgement {
-            Judgement::NotMet => self.void(link, &subject).await,
+            Judgement::NotMet => self.void(link, subject).await,
             known => Ok(known),
         }
     }

@@ -35,6 +35,7 @@ use crate::directory::{Answer, RequestError, Submission};
 use crate::home::{HomeError, TabLock};
 use crate::journal::{TabRow, TabState};
 use crate::pay::Payer;
+use crate::resolve::Resolver;
 use crate::tasks::Tasks;
 
 mod desk;
@@ -235,6 +236,7 @@ pub(crate) struct Tabs {
     clock: Arc<LedgerClock>,
     tasks: Arc<Tasks>,
     payer: Arc<Payer>,
+    resolver: Arc<Resolver>,
     open: Mutex<Open>,
 }
 
@@ -252,6 +254,7 @@ impl Tabs {
         clock: Arc<LedgerClock>,
         tasks: Arc<Tasks>,
         payer: Arc<Payer>,
+        resolver: Arc<Resolver>,
     ) -> Self {
         Self {
             ground: Ground {
@@ -262,6 +265,7 @@ impl Tabs {
             clock,
             tasks,
             payer,
+            resolver,
             open: Mutex::default(),
         }
     }
@@ -294,7 +298,7 @@ impl Tabs {
             .await?
             .map_or(row.paid, |row| row.paid);
         let receipt = journal
-            .opening(entry)
+            .receipt(entry)
             .await?
             .ok_or_else(|| RequestError::Local("the tab's receipt is missing".to_owned()))?;
         let (id, length, last) = (terms.id, terms.length, row.last);

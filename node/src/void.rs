@@ -21,7 +21,7 @@ pub enum VoidOutcome {
         /// The tombstone's entry.
         entry: u64,
     },
-    /// The order had settled first, as this entry.
+    /// The order had settled first, or the tab had opened, as this entry.
     Settled(u64),
     /// The order had been refused for good already.
     Refused {
@@ -65,7 +65,7 @@ async fn end(resolver: &Resolver, id: OrderId, row: Option<&OrderRow>) -> VoidOu
     let subject = Subject {
         payer,
         id,
-        order: row.map(|row| &row.order),
+        signed: row.map(|row| row.order.bytes()),
     };
     let mut backoff = Backoff::default();
     loop {

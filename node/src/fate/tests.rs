@@ -171,7 +171,7 @@ fn a_forged_receipt_leaves_the_order_open() {
 fn with_only_an_id_any_payment_under_it_counts() {
     let order = order(5);
     let subject = Subject {
-        order: None,
+        signed: None,
         ..Subject::of(&order)
     };
     let judgement = subject.proved(receipt(Fact::Payment(order_of(6))), &trust());

@@ -13,8 +13,8 @@ use quid_common::refusal::Reason;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::orders::{keep_receipt, read_receipt};
-use super::{Journal, JournalError, WATERMARK, advance, advance_checkpoint, values};
+use super::orders::{keep_proof, read_receipt};
+use super::{Journal, JournalError, WATERMARK, advance, values};
 
 /// What [`Journal::note`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -248,11 +248,10 @@ fn note(
 
 fn receive(connection: &Connection, moved: &Moved) -> rusqlite::Result<Option<First>> {
     let entry = moved.receipt.index;
-    advance_checkpoint(connection, moved.size, moved.receipt.checkpoint.as_str())?;
+    keep_proof(connection, &moved.receipt, moved.size)?;
     if moved.advances {
         advance(connection, WATERMARK, entry)?;
     }
-    keep_receipt(connection, &moved.receipt)?;
     let (mut answers, mut direct) = (false, false);
     if let Some(order) = &moved.order {
         let statement = order.statement();

@@ -77,8 +77,7 @@ impl Journal {
     ) -> Result<bool, JournalError> {
         let receipt = receipt.clone();
         self.step(move |connection| {
-            keep_receipt(connection, &receipt)?;
-            advance_checkpoint(connection, size, receipt.checkpoint.as_str())?;
+            keep_proof(connection, &receipt, size)?;
             // A receipt outweighs everything, also a refusal that was believed before.
             let changed = connection
                 .prepare_cached(
@@ -222,14 +221,20 @@ pub(super) fn pinned(connection: &Connection, name: &Name) -> rusqlite::Result<O
         .optional()
 }
 
-pub(super) fn keep_receipt(connection: &Connection, receipt: &Receipt) -> rusqlite::Result<bool> {
-    let kept = connection
+/// Keeps a receipt that was proved in a log of `size` entries, and that log's checkpoint.
+pub(super) fn keep_proof(
+    connection: &Connection,
+    receipt: &Receipt,
+    size: u64,
+) -> rusqlite::Result<()> {
+    advance_checkpoint(connection, size, receipt.checkpoint.as_str())?;
+    connection
         .prepare_cached("INSERT OR IGNORE INTO receipts (entry, receipt) VALUES (?1, ?2)")?
         .execute(params![
             receipt.index.cast_signed(),
             quid_common::cbor::encode(receipt)
-        ])?;
-    Ok(kept == 1)
+        ])
+        .map(drop)
 }
 
 pub(super) fn read_receipt(

@@ -12,8 +12,8 @@ use quid_common::time::LedgerTime;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::orders::{Inserted, keep_receipt, pin, read_receipt};
-use super::{Journal, JournalError, advance_checkpoint, values};
+use super::orders::{Inserted, keep_proof, pin};
+use super::{Journal, JournalError, values};
 
 /// A tab about to be opened.
 #[derive(Clone, Debug)]
@@ -111,8 +111,7 @@ impl Journal {
     ) -> Result<bool, JournalError> {
         let receipt = receipt.clone();
         self.step(move |connection| {
-            keep_receipt(connection, &receipt)?;
-            advance_checkpoint(connection, size, receipt.checkpoint.as_str())?;
+            keep_proof(connection, &receipt, size)?;
             let changed = connection
                 .prepare_cached(
                     "UPDATE tabs SET state = 1, entry = ?2, reason = NULL
@@ -207,12 +206,6 @@ impl Journal {
         .await
     }
 
-    /// What proves that a tab is open.
-    pub(crate) async fn opening(&self, entry: u64) -> Result<Option<Receipt>, JournalError> {
-        self.step(move |connection| read_receipt(connection, entry))
-            .await
-    }
-
     /// Takes a tab to this account, with what proves that it was opened and the claim that the
     /// directory told. What was written down before stays; the row as it then stands.
     pub(crate) async fn take_tab(
@@ -223,8 +216,7 @@ impl Journal {
     ) -> Result<IncomingRow, JournalError> {
         let receipt = receipt.clone();
         self.step(move |connection| {
-            keep_receipt(connection, &receipt)?;
-            advance_checkpoint(connection, size, receipt.checkpoint.as_str())?;
+            keep_proof(connection, &receipt, size)?;
             connection
                 .prepare_cached(
                     "INSERT INTO incoming_tabs (payer, id, entry, paid, link, claimed, expires, open)

@@ -6,28 +6,26 @@ use std::time::Duration;
 
 use quid_common::amount::Amount;
 use quid_common::chain::{Chain, LENGTH_MAX, Link};
-use quid_common::entry::Fact;
 use quid_common::id::{OrderId, Reference};
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
-use quid_common::order::{LIFE_DEFAULT, Memo, STATEMENT_VERSION, Void};
+use quid_common::order::{LIFE_DEFAULT, Memo, STATEMENT_VERSION};
 use quid_common::receipt::Receipt;
-use quid_common::refusal::{Class, Reason};
+use quid_common::refusal::Reason;
 use quid_common::signed::Signed;
 use quid_common::tab::{GRACE_DEFAULT, SignedTerms, Terms};
 use quid_common::time::LedgerTime;
-use quid_common::wire::{AskFate, Message};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Tab, Tabs, hold};
 use crate::backoff::Backoff;
-use crate::directory::{Answer, Link as Session, REQUEST_WAIT, RequestError, Submission};
-use crate::heads::Source;
+use crate::calls::Lost;
+use crate::directory::{Link as Session, REQUEST_WAIT, RequestError, Submission};
+use crate::fate::{Judgement, Subject};
 use crate::home::TabLock;
 use crate::journal::{Inserted, NewTab, TabState};
 use crate::pay::{PayError, WAIT_DEFAULT};
-use crate::trust::Trust;
 
 /// How long a tab lives unless its payer wants another time.
 const EXPIRES_DEFAULT: Duration = Duration::from_secs(60 * 60);
@@ -94,14 +92,6 @@ pub enum Opened {
     Unknown,
 }
 
-/// What the directory's answer means for an opening.
-enum Told {
-    Open(Box<Receipt>, u64),
-    Refused(Reason),
-    NotMet,
-    Again,
-}
-
 impl Tabs {
     /// See [`crate::Node::open_tab`].
     pub(crate) async fn open(self: &Arc<Self>, wish: TabOpening) -> Result<TabOutcome, PayError> {
@@ -147,15 +137,15 @@ impl Tabs {
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             match timeout_at(deadline, this.submit(&terms)).await {
-                Ok(Told::Open(receipt, size)) => {
+                Ok(Judgement::Settled { receipt, size }) => {
                     let tab = this.opened(&terms, *receipt, size, ready).await;
                     let _ = tell.send(Opened::Open(tab));
                 }
-                Ok(Told::Refused(reason)) => {
+                Ok(Judgement::Refused { reason, .. }) => {
                     this.refused(id, reason).await;
                     let _ = tell.send(Opened::Refused(reason));
                 }
-                Ok(Told::NotMet | Told::Again) | Err(_) => {
+                Ok(Judgement::NotMet | Judgement::Open(_)) | Err(_) => {
                     let _ = tell.send(Opened::Unknown);
                     this.find_out(terms, ready.lock).await;
                 }
@@ -238,18 +228,25 @@ impl Tabs {
         Ok((terms, chain, last))
     }
 
-    /// Submits the same terms until the answer is final.
-    async fn submit(&self, terms: &SignedTerms) -> Told {
-        let mut backoff = Backoff::default();
+    /// Submits the same terms until the answer is final; not so without a directory.
+    async fn submit(&self, terms: &SignedTerms) -> Judgement {
+        let (subject, mut backoff) = (Subject::of_tab(terms), Backoff::default());
         loop {
             let Some(link) = self.ground.directory.any_link().await else {
-                return Told::Again;
+                return Judgement::Open(None);
             };
             let submission = Submission::Tab(terms.bytes().to_vec());
             if let Ok(answer) = link.submit(submission).await {
-                match submitted(terms, answer, &self.ground.books.trust) {
-                    Told::Again | Told::NotMet => {}
-                    told => return told,
+                match subject.submitted(answer, &self.ground.books.trust) {
+                    // The same terms will not fare better while those tabs stay open.
+                    Judgement::Open(Some(reason @ Reason::TOO_MANY_TABS)) => {
+                        return Judgement::Refused {
+                            reason,
+                            entry: None,
+                        };
+                    }
+                    Judgement::NotMet | Judgement::Open(_) => {}
+                    end => return end,
                 }
             }
             backoff.wait().await;
@@ -258,35 +255,16 @@ impl Tabs {
 
     /// Asks what became of terms that may have been sent, and voids them if nothing did.
     async fn find_out(self: &Arc<Self>, terms: SignedTerms, _lock: TabLock) {
-        let stated = terms.statement();
-        let trust = &self.ground.books.trust;
-        let mut backoff = Backoff::default();
+        let (subject, mut backoff) = (Subject::of_tab(&terms), Backoff::default());
         while let Some(link) = self.ground.directory.any_link().await {
-            let ask = AskFate {
-                payer: stated.payer,
-                id: stated.id,
-            };
-            let mut told = match self.ground.directory.ask(ask).await {
-                Ok(Message::Fate(fate)) => match fate.receipt {
-                    Some(receipt) => judged(&terms, receipt, trust),
-                    None if fate.time >= stated.id.expiry() => Told::Refused(Reason::EXPIRED),
-                    None => Told::NotMet,
-                },
-                Ok(_) | Err(_) => Told::Again,
-            };
-            if matches!(told, Told::NotMet) {
-                let secret = self.ground.books.home.secret();
-                let void = Void::sign(stated.ledger, stated.id, secret);
-                let submission = Submission::Void(void.into_bytes());
-                told = match link.submit(submission).await {
-                    Ok(answer) => submitted(&terms, answer, trust),
-                    Err(_) => Told::Again,
-                };
-            }
-            match told {
-                Told::Open(receipt, size) => return self.note_open(&terms, &receipt, size).await,
-                Told::Refused(reason) => return self.refused(stated.id, reason).await,
-                Told::NotMet | Told::Again => backoff.wait().await,
+            match self.resolver.ask(&link, &subject).await {
+                Ok(Judgement::Settled { receipt, size }) => {
+                    return self.note_open(&terms, &receipt, size).await;
+                }
+                Ok(Judgement::Refused { reason, .. }) => {
+                    return self.refused(subject.id, reason).await;
+                }
+                Ok(Judgement::NotMet | Judgement::Open(_)) | Err(Lost) => backoff.wait().await,
             }
         }
     }
@@ -338,60 +316,4 @@ struct Ready {
     chain: Chain,
     address: Option<SocketAddr>,
     lock: TabLock,
-}
-
-fn submitted(terms: &SignedTerms, answer: Answer, trust: &Trust) -> Told {
-    trust.heard(match &answer {
-        Answer::Refused(reason, _) => Some(*reason),
-        Answer::Settled(_) | Answer::Voided(_) => None,
-    });
-    match answer {
-        Answer::Settled(receipt) | Answer::Voided(receipt) => judged(terms, receipt, trust),
-        Answer::Refused(reason, receipt) => match (reason.class(), receipt) {
-            (Class::Logged, Some(receipt)) => judged(terms, receipt, trust),
-            (Class::Logged | Class::Static | Class::Expired, _) => Told::Refused(reason),
-            // The same terms will not fare better while these stay open.
-            (Class::NotFinal, _) if reason == Reason::TOO_MANY_TABS => Told::Refused(reason),
-            (Class::NotFinal | Class::Request, _) => Told::Again,
-        },
-    }
-}
-
-/// What a receipt says of the terms, whoever brought it.
-fn judged(terms: &SignedTerms, receipt: Receipt, trust: &Trust) -> Told {
-    let stated = terms.statement();
-    let proven = match trust.prove(&receipt, Source::Directory) {
-        Ok(proven) => proven,
-        Err(error) => {
-            tracing::error!(tab = %stated.id, %error, "a receipt that proves nothing was given");
-            return Told::Again;
-        }
-    };
-    let ours = |payer: PublicKey, id: OrderId| (payer, id) == (stated.payer, stated.id);
-    match &proven.entry().fact {
-        Fact::Tab(opened) if opened.bytes() == terms.bytes() => {
-            Told::Open(Box::new(receipt), proven.head().size)
-        }
-        Fact::Tab(other) if ours(other.statement().payer, other.statement().id) => {
-            Told::Refused(Reason::ID_REUSED)
-        }
-        Fact::Payment(other) if ours(other.statement().payer, other.statement().id) => {
-            Told::Refused(Reason::ID_REUSED)
-        }
-        Fact::Void(void) if ours(void.statement().payer, void.statement().id) => {
-            Told::Refused(Reason::VOIDED)
-        }
-        Fact::Refusal(refusal) if ours(refusal.payer, refusal.id) => {
-            let same = refusal.order == terms.digest();
-            Told::Refused(if same {
-                refusal.reason
-            } else {
-                Reason::ID_REUSED
-            })
-        }
-        _ => {
-            tracing::error!(tab = %stated.id, "a receipt about something else was given");
-            Told::Again
-        }
-    }
 }

@@ -7,7 +7,7 @@ use quid_common::id::OrderId;
 use quid_common::refusal::Reason;
 use quid_node::{
     Event, IncomingTab, Kind, Node, Opened, Options, PayError, Role, Tab, TabError, TabItem,
-    TabOpening, TabOver, TabPolicy, TabStage,
+    TabOpening, TabOver, TabPolicy, TabStage, VoidOutcome,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -463,6 +463,19 @@ async fn a_tab_that_cannot_be_is_refused_by_name_and_holds_nothing() {
     stands(&alice, "0", "100").await;
     let closed = tab.close().await.expect("answered");
     assert_eq!((closed.paid, closed.released), (0, false));
+    alice.close().await;
+    world.audit();
+}
+
+#[tokio::test]
+async fn a_tab_that_is_open_cannot_be_voided_and_is_named_by_its_entry() {
+    let mut world = World::start();
+    let alice = world.node("alice", Options::default()).await;
+    world.account("bob").await;
+    let tab = open(&alice, opening(10)).await;
+    let voided = timeout(SOON, alice.void(tab.id())).await.expect("at once");
+    assert_eq!(voided, Ok(VoidOutcome::Settled(tab.entry())));
+    stands(&alice, "99.999", "0.001").await;
     alice.close().await;
     world.audit();
 }

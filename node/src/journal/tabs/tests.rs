@@ -27,7 +27,7 @@ async fn a_tab_is_written_down_before_it_is_sent_and_until_it_is_over() {
     let receipt = receipt(&terms, 5);
     assert_eq!(journal.tab_opened(id, &receipt, 9).await, Ok(true));
     assert_eq!(journal.tab_opened(id, &receipt, 9).await, Ok(false));
-    assert_eq!(journal.opening(5).await, Ok(Some(receipt)));
+    assert_eq!(journal.receipt(5).await, Ok(Some(receipt)));
     for paid in [3, 2] {
         journal.tab_paid(id, paid).await.expect("written");
     }
