@@ -54,13 +54,13 @@ pub(crate) async fn open(node: &Node, request: OpenTabRequest, sink: &Sink) -> R
     };
     let outcome = match node.open_tab(wish).await {
         Ok(outcome) => outcome,
-        Err(error) => return Err(opening_refused(item, unsent(error)).into()),
+        Err(error) => return Err(refused(item, unsent(error)).into()),
     };
     item.tab = Some(outcome.tab.to_string());
     item.expires = Some(item::rfc3339(outcome.expires));
     match outcome.state {
         Opened::Open(tab) => opened(&tab, item, &currency, sink).await,
-        Opened::Refused(reason) => Err(opening_refused(item, no(reason)).into()),
+        Opened::Refused(reason) => Err(refused(item, no(reason)).into()),
         Opened::Unknown => {
             let why = node.doubt().map(|doubt| format!(" ({doubt})"));
             let message = format!(
@@ -69,7 +69,7 @@ pub(crate) async fn open(node: &Node, request: OpenTabRequest, sink: &Sink) -> R
                 outcome.tab,
                 why.unwrap_or_default()
             );
-            Err(opening_unknown(item, message).into())
+            Err(unknown(item, message).into())
         }
     }
 }
@@ -87,7 +87,7 @@ async fn opened(
         Ok(Ok(())) => item.accepted = true,
         Ok(Err(TabError::Ended(reason))) => {
             let report = declined(tab, reason, currency).await;
-            return Err(opening_refused(item, report).into());
+            return Err(refused(item, report).into());
         }
         Ok(Err(TabError::Spent { .. } | TabError::Stopped)) | Err(_) => {
             sink.note(format!(
@@ -170,7 +170,7 @@ pub(crate) async fn pay(node: &Node, request: &PayTabRequest, sink: &Sink) -> Re
     let item = TabPaid::asked(request);
     let tab = match find(node, request.tab, deadline).await {
         Ok(tab) => tab,
-        Err(error) => return Err(not_paid(item, of_tab(error)).into()),
+        Err(error) => return Err(refused(item, of_tab(error)).into()),
     };
     let currency = currency(node).await?;
     let mut payment = Underway::new(tab, item, request, &currency);
@@ -258,7 +258,7 @@ impl Underway {
         let message = format!("refused: the tab has {left} units left; {advice}");
         let mut item = self.stand();
         item.left = Some(left);
-        Err(not_paid(item, Report::new(Exit::Refused, "tab_spent", message)).into())
+        Err(refused(item, Report::new(Exit::Refused, "tab_spent", message)).into())
     }
 
     fn not_reached(&self, wait_s: u64) -> Failure {
@@ -288,7 +288,7 @@ impl Underway {
             count => format!("{count} of the {} units were paid", self.units),
         };
         let message = format!("refused: {}; {paid}", explained(reason));
-        not_paid(item, Report::new(Exit::Refused, reason.name(), message)).into()
+        refused(item, Report::new(Exit::Refused, reason.name(), message)).into()
     }
 
     fn unknown(&self, wait_s: u64) -> Failure {
@@ -308,7 +308,7 @@ impl Underway {
             self.units,
             item.paid.unwrap_or_default(),
         );
-        pay_unknown(item, message).into()
+        unknown(item, message).into()
     }
 }
 
@@ -336,14 +336,8 @@ pub(crate) async fn close(node: &Node, id: OrderId, sink: &Sink) -> Result<(), F
                 "unknown: the tab may be open still, for the directory was lost meanwhile \
                  ({reason}); run `quid tab close {id}` again"
             );
-            item.state = TabState::Unknown;
             item.released = false;
-            return Err(told(Exit::Unknown, "unknown", message, |error, message| {
-                item.error = error;
-                item.message = message;
-                item.into()
-            })
-            .into());
+            return Err(unknown(item, message).into());
         }
         Err(error) => return Err(of_tab(error).into()),
     };
@@ -400,32 +394,13 @@ fn explained(reason: Reason) -> String {
     format!("{what}{advice}")
 }
 
-/// `report`, told with the tab's own fields if it is a refusal.
-fn opening_refused(mut item: TabOpened, report: Report) -> Report {
-    if report.exit != Exit::Refused {
-        return report;
-    }
-    item.state = TabState::Refused;
-    item.reason = Some(report.error.clone());
-    told(
-        report.exit,
-        &report.error,
-        report.message,
-        |error, message| {
-            item.error = error;
-            item.message = message;
-            item.into()
-        },
-    )
-}
-
 /// What is said when a tab was not opened and nothing was sent.
 pub(crate) fn not_opened(
     request: &OpenTabRequest,
     currency: Option<&Currency>,
     report: Report,
 ) -> Report {
-    opening_refused(TabOpened::asked(request, currency), report)
+    refused(TabOpened::asked(request, currency), report)
 }
 
 /// What is said when an opening is given up before its end is known.
@@ -435,16 +410,7 @@ pub(crate) fn open_given_up(
     why: &str,
 ) -> Report {
     let message = format!("unknown: {why}; {ASK_FIRST}");
-    opening_unknown(TabOpened::asked(request, currency), message)
-}
-
-fn opening_unknown(mut item: TabOpened, message: String) -> Report {
-    item.state = TabState::Unknown;
-    told(Exit::Unknown, "unknown", message, |error, message| {
-        item.error = error;
-        item.message = message;
-        item.into()
-    })
+    unknown(TabOpened::asked(request, currency), message)
 }
 
 /// What is said when a payment on a tab is given up before its end is known.
@@ -453,47 +419,50 @@ pub(crate) fn pay_given_up(request: &PayTabRequest, why: &str) -> Report {
         "unknown: {why}; any of the {} units may be paid; {LIST_FIRST}",
         request.units
     );
-    pay_unknown(TabPaid::asked(request), message)
+    unknown(TabPaid::asked(request), message)
 }
 
-fn pay_unknown(mut item: TabPaid, message: String) -> Report {
-    item.state = TabState::Unknown;
-    told(Exit::Unknown, "unknown", message, |error, message| {
-        item.error = error;
-        item.message = message;
-        item.into()
-    })
+/// The result of a wish about a tab that did not come true.
+trait Failed: Into<Item> {
+    /// Says how it stands, and repeats what `report` says.
+    fn fail(&mut self, state: TabState, report: &Report);
 }
 
-/// `report`, told with the payment's own fields if it is a refusal: nothing more of it will be
-/// paid.
-fn not_paid(mut item: TabPaid, report: Report) -> Report {
-    if report.exit != Exit::Refused {
-        return report;
+macro_rules! failed {
+    ($($item:ty { $($reason:ident)? })+) => {
+        $(impl Failed for $item {
+            fn fail(&mut self, state: TabState, report: &Report) {
+                $(if state == TabState::Refused {
+                    self.$reason = Some(report.error.clone());
+                })?
+                self.state = state;
+                self.error = Some(report.error.clone());
+                self.message = Some(report.message.clone());
+            }
+        })+
+    };
+}
+
+failed! {
+    TabOpened { reason }
+    TabPaid { reason }
+    TabClosed {}
+}
+
+fn unknown(mut item: impl Failed, message: String) -> Report {
+    let mut report = Report::new(Exit::Unknown, "unknown", message);
+    item.fail(TabState::Unknown, &report);
+    report.item = Some(item.into());
+    report
+}
+
+/// `report`, told with the tab's or payment's own fields if it is a refusal: nothing more comes of
+/// it.
+fn refused(mut item: impl Failed, mut report: Report) -> Report {
+    if report.exit == Exit::Refused {
+        item.fail(TabState::Refused, &report);
+        report.item = Some(item.into());
     }
-    item.state = TabState::Refused;
-    item.reason = Some(report.error.clone());
-    told(
-        report.exit,
-        &report.error,
-        report.message,
-        |error, message| {
-            item.error = error;
-            item.message = message;
-            item.into()
-        },
-    )
-}
-
-/// A failure with a result of its own, which repeats `error` and `message`.
-fn told(
-    exit: Exit,
-    error: &str,
-    message: String,
-    item: impl FnOnce(Option<String>, Option<String>) -> Item,
-) -> Report {
-    let mut report = Report::new(exit, error, message.clone());
-    report.item = Some(item(Some(error.to_owned()), Some(message)));
     report
 }
 

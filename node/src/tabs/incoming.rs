@@ -210,18 +210,18 @@ impl Held {
 
     /// Takes payments; the units that are then paid. Payments that come again change nothing.
     pub(super) fn take(&self, first: u32, step: u32, links: &[u8]) -> Result<u32, LinkError> {
-        let before = {
+        let (before, limit) = {
             let state = self.lock();
             if state.over.is_some() || state.ending || state.stopped {
                 return Ok(state.mark.index);
             }
-            state.mark
+            (state.mark, self.limit_at(&state))
         };
         // What goes beyond the limit is not counted, whoever pays it: it would be at risk.
         let steps = u64::try_from(links.len() / Link::LEN).unwrap_or(u64::MAX);
         let more = steps.saturating_sub(1).saturating_mul(u64::from(step));
         let last = u64::from(first).saturating_add(more);
-        if last > u64::from(self.limit()) && last <= u64::from(self.terms.length) && step > 0 {
+        if last > u64::from(limit) && last <= u64::from(self.terms.length) && step > 0 {
             return Ok(before.index);
         }
         // Hashed outside of the lock: another stream of the payer may be as far or further by then.
@@ -256,7 +256,10 @@ impl Held {
     /// The units up to which payments are taken for now: what is lost if this program is killed
     /// is never worth more than the exposure.
     pub(super) fn limit(&self) -> u32 {
-        let state = self.lock();
+        self.limit_at(&self.lock())
+    }
+
+    fn limit_at(&self, state: &State) -> u32 {
         if state.ending || state.over.is_some() {
             return state.mark.index;
         }
