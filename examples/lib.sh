@@ -52,15 +52,38 @@ start_directory() { # start_directory [FLAGS...]
   ADDRESS=$(cat "$WORK/address")
 }
 
-wait_for() { # wait_for FILE PATTERN MESSAGE LOG: until a line of FILE matches, at most 20 s
-  local i
-  for i in $(seq 200); do
-    grep -q -- "$2" "$1" 2>/dev/null && return
-    sleep 0.1
+join() { # join NAME...: makes a home for each, and an account of that name
+  local name
+  for name in "$@"; do
+    "$QUID" --home "$WORK/$name" init --directory "$ADDRESS" >/dev/null
+    "$QUID" --home "$WORK/$name" register "$name"
   done
-  echo "$3" >&2
-  cat "$4" >&2
+}
+
+wait_until() { # wait_until MESSAGE LOG TEST...: until the test succeeds, at most 20 s
+  local message=$1 log=$2 i
+  shift 2
+  for i in $(seq 400); do
+    "$@" 2>/dev/null && return
+    sleep 0.05
+  done
+  echo "$message" >&2
+  cat "$log" >&2
   exit 1
+}
+
+wait_for() { # wait_for FILE PATTERN MESSAGE LOG: until a line of FILE matches, at most 20 s
+  wait_until "$3" "$4" grep -q -- "$2" "$1"
+}
+
+kill_hard() { # kill_hard PID
+  { kill -9 "$1" && wait "$1"; } 2>/dev/null || true
+}
+
+money() { # money NAME FIELD: of the status, in the currency's smallest units
+  local text
+  text=$("$QUID" --home "$WORK/$1" --json status | sed -n "s/.*\"$2\":\"\([0-9.]*\)\".*/\1/p")
+  echo $((10#${text/./}))
 }
 
 stop_all() {

@@ -10,18 +10,15 @@ EXPOSURE=8
 
 say '1. A directory, a model and a client'
 start_directory --opening-balance 100
-for name in parrot carla; do
-  "$QUID" --home "$WORK/$name" init --directory "$ADDRESS" >/dev/null
-  "$QUID" --home "$WORK/$name" register "$name"
-done
+join parrot carla
 
 serve() { # serve ADDRESS: has the model answer there, and sets MODEL
   local command=("$BIN/metered-api" serve "$WORK/parrot" "$PRICE" --window "$WINDOW"
     --exposure "$EXPOSURE" --listen "$1")
   show "${command[@]}"
-  "${command[@]}" >"$WORK/serve.out" 2>>"$WORK/serve.log" &
+  "${command[@]}" >"$WORK/serve.out" 2>>"$WORK/sides.log" &
   MODEL=$!
-  wait_for "$WORK/serve.out" 'answers at' 'the model does not answer' "$WORK/serve.log"
+  wait_for "$WORK/serve.out" 'answers at' 'the model does not answer' "$WORK/sides.log"
 }
 
 ask() { # ask MOST QUESTION...: asks, into the file said, and sets CLIENT
@@ -30,12 +27,12 @@ ask() { # ask MOST QUESTION...: asks, into the file said, and sets CLIENT
   command=("$BIN/metered-api" ask "$WORK/carla" parrot "$API" "$@" --price "$PRICE" --most "$most")
   show "${command[@]}"
   SAID=$(mktemp "$WORK/said-XXXXXX")
-  "${command[@]}" >"$SAID" 2>>"$WORK/ask.log" &
+  "${command[@]}" >"$SAID" 2>>"$WORK/sides.log" &
   CLIENT=$!
 }
 
 answered() { # answered: waits for the client and shows what came
-  wait "$CLIENT" || { echo 'no answer came' >&2; cat "$WORK/serve.log" "$WORK/ask.log" >&2; exit 1; }
+  wait "$CLIENT" || { echo 'no answer came' >&2; cat "$WORK/sides.log" >&2; exit 1; }
   cat "$SAID"
 }
 
@@ -43,25 +40,12 @@ tokens() { # tokens FILE...: how many tokens came
   cat "$@" | grep -v -e '^>' -e '^  (' -e '^the tab paid' | wc -w
 }
 
-wait_tokens() { # wait_tokens COUNT: until the answer has so many, at most 20 s
-  local i
-  for i in $(seq 400); do
-    [ "$(tokens "$SAID")" -ge "$1" ] && return
-    sleep 0.05
-  done
-  echo 'the answer does not go on' >&2
-  cat "$WORK/serve.log" "$WORK/ask.log" >&2
-  exit 1
+has_tokens() { # has_tokens COUNT: whether the answer has so many
+  [ "$(tokens "$SAID")" -ge "$1" ]
 }
 
-kill_hard() { # kill_hard PID
-  { kill -9 "$1" && wait "$1"; } 2>/dev/null || true
-}
-
-money() { # money NAME FIELD: in the currency's smallest units
-  local text
-  text=$("$QUID" --home "$WORK/$1" --json status | sed -n "s/.*\"$2\":\"\([0-9.]*\)\".*/\1/p")
-  echo $((10#${text/./}))
+wait_tokens() { # wait_tokens COUNT
+  wait_until 'the answer does not go on' "$WORK/sides.log" has_tokens "$1"
 }
 
 say '2. The model says what it takes'

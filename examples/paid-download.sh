@@ -9,10 +9,7 @@ CHUNKS=$(((FILE_LEN + CHUNK_LEN - 1) / CHUNK_LEN))
 
 say '1. A directory, an archive that sells a film, and a buyer'
 start_directory --opening-balance 100
-for name in archive bert; do
-  "$QUID" --home "$WORK/$name" init --directory "$ADDRESS" >/dev/null
-  "$QUID" --home "$WORK/$name" register "$name"
-done
+join archive bert
 head -c "$FILE_LEN" /dev/urandom >"$WORK/film"
 
 sell() { # sell ADDRESS: sells the film there, and sets SELLER
@@ -35,25 +32,12 @@ bought() { # bought: waits for the buyer
   wait "$BUYER" || { echo 'the buyer gave up' >&2; cat "$WORK/sell.log" >&2; exit 1; }
 }
 
-wait_len() { # wait_len BYTES: until so much of the film is there, at most 20 s
-  local i
-  for i in $(seq 400); do
-    [ "$(stat -c %s "$WORK/film.copy.part" 2>/dev/null || echo 0)" -ge "$1" ] && return
-    sleep 0.05
-  done
-  echo 'the download does not go on' >&2
-  cat "$WORK/sell.log" >&2
-  exit 1
+has_len() { # has_len BYTES: whether so much of the film is there
+  [ "$(stat -c %s "$WORK/film.copy.part")" -ge "$1" ]
 }
 
-kill_hard() { # kill_hard PID
-  { kill -9 "$1" && wait "$1"; } 2>/dev/null || true
-}
-
-money() { # money NAME FIELD: in the currency's smallest units
-  local text
-  text=$("$QUID" --home "$WORK/$1" --json status | sed -n "s/.*\"$2\":\"\([0-9.]*\)\".*/\1/p")
-  echo $((10#${text/./}))
+wait_len() { # wait_len BYTES
+  wait_until 'the download does not go on' "$WORK/sell.log" has_len "$1"
 }
 
 say '2. The archive offers the film, in chunks of 64 KiB'

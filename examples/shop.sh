@@ -5,10 +5,7 @@
 
 say '1. A directory, a shop and a customer'
 start_directory --opening-balance 100
-for name in corner-shop carla; do
-  "$QUID" --home "$WORK/$name" init --directory "$ADDRESS" >/dev/null
-  "$QUID" --home "$WORK/$name" register "$name"
-done
+join corner-shop carla
 
 say '2. The shop opens'
 "$BIN/shop" "$WORK/corner-shop" 3 >"$WORK/shop.out" 2>"$WORK/shop.log" &
