@@ -1,8 +1,9 @@
 //! The journal: what this node must not forget, in one SQLite file.
 //!
-//! Orders it sent, orders it took (notes), tabs both ways, receipts, whose key it has paid, references it issued,
-//! how far it has heard of payments, and the newest checkpoint it saw. An order is here before it
-//! is sent and a note before it is submitted, so that a crash leaves nothing unknown to itself.
+//! Orders it sent, orders it took (notes), tabs both ways, receipts, whose key it has paid,
+//! references it issued, how far it has heard of payments, and the newest checkpoint it saw. An
+//! order is here before it is sent and a note before it is submitted, so that a crash leaves nothing
+//! unknown to itself.
 //!
 //! One thread owns the connection. Whatever was queued while the last commit ran is the next
 //! transaction: one sync serves many payments in flight. Every operation is a step of its own
@@ -11,9 +12,8 @@
 //! Several processes may have the file open; SQLite's lock makes their transactions one sequence.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -23,7 +23,7 @@ use quid_common::amount::Currency;
 use quid_common::checkpoint::Checkpoint;
 use quid_common::id::LedgerId;
 use quid_common::name::Name;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -31,6 +31,7 @@ pub(crate) use notes::{Moved, NoteState, Noted};
 pub(crate) use orders::{Inserted, NewOrder, OrderRow, OrderState};
 pub(crate) use tabs::{IncomingRow, NewTab, TabRow, TabState};
 
+mod file;
 mod notes;
 mod orders;
 mod tabs;
@@ -57,7 +58,7 @@ impl Journal {
             return Ok(());
         }
         let unnamed = path.with_extension(format!("new-{}", std::process::id()));
-        let made = make(&unnamed).and_then(|()| match fs::hard_link(&unnamed, path) {
+        let made = file::make(&unnamed).and_then(|()| match fs::hard_link(&unnamed, path) {
             // Somebody else was faster.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             linked => linked.map_err(|error| error.to_string()),
@@ -74,10 +75,10 @@ impl Journal {
             });
         }
         // Before SQLite sees the file: it would turn an empty one into a database.
-        check_header(path)?;
+        file::check_header(path)?;
         let checked = patiently(|| {
-            let connection = connect(path)?;
-            Ok(check(&connection)?.map(|()| connection))
+            let connection = file::connect(path)?;
+            Ok(file::check(&connection)?.map(|()| connection))
         });
         let connection = checked
             .map_err(|error| JournalError::at(path, error.to_string()))?
@@ -416,94 +417,6 @@ fn refuse(jobs: Vec<Job>, error: &JournalError) -> Result<(), JournalError> {
     }
 }
 
-/// Writes an empty journal to a new file.
-fn make(path: &Path) -> Result<(), String> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
-    file.map_err(|error| error.to_string())?;
-    let write = || -> rusqlite::Result<()> {
-        let mut connection = Connection::open(path)?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute_batch(SCHEMA)?;
-        transaction.execute_batch(TABS)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-        transaction.commit()
-    };
-    write().map_err(|error| error.to_string())
-}
-
-fn check_header(path: &Path) -> Result<(), JournalError> {
-    let mut header = [0; HEADER_LEN];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
-    let is_ours = header.starts_with(b"SQLite format 3\0")
-        && header[APPLICATION_ID_AT..].starts_with(&APPLICATION_ID.to_be_bytes());
-    match read {
-        Ok(()) if is_ours => Ok(()),
-        Ok(()) => Err(JournalError::at(
-            path,
-            "it is not a Quid journal".to_owned(),
-        )),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Err(JournalError::at(path, "it is cut short".to_owned()))
-        }
-        Err(error) => Err(JournalError::at(path, error.to_string())),
-    }
-}
-
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    connection.busy_timeout(BUSY_WAIT)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
-}
-
-fn check(connection: &Connection) -> rusqlite::Result<Result<(), String>> {
-    let version = advance_schema(connection)?;
-    if version != SCHEMA_VERSION {
-        let reason = format!("its version {version} is not known; a newer program wrote it");
-        return Ok(Err(reason));
-    }
-    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    Ok(if verdict == "ok" {
-        Ok(())
-    } else {
-        Err(verdict)
-    })
-}
-
-/// Brings a journal of an older version up to this one; the version that it then has.
-fn advance_schema(connection: &Connection) -> rusqlite::Result<i32> {
-    let version =
-        || connection.pragma_query_value(None, "user_version", |row| row.get::<_, i32>(0));
-    if version()? != WITHOUT_TABS {
-        return version();
-    }
-    connection.execute_batch("BEGIN IMMEDIATE")?;
-    // Another process may have been faster.
-    let advanced = version().and_then(|found| {
-        if found == WITHOUT_TABS {
-            connection.execute_batch(TABS)?;
-            connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-        }
-        connection.execute_batch("COMMIT")
-    });
-    if advanced.is_err() && !connection.is_autocommit() {
-        let _ = connection.execute_batch("ROLLBACK");
-    }
-    advanced.and_then(|()| version())
-}
-
 /// Tries again while another process has the file locked. SQLite itself waits in most cases, but
 /// not while the last other connection is closing.
 fn patiently<T>(mut work: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
@@ -580,121 +493,6 @@ const BASE: &str = "base";
 const BASE_SIZE: &str = "base_size";
 const FORKED: &str = "forked";
 const WATERMARK: &str = "watermark";
-
-/// Marks the file as ours: "Quid" in ASCII.
-const APPLICATION_ID: i32 = 0x5175_6964;
-
-/// Length of a database's header, and where in it the application's mark stands (SQLite, "Database
-/// File Format").
-const HEADER_LEN: usize = 100;
-const APPLICATION_ID_AT: usize = 68;
-
-const SCHEMA_VERSION: i32 = 2;
-
-/// The version before there were tabs.
-const WITHOUT_TABS: i32 = 1;
-
-const SCHEMA: &str = "
-    CREATE TABLE settings (
-        what TEXT PRIMARY KEY,
-        value ANY NOT NULL
-    ) STRICT, WITHOUT ROWID;
-
-    -- Orders of this account. state: 0 open, 1 settled, 2 refused. route: 0 not sent, 1 to the
-    -- payee, 2 to the directory. owner: which run of the program follows it while it is open.
-    CREATE TABLE orders (
-        number INTEGER PRIMARY KEY,
-        id BLOB NOT NULL UNIQUE,
-        bytes BLOB NOT NULL,
-        payee TEXT NOT NULL,
-        route INTEGER NOT NULL,
-        state INTEGER NOT NULL,
-        reason INTEGER,
-        entry INTEGER,
-        owner BLOB NOT NULL
-    ) STRICT;
-    CREATE INDEX open_orders ON orders (number) WHERE state = 0;
-
-    -- Orders to this account. state: 0 accepted, 1 paid, 2 refused.
-    CREATE TABLE notes (
-        payer BLOB NOT NULL,
-        id BLOB NOT NULL,
-        bytes BLOB NOT NULL,
-        state INTEGER NOT NULL,
-        reason INTEGER,
-        entry INTEGER,
-        PRIMARY KEY (payer, id)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX open_notes ON notes (payer, id) WHERE state = 0;
-
-    -- Money that came, in the order in which the application is told.
-    CREATE TABLE received (
-        number INTEGER PRIMARY KEY,
-        entry INTEGER NOT NULL UNIQUE,
-        payer_name TEXT NOT NULL,
-        answers INTEGER NOT NULL
-    ) STRICT;
-
-    -- Verified receipts, encoded.
-    CREATE TABLE receipts (
-        entry INTEGER PRIMARY KEY,
-        receipt BLOB NOT NULL
-    ) STRICT;
-
-    -- The key to which a name was first paid.
-    CREATE TABLE contacts (
-        name TEXT PRIMARY KEY,
-        key BLOB NOT NULL
-    ) STRICT, WITHOUT ROWID;
-
-    -- Names of payers, as the directory told them.
-    CREATE TABLE names (
-        key BLOB PRIMARY KEY,
-        name TEXT NOT NULL
-    ) STRICT, WITHOUT ROWID;
-
-    -- References issued, and the order that used each up.
-    CREATE TABLE issued_references (
-        reference BLOB PRIMARY KEY,
-        payer BLOB,
-        id BLOB
-    ) STRICT, WITHOUT ROWID;
-";
-
-/// What version 2 added.
-const TABS: &str = "
-    -- Tabs of this account. state: 0 opening, 1 open, 2 closed, 3 refused. last: the chain's last
-    -- link. paid: what the payee has acknowledged, as far as was written down.
-    CREATE TABLE tabs (
-        number INTEGER PRIMARY KEY,
-        id BLOB NOT NULL UNIQUE,
-        terms BLOB NOT NULL,
-        last BLOB NOT NULL,
-        payee TEXT NOT NULL,
-        address TEXT,
-        paid INTEGER NOT NULL,
-        state INTEGER NOT NULL,
-        reason INTEGER,
-        entry INTEGER,
-        owner BLOB NOT NULL
-    ) STRICT;
-    CREATE INDEX open_tabs ON tabs (number) WHERE state < 2;
-
-    -- Tabs to this account. entry: the receipt with the terms. paid, link: the furthest link
-    -- written down.
-    CREATE TABLE incoming_tabs (
-        payer BLOB NOT NULL,
-        id BLOB NOT NULL,
-        entry INTEGER NOT NULL,
-        paid INTEGER NOT NULL,
-        link BLOB NOT NULL,
-        claimed INTEGER NOT NULL,
-        expires INTEGER NOT NULL,
-        open INTEGER NOT NULL,
-        PRIMARY KEY (payer, id)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX open_incoming_tabs ON incoming_tabs (payer, id) WHERE open = 1;
-";
 
 /// How long a transaction waits for another process's.
 const BUSY_WAIT: Duration = Duration::from_secs(5);

@@ -11,12 +11,8 @@ use quid_common::id::{InstanceId, LedgerId, OrderId, Reference};
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::order::Order;
-use quid_common::receipt::{Proven, Receipt};
-use quid_common::refusal::Reason;
 use quid_common::tls::TlsIdentity;
-use quid_common::wire::{
-    AskBalance, AskFate, CloseCode, Message, PAGE_LEN_MAX, Person, Prove, Welcome, Who,
-};
+use quid_common::wire::{AskBalance, CloseCode, Message, PAGE_LEN_MAX, Person, Welcome, Who};
 use thiserror::Error;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -29,20 +25,22 @@ use crate::directory::{
     Directory, PresenceWish, REQUEST_WAIT, RequestError, Session, State, unexpected,
 };
 use crate::events::{Events, Hub};
-use crate::heads::Source;
 use crate::history::{self, HistoryItem};
 use crate::home::{Home, HomeError, RunningMark};
 use crate::inbox;
-use crate::journal::{JournalError, NoteState, OrderState};
+use crate::journal::JournalError;
 use crate::pay::{Outcome, PayError, Payer, Payment, Resolved};
 use crate::peer::{self, Payees};
 use crate::presence::{self, PresenceEvents};
 use crate::quic::{Socket, close_code};
 use crate::resolve::Resolver;
-use crate::tabs::{self, Desk, IncomingTab, Tab, TabItem, TabOpening, TabOutcome, TabPolicy, Tabs};
+use crate::tabs::{Desk, TabPolicy, Tabs, claim_all, keep};
 use crate::tasks::Tasks;
 use crate::trust::Trust;
 use crate::void::{self, VoidOutcome};
+
+mod receipts;
+mod tabs;
 
 /// How a node runs.
 #[derive(Clone)]
@@ -413,122 +411,6 @@ impl Node {
         history::history(&self.parts.directory, limit, after).await
     }
 
-    /// A verified receipt, from the journal if it is there, else from the directory.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn receipt(&self, which: ReceiptId) -> Result<(Receipt, Proven), RequestError> {
-        let (receipt, source) = match which {
-            ReceiptId::Entry(entry) => self.receipt_of_entry(entry).await?,
-            ReceiptId::Order(order) => self.receipt_of_order(order).await?,
-        };
-        // A home that has logged in once can do this without the directory.
-        let proven = self
-            .parts
-            .trust
-            .prove(&receipt, source)
-            .map_err(|error| RequestError::Protocol(error.to_string()))?;
-        Ok((receipt, proven))
-    }
-
-    async fn receipt_of_entry(&self, entry: u64) -> Result<(Receipt, Source), RequestError> {
-        if let Some(receipt) = self.parts.home.journal().receipt(entry).await? {
-            return Ok((receipt, Source::Journal));
-        }
-        match self.parts.directory.ask(Prove { entry }).await? {
-            Message::Proof(proof) if proof.receipt.index == entry => {
-                Ok((proof.receipt, Source::Directory))
-            }
-            Message::Proof(_) => Err(RequestError::Protocol(
-                "the proof of another entry".to_owned(),
-            )),
-            answer => Err(unexpected(&answer)),
-        }
-    }
-
-    async fn receipt_of_order(&self, id: OrderId) -> Result<(Receipt, Source), RequestError> {
-        let journal = self.parts.home.journal();
-        let sent = match journal.order(id).await?.map(|row| row.state) {
-            Some(OrderState::Settled { entry }) => Some(entry),
-            Some(OrderState::Refused { entry, .. }) => entry,
-            Some(OrderState::Open) | None => None,
-        };
-        let paid = journal
-            .notes(id)
-            .await?
-            .into_iter()
-            .find_map(|note| match note.state {
-                NoteState::Paid { entry } => Some(entry),
-                NoteState::Accepted | NoteState::Refused { .. } => None,
-            });
-        if let Some(entry) = sent.or(paid) {
-            return self.receipt_of_entry(entry).await;
-        }
-        let ask = AskFate {
-            payer: self.parts.home.key(),
-            id,
-        };
-        match self.parts.directory.ask(ask).await? {
-            Message::Fate(fate) => fate
-                .receipt
-                .map(|receipt| (receipt, Source::Directory))
-                .ok_or(RequestError::Refused(Reason::NOT_FOUND)),
-            answer => Err(unexpected(&answer)),
-        }
-    }
-
-    /// Opens a tab: reserves the hold at the directory, and offers the tab to the payee as soon as
-    /// that can be reached.
-    ///
-    /// # Errors
-    /// [`PayError`]: nothing was sent and nothing will be.
-    ///
-    /// # Cancel safety
-    /// Dropping this future may leave the tab open; [`Node::tabs`] tells.
-    pub async fn open_tab(&self, wish: TabOpening) -> Result<TabOutcome, PayError> {
-        self.parts.tabs.open(wish).await
-    }
-
-    /// A tab of this account that is open, to pay on it: also one that an earlier run opened.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn tab(&self, id: OrderId) -> Result<Tab, RequestError> {
-        self.parts.tabs.tab(id).await
-    }
-
-    /// The next tab that pays this account and was not given out before, those included that an
-    /// earlier run left open; `None` once the node is closed, and if it does not listen.
-    ///
-    /// A tab that nobody takes from here is paid and claimed all the same.
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn next_tab(&self) -> Option<IncomingTab> {
-        let desk = self.parts.desk.as_ref()?;
-        tokio::select! {
-            tab = desk.next() => Some(tab),
-            () = self.parts.tasks.stop().cancelled() => None,
-        }
-    }
-
-    /// All open tabs of this account: those that it pays on, then those that pay it.
-    ///
-    /// # Errors
-    /// [`RequestError::Local`] if the journal cannot be read.
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn tabs(&self) -> Result<Vec<TabItem>, RequestError> {
-        Ok(tabs::list(&self.parts.tabs, self.parts.desk.as_ref()).await?)
-    }
-
     /// Issues a reference that one payment to this home can carry, so that the payment can be told
     /// from all others. Blocks for one write to the disk.
     ///
@@ -565,7 +447,7 @@ impl Node {
     pub async fn close(self) {
         self.parts.tabs.stop().await;
         if let Some(desk) = &self.parts.desk {
-            tabs::claim_all(desk).await;
+            claim_all(desk).await;
         }
         self.parts
             .socket
@@ -697,7 +579,7 @@ impl Parts {
             ));
         }
         if let Some(desk) = &self.desk {
-            tasks.spawn(tabs::keep(Arc::clone(desk)));
+            tasks.spawn(keep(Arc::clone(desk)));
         }
         let (directory, resolver) = (Arc::clone(&self.directory), Arc::clone(&self.resolver));
         let tabs = Arc::clone(&self.tabs);

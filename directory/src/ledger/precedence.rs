@@ -4,7 +4,7 @@ use quid_common::amount::Amount;
 use quid_common::id::LedgerId;
 use quid_common::order::Decline;
 
-use super::testing::{Draft, World, amount, key, order_id};
+use super::testing::{Draft, World, amount, check_precedence, key, order_id};
 use super::*;
 
 /// What can be wrong with an order, in the order in which it is said.
@@ -53,17 +53,7 @@ const NEVER_BOTH: [(Wrong, Wrong); 3] =
 
 #[test]
 fn every_refusal_comes_before_every_later_one() {
-    let mut pairs = 0;
-    for (at, &(first, name)) in IN_ORDER.iter().enumerate() {
-        for &(later, _) in &IN_ORDER[at + 1..] {
-            if !NEVER_BOTH.contains(&(first, later)) {
-                assert_eq!(outcome(&[first, later]), name, "{first:?} and {later:?}");
-                pairs += 1;
-            }
-        }
-        assert_eq!(outcome(&[first]), name, "{first:?} alone");
-    }
-    assert_eq!(pairs, 14 * 13 / 2 - NEVER_BOTH.len());
+    check_precedence(&IN_ORDER, &NEVER_BOTH, outcome);
     assert_eq!(outcome(&[]), "settled");
 }
 

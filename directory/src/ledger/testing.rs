@@ -2,6 +2,7 @@
 //! they try and what comes of it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use quid_common::amount::{Amount, Currency};
 use quid_common::entry::{Entry, Fact, Freeze, Genesis, Issue, Registration};
@@ -20,6 +21,27 @@ use super::{Ledger, Past, Verdict};
 mod tabs;
 
 pub(super) use self::tabs::TabDraft;
+
+/// Tries every refusal of `in_order` alone and together with every later one, but for the pairs that
+/// cannot be: the earlier is always what is said.
+pub(super) fn check_precedence<Wrong: Copy + fmt::Debug + PartialEq>(
+    in_order: &[(Wrong, &str)],
+    never_both: &[(Wrong, Wrong)],
+    outcome: impl Fn(&[Wrong]) -> String,
+) {
+    let mut pairs = 0;
+    for (at, &(first, name)) in in_order.iter().enumerate() {
+        for &(later, _) in &in_order[at + 1..] {
+            if !never_both.contains(&(first, later)) {
+                assert_eq!(outcome(&[first, later]), name, "{first:?} and {later:?}");
+                pairs += 1;
+            }
+        }
+        assert_eq!(outcome(&[first]), name, "{first:?} alone");
+    }
+    let all = in_order.len() * (in_order.len() - 1) / 2;
+    assert_eq!(pairs, all - never_both.len());
+}
 
 /// Plays `table`, a line each, and panics at the first line that comes out otherwise.
 ///
@@ -170,9 +192,19 @@ impl World {
             .decide_order(order, decline, submitter, now, &mut |payer, id| {
                 self.past(payer, id, time)
             });
+        let which = (order.statement().payer, order.statement().id);
+        self.take_of(which, verdict, time)
+    }
+
+    /// As [`Self::take`], for what is signed under an id: whatever is known is of that id.
+    fn take_of(
+        &mut self,
+        which: (PublicKey, OrderId),
+        verdict: Verdict,
+        time: LedgerTime,
+    ) -> String {
         if let Verdict::Known { entry } = verdict {
-            let first = id_of(&self.log[entry as usize].fact);
-            assert_eq!(first, Some((order.statement().payer, order.statement().id)));
+            assert_eq!(id_of(&self.log[entry as usize].fact), Some(which));
         }
         self.take(verdict, time)
     }
@@ -185,11 +217,8 @@ impl World {
             .decide_void(void, submitter, now, &mut |payer, id| {
                 self.past(payer, id, time)
             });
-        if let Verdict::Known { entry } = verdict {
-            let first = id_of(&self.log[entry as usize].fact);
-            assert_eq!(first, Some((void.statement().payer, void.statement().id)));
-        }
-        self.take(verdict, time)
+        let which = (void.statement().payer, void.statement().id);
+        self.take_of(which, verdict, time)
     }
 
     pub(super) fn register(

@@ -466,7 +466,7 @@ fn a_missing_foreign_newer_or_damaged_file_is_refused_by_name() {
     Journal::create(&path).expect("made");
     let connection = Connection::open(&path).expect("a database");
     connection
-        .pragma_update(None, "user_version", SCHEMA_VERSION + 1)
+        .pragma_update(None, "user_version", file::SCHEMA_VERSION + 1)
         .expect("changed");
     drop(connection);
     assert!(unusable("newer").contains("newer program"));

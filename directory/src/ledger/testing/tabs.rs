@@ -10,7 +10,7 @@ use quid_common::signed::Signed;
 use quid_common::tab::{Close, Hashed, SignedClose, SignedTerms, Terms};
 use quid_common::time::LedgerTime;
 
-use super::{Verdict, Words, World, amount, id_of, key, number, order_id, what};
+use super::{Verdict, Words, World, amount, key, number, order_id, what};
 
 /// What stands in a tab's terms; start from [`World::tab`] and change what the test is about.
 #[derive(Clone)]
@@ -95,11 +95,8 @@ impl World {
             .decide_tab(terms, submitter, now, &mut |payer, id| {
                 self.past(payer, id, time)
             });
-        if let Verdict::Known { entry } = verdict {
-            let first = id_of(&self.log[entry as usize].fact);
-            assert_eq!(first, Some((terms.statement().payer, terms.statement().id)));
-        }
-        self.take(verdict, time)
+        let which = (terms.statement().payer, terms.statement().id);
+        self.take_of(which, verdict, time)
     }
 
     /// Claims on the tab of this id, whoever opened it.
