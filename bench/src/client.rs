@@ -16,7 +16,10 @@ use quid_common::time::LedgerTime;
 use quid_common::tls::{self, TlsIdentity};
 use quid_common::wire::{Login, Message, Register, Welcome};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, ServerConfig};
+use quinn::{
+    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig,
+    ServerConfig,
+};
 use quinn::{TokioRuntime, TransportConfig, VarInt};
 
 use rand::RngExt;
@@ -50,7 +53,9 @@ impl Node {
             .transpose()?;
         let socket = std::net::UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let runtime = Arc::new(TokioRuntime);
-        let endpoint = Endpoint::new(EndpointConfig::default(), server, socket, runtime)?;
+        let mut config = EndpointConfig::default();
+        config.max_udp_payload_size(PACKET_MAX)?;
+        let endpoint = Endpoint::new(config, server, socket, runtime)?;
         Ok(Self {
             key,
             endpoint,
@@ -227,10 +232,16 @@ pub(crate) fn client_config(
     Ok(config)
 }
 
+/// A node's longest packet (node/src/quic.rs).
+const PACKET_MAX: u16 = 6_400;
+
 /// A node's limits (node/src/quic.rs).
 fn transport() -> TransportConfig {
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(PACKET_MAX);
     let mut transport = TransportConfig::default();
     transport
+        .mtu_discovery_config(Some(mtu))
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(128 * 1024))

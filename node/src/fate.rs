@@ -141,21 +141,23 @@ impl<'a> Subject<'a> {
 
     fn verdict(&self, proven: &Proven) -> Option<Verdict> {
         let is_ours = |payer: PublicKey, id: OrderId| payer == self.payer && id == self.id;
-        let had_its_effect = |payer, id, bytes: &[u8]| {
-            let verdict = match self.signed {
-                Some(signed) if signed != bytes => Verdict::Refused(Reason::ID_REUSED),
-                _ => Verdict::Settled,
+        let had_its_effect = |payer, id| {
+            let other = |signed: &[u8]| !proven.settles(signed) && !proven.opens(signed);
+            let verdict = if self.signed.is_some_and(other) {
+                Verdict::Refused(Reason::ID_REUSED)
+            } else {
+                Verdict::Settled
             };
             is_ours(payer, id).then_some(verdict)
         };
         match &proven.entry().fact {
             Fact::Payment(settled) => {
                 let stated = settled.statement();
-                had_its_effect(stated.payer, stated.id, settled.bytes())
+                had_its_effect(stated.payer, stated.id)
             }
             Fact::Tab(opened) => {
                 let stated = opened.statement();
-                had_its_effect(stated.payer, stated.id, opened.bytes())
+                had_its_effect(stated.payer, stated.id)
             }
             Fact::Void(void) => {
                 let stated = void.statement();

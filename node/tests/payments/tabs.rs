@@ -61,6 +61,20 @@ async fn stands(node: &Node, balance: &str, held: &str) {
     }
 }
 
+/// The node of a home that was there before.
+async fn again(world: &World, name: &str, options: Options) -> Node {
+    let home = quid_node::Home::open(&world.path(name)).expect("a home");
+    Node::start(home, options).await.expect("started")
+}
+
+/// Ends both nodes in good order, and checks the books.
+async fn end(mut world: World, nodes: [Node; 2]) {
+    for node in nodes {
+        node.close().await;
+    }
+    world.audit();
+}
+
 async fn listed(node: &Node, id: OrderId) -> Option<TabItem> {
     let tabs = node.tabs().await.expect("readable");
     tabs.into_iter().find(|item| item.tab == id)
@@ -87,7 +101,7 @@ async fn sums(node: &Node, tab: OrderId) -> [u64; 3] {
 
 #[tokio::test]
 async fn what_is_paid_is_claimed_and_the_rest_comes_back() {
-    let mut world = World::start();
+    let world = World::start();
     let (alice, bob) = (
         world.node("alice", listening()).await,
         world.node("bob", listening()).await,
@@ -122,14 +136,12 @@ async fn what_is_paid_is_claimed_and_the_rest_comes_back() {
 
     assert_eq!(sums(&alice, tab.id()).await, [100_000, 25_000, 75_000]);
     assert_eq!(sums(&bob, tab.id()).await, [0, 25_000, 0]);
-    alice.close().await;
-    bob.close().await;
-    world.audit();
+    end(world, [alice, bob]).await;
 }
 
 #[tokio::test]
 async fn many_payments_pass_a_small_exposure_and_top_ups_share_the_line() {
-    let mut world = World::start();
+    let world = World::start();
     let alice = world.node("alice", Options::default()).await;
     let tabs = TabPolicy {
         exposure: Some(amount("0.01")),
@@ -162,9 +174,7 @@ async fn many_payments_pass_a_small_exposure_and_top_ups_share_the_line() {
     bob.close().await;
     let bob = world.node("bob", eager()).await;
     stands(&bob, "101", "0").await;
-    bob.close().await;
-    alice.close().await;
-    world.audit();
+    end(world, [bob, alice]).await;
 }
 
 #[tokio::test]
@@ -187,14 +197,12 @@ async fn paying_goes_on_while_the_directory_is_away_and_claims_follow() {
     let closed = tab.close().await.expect("answered");
     assert_eq!((closed.paid, closed.released), (900, true));
     stands(&alice, "99.91", "0").await;
-    alice.close().await;
-    bob.close().await;
-    world.audit();
+    end(world, [alice, bob]).await;
 }
 
 #[tokio::test]
 async fn a_payer_that_vanished_goes_on_from_what_the_payee_proves() {
-    let mut world = World::start();
+    let world = World::start();
     let (alice, bob) = (
         world.node("alice", Options::default()).await,
         world.node("bob", listening()).await,
@@ -204,24 +212,19 @@ async fn a_payer_that_vanished_goes_on_from_what_the_payee_proves() {
     assert_eq!(tab.pay(300).await, Ok(300));
     // Neither says goodbye nor writes anything down.
     drop((tab, alice));
-    let home = quid_node::Home::open(&world.path("alice")).expect("a home");
-    let alice = Node::start(home, Options::default())
-        .await
-        .expect("started");
+    let alice = again(&world, "alice", Options::default()).await;
     let tab = alice.tab(id).await.expect("open");
     assert_eq!(timeout(SOON, tab.pay(5)).await.expect("soon"), Ok(305));
     assert_eq!(next(&bob).await.paid(), 305);
     tab.close().await.expect("answered");
     stands(&bob, "100.0305", "0").await;
     stands(&alice, "99.9695", "0").await;
-    alice.close().await;
-    bob.close().await;
-    world.audit();
+    end(world, [alice, bob]).await;
 }
 
 #[tokio::test]
 async fn a_payee_that_vanished_loses_at_most_what_it_stated() {
-    let mut world = World::start();
+    let world = World::start();
     let alice = world.node("alice", Options::default()).await;
     let tabs = TabPolicy {
         exposure: Some(amount("0.005")),
@@ -240,26 +243,20 @@ async fn a_payee_that_vanished_loses_at_most_what_it_stated() {
     }
     // The payer forgets too, or it would make up for what the payee lost.
     drop((tab, alice, bob));
-    let start = |name: &str, options: Options| {
-        let home = quid_node::Home::open(&world.path(name)).expect("a home");
-        async move { Node::start(home, options).await.expect("started") }
-    };
-    let bob = start("bob", options).await;
+    let bob = again(&world, "bob", options).await;
     let incoming = next(&bob).await;
     let kept = incoming.paid();
     assert!((283..=333).contains(&kept), "{kept} of 333, at risk 50");
-    let alice = start("alice", Options::default()).await;
+    let alice = again(&world, "alice", Options::default()).await;
     let tab = alice.tab(id).await.expect("open");
     let paid = timeout(SOON, tab.pay(10)).await.expect("soon");
     assert_eq!(paid, Ok(kept + 10));
-    bob.close().await;
-    alice.close().await;
-    world.audit();
+    end(world, [bob, alice]).await;
 }
 
 #[tokio::test]
 async fn a_payee_that_lost_links_gets_them_again_from_a_payer_that_did_not() {
-    let mut world = World::start();
+    let world = World::start();
     let alice = world.node("alice", Options::default()).await;
     let tabs = TabPolicy {
         every: Duration::from_secs(600),
@@ -277,19 +274,16 @@ async fn a_payee_that_lost_links_gets_them_again_from_a_payer_that_did_not() {
     let tab = open(&alice, opening(10_000)).await;
     assert_eq!(tab.pay(99).await, Ok(99));
     drop(bob);
-    let home = quid_node::Home::open(&world.path("bob")).expect("a home");
-    let bob = Node::start(home, eager()).await.expect("started");
+    let bob = again(&world, "bob", eager()).await;
     let paid = timeout(END_WAIT, tab.pay(1)).await.expect("in time");
     assert_eq!(paid, Ok(100));
     stands(&bob, "100.01", "0").await;
-    alice.close().await;
-    bob.close().await;
-    world.audit();
+    end(world, [alice, bob]).await;
 }
 
 #[tokio::test]
 async fn a_payer_closes_alone_and_the_payee_claims_within_the_grace() {
-    let mut world = World::start();
+    let world = World::start();
     let (alice, bob) = (
         world.node("alice", listening()).await,
         world.node("bob", listening()).await,
@@ -308,9 +302,8 @@ async fn a_payer_closes_alone_and_the_payee_claims_within_the_grace() {
     assert_eq!((closed.paid, closed.released), (70, false));
     let item = listed(&alice, tab.id()).await.expect("held still");
     assert_eq!(item.stage, TabStage::Ending);
-    let home = quid_node::Home::open(&world.path("bob")).expect("a home");
     // Saved nothing, perhaps: what it proved last is what it claims.
-    let bob = Node::start(home, eager()).await.expect("started");
+    let bob = again(&world, "bob", eager()).await;
     let deadline = Instant::now() + END_WAIT;
     while listed(&alice, tab.id()).await.is_some() {
         assert!(Instant::now() < deadline, "not released");
@@ -322,14 +315,12 @@ async fn a_payer_closes_alone_and_the_payee_claims_within_the_grace() {
     assert_eq!((alices.held, bobs.held), (amount("0"), amount("0")));
     let sum = alices.balance.units() + bobs.balance.units();
     assert_eq!(sum, amount("200").units());
-    alice.close().await;
-    bob.close().await;
-    world.audit();
+    end(world, [alice, bob]).await;
 }
 
 #[tokio::test]
 async fn a_tab_ends_by_itself_and_what_was_paid_is_claimed_in_time() {
-    let mut world = World::start();
+    let world = World::start();
     let tabs = TabPolicy {
         every: Duration::from_secs(600),
         grace: Duration::from_secs(1),
@@ -361,14 +352,12 @@ async fn a_tab_ends_by_itself_and_what_was_paid_is_claimed_in_time() {
     assert_eq!(tab.send(1).await, Err(ended));
     stands(&bob, "100.002", "0").await;
     stands(&alice, "99.998", "0").await;
-    alice.close().await;
-    bob.close().await;
-    world.audit();
+    end(world, [alice, bob]).await;
 }
 
 #[tokio::test]
 async fn a_payee_ends_a_tab_and_a_policy_declines_one() {
-    let mut world = World::start();
+    let world = World::start();
     let tabs = TabPolicy {
         tabs_per_payer: 1,
         ..TabPolicy::default()
@@ -404,9 +393,7 @@ async fn a_payee_ends_a_tab_and_a_policy_declines_one() {
     }
     assert_eq!(stages.first(), Some(&(TabStage::Open, Some(0))));
     assert_eq!(stages.last(), Some(&(TabStage::Over, Some(5))));
-    alice.close().await;
-    bob.close().await;
-    world.audit();
+    end(world, [alice, bob]).await;
 }
 
 #[tokio::test]
