@@ -64,19 +64,23 @@ fn under_claims(
             ..turn
         },
     )?;
-    let (mut quiet, mut sound, mut bad) = (Vec::new(), Vec::new(), Vec::new());
+    let mut quiet = vec![others.pay(directory, turn)?.per_second];
+    let (mut sound, mut bad) = (Vec::new(), Vec::new());
     let mut hashed = 0;
     for number in 0..TURNS {
-        quiet.push(others.pay(directory, turn)?.per_second);
-        for (kind, rates) in [(Kind::Sound, &mut sound), (Kind::Bad, &mut bad)] {
+        for (kind, ratios) in [(Kind::Sound, &mut sound), (Kind::Bad, &mut bad)] {
+            let before = quiet.last().copied().unwrap_or(f64::NAN);
             let flood = Flood::begin(&directory.address, kind, number)?;
-            rates.push(others.pay(directory, turn)?.per_second);
+            let under = others.pay(directory, turn)?.per_second;
             hashed += flood.end()?;
+            let after = others.pay(directory, turn)?.per_second;
+            ratios.push(under / mean(&[before, after]));
+            quiet.push(after);
         }
     }
     report.put("payments_per_s", mean(&quiet));
-    report.put("ratio_settle_under_claims", ratio(&sound, &quiet));
-    report.put("ratio_settle_under_bad_claims", ratio(&bad, &quiet));
+    report.put("ratio_settle_under_claims", median(sound));
+    report.put("ratio_settle_under_bad_claims", median(bad));
     report.count("flood_claims", hashed);
     Ok(())
 }
@@ -85,13 +89,7 @@ fn mean(rates: &[f64]) -> f64 {
     rates.iter().sum::<f64>() / rates.len() as f64
 }
 
-/// The median of what each turn was beside the quiet one before it.
-fn ratio(rates: &[f64], quiet: &[f64]) -> f64 {
-    let mut ratios: Vec<f64> = rates
-        .iter()
-        .zip(quiet)
-        .map(|(it, quiet)| it / quiet)
-        .collect();
+fn median(mut ratios: Vec<f64>) -> f64 {
     ratios.sort_by(f64::total_cmp);
     ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN)
 }

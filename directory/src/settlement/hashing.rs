@@ -2,8 +2,9 @@
 //! come into it hashed.
 //!
 //! One claim may cost as much as a hundred signatures. So accounts take turns claim by claim, all
-//! hashing is one thread's that gives way to every other, and an account whose claims turn out bad
-//! has one at a time, with pauses: the only clock here, on which nothing depends that is decided.
+//! hashing is one thread's that gives way to every other and rests while many payments wait, and an
+//! account whose claims turn out bad has one at a time, with pauses: the only clock here, on which
+//! nothing depends that is decided.
 //! What an account claims and closes stays in its order, also beside a long claim.
 
 use std::collections::{HashMap, VecDeque};
@@ -40,6 +41,10 @@ const SHARE: usize = 8;
 /// Least time between two claims of distrusted accounts: the longest take a twelfth of a core. Even
 /// at the lowest priority hashing is felt, where two cores share what they compute with.
 const DISTRUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// Rest after a long claim while payments wait: hashing then takes an eighth of a core at most.
+/// A payment a link is still paid out two million times a second.
+const REST_PER_LINK: Duration = Duration::from_nanos(400);
 
 /// The links of a claim, on their way to being hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +106,8 @@ struct State {
     late_from: Option<Instant>,
     /// Whose job is at work. Its line is kept meanwhile, so that nothing overtakes it.
     at_work: Option<PublicKey>,
+    /// Until when the next is left waiting while payments wait too.
+    rest_until: Option<Instant>,
     len: usize,
     closed: bool,
 }
@@ -159,12 +166,14 @@ impl Lines {
                 break None;
             }
             let now = Instant::now();
-            if let Some(job) = state.take(queue, now, &mut refused) {
-                break Some(job);
-            }
-            let rest = match state.late_from {
-                Some(from) if !state.late.is_empty() => from.saturating_duration_since(now),
-                _ => FOREVER,
+            let rest = match state.rest_until {
+                Some(until) if now < until && queue.is_crowded() => until.duration_since(now),
+                _ => {
+                    if let Some(job) = state.take(queue, now, &mut refused) {
+                        break Some(job);
+                    }
+                    state.until_late(now)
+                }
             };
             let waited = self.wake.wait_timeout(state, rest);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -174,9 +183,10 @@ impl Lines {
         job
     }
 
-    /// Says that the job that was taken is in the queue.
-    fn done(&self) {
+    /// Says that the job that was taken is in the queue, and how many links were hashed for it.
+    fn done(&self, links: u32) {
         let mut state = self.state();
+        state.rest_until = Some(Instant::now() + REST_PER_LINK * links);
         if let Some(account) = state.at_work.take() {
             if state.lines.get(&account).is_some_and(VecDeque::is_empty) {
                 state.lines.remove(&account);
@@ -253,6 +263,14 @@ impl State {
         self.serve(account)
     }
 
+    /// How long no distrusted account has its turn.
+    fn until_late(&self, now: Instant) -> Duration {
+        match self.late_from {
+            Some(from) if !self.late.is_empty() => from.saturating_duration_since(now),
+            _ => FOREVER,
+        }
+    }
+
     fn serve(&mut self, account: PublicKey) -> Option<Job> {
         let job = self.lines.get_mut(&account)?.pop_front()?;
         self.len -= 1;
@@ -274,11 +292,15 @@ fn refuse(jobs: Vec<Job>, reason: Reason) {
 /// Hashes what comes into `lines` and hands it to `queue`, until the lines are closed.
 pub(super) fn run(lines: &Lines, queue: &Queue, hasher: &Hasher) {
     while let Some(mut job) = lines.take(queue) {
-        hash_with(&mut job.ask, |tab, from, to| hasher.hash(tab, from, to));
+        let mut links = 0;
+        hash_with(&mut job.ask, |tab, from, to| {
+            links = to.index.saturating_sub(from);
+            hasher.hash(tab, from, to)
+        });
         let from = job.from;
         // Without room there it is answered *busy*.
         let _ = queue.put(from, vec![job]);
-        lines.done();
+        lines.done(links);
     }
 }
 

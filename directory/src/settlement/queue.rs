@@ -14,6 +14,9 @@ use quid_common::refusal::Reason;
 
 use super::{Answer, BATCH_LEN_MAX, Job};
 
+/// Jobs that wait or are at work when there is a crowd. Without load there are a few at most.
+const CROWD_LEN: usize = 64;
+
 /// Most jobs of all accounts that wait; beyond that a submitter is told *busy*. Some 20 MiB when
 /// full, and one second's work of one core.
 pub const QUEUE_LEN_MAX: usize = 32 * 1024;
@@ -69,6 +72,8 @@ struct State {
     taken: u64,
     /// Batches taken and not done with.
     at_work: usize,
+    /// Jobs of the batch that was taken last.
+    last_len: usize,
     closed: bool,
 }
 
@@ -155,6 +160,13 @@ impl Queue {
         line.is_some_and(|line| line.distrust > 0)
     }
 
+    /// Whether there is so much to settle that whatever else the machine does is felt.
+    pub(super) fn is_crowded(&self) -> bool {
+        let state = self.state();
+        let at_work = if state.at_work > 0 { state.last_len } else { 0 };
+        state.len + at_work >= CROWD_LEN
+    }
+
     /// No job is taken in any more; those that wait are still settled.
     pub(super) fn close(&self) {
         self.state().closed = true;
@@ -232,6 +244,7 @@ impl State {
         for account in passed.into_iter().rev() {
             self.turns.push_front(account);
         }
+        self.last_len = taken.trusted.len() + taken.distrusted.len();
         taken
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quid_common::chain::{Chain, Link};
+use quid_common::chain::{Chain, GAP_MAX, Link};
 use quid_common::id::LedgerId;
 use quid_common::key::SecretKey;
 use quid_common::tab::Close;
@@ -96,6 +96,34 @@ fn a_distrusted_account_has_one_claim_at_a_time_with_pauses_and_holds_up_nobody(
     assert_eq!(world.take(), 52);
     assert!(begun.elapsed() >= DISTRUSTED_PAUSE, "no pause");
     assert!(world.lines.state().lines.is_empty());
+}
+
+#[test]
+fn while_payments_wait_hashing_rests_after_each_claim() {
+    let mut world = World::new();
+    world.put(1, vec![long(1), long(1), long(1)]);
+    let take = |world: &World| {
+        world
+            .lines
+            .take(&world.queue)
+            .expect("jobs wait")
+            .reply
+            .number
+    };
+    assert_eq!(take(&world), 0);
+    // Half an hour's rest, if there were any.
+    world.lines.done(u32::MAX);
+    assert_eq!(take(&world), 1);
+    let payments = (0..64).map(|_| Job {
+        from: account(3),
+        ask: Ask::Balance,
+        reply: Reply::new(PROBE, &world.outlet),
+    });
+    assert!(world.queue.put(account(3), payments.collect()));
+    world.lines.done(GAP_MAX);
+    let begun = Instant::now();
+    assert_eq!(take(&world), 2);
+    assert!(begun.elapsed() >= REST_PER_LINK * GAP_MAX, "no rest");
 }
 
 #[test]
@@ -197,7 +225,7 @@ impl World {
     /// The number of the next job, done with at once.
     fn take(&self) -> u64 {
         let job = self.lines.take(&self.queue).expect("jobs wait");
-        self.lines.done();
+        self.lines.done(SHORT_GAP_MAX);
         number(job)
     }
 
