@@ -10,6 +10,7 @@ use quid_common::amount::Currency;
 use quid_common::id::OperationId;
 use quid_common::name::Name;
 
+use crate::limits::Limits;
 use crate::logging::LogFormat;
 
 /// The directory of a Quid ledger: registration, login, presence and settlement.
@@ -97,6 +98,9 @@ pub struct Serve {
     /// Go on although the clock is more than a day ahead of the ledger.
     #[arg(long)]
     pub accept_clock: bool,
+    /// What strangers and members may do, and how often.
+    #[command(flatten)]
+    pub limits: Limits,
 }
 
 /// Whose account to freeze or thaw.

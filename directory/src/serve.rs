@@ -18,6 +18,7 @@ use crate::folder::Folder;
 use crate::history::History;
 use crate::member::Directory;
 use crate::presence::Presence;
+use crate::sentry::Sentry;
 use crate::server;
 use crate::sessions::Sessions;
 use crate::{operator, releases, settlement};
@@ -81,9 +82,11 @@ async fn serve(
     let (settlements, threads) = settlement::start(books, Arc::clone(&hub))
         .map_err(|error| Failure::new(Exit::Other, "system", error))?;
     let presence = Arc::new(Presence::default());
+    let sentry = Arc::new(Sentry::new(&arguments.limits));
     let directory = Directory {
         key: key.public(),
         settlements: settlements.clone(),
+        sentry: Arc::clone(&sentry),
         sessions: Arc::new(Sessions::default()),
         presence,
         hub,
@@ -99,12 +102,16 @@ async fn serve(
         settlements.clone(),
         stop.clone(),
     ));
+    let tell = {
+        let stop = stop.clone();
+        tokio::spawn(async move { sentry.shed.tell(stop).await })
+    };
     let releases = tokio::spawn(releases::serve(key.public(), settlements, stop.clone()));
     print_address(false, &address.to_string())?;
 
     server::serve(&endpoint, directory, stop.clone()).await;
     stop.cancel();
-    for part in [operator, releases] {
+    for part in [operator, releases, tell] {
         part.await
             .map_err(|error| Failure::new(Exit::Other, "system", error))?;
     }

@@ -15,16 +15,21 @@ use quinn::{
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 
 use crate::member::Directory;
+use crate::network::Network;
+use crate::porch::Porch;
 use crate::session;
+use crate::shed::Cause;
 
-/// Connections that may be open at once. Each costs about 40 KiB.
+/// Connections that may be open at once. Each costs about 40 KiB, a listening node's some 60.
 pub const CONNECTIONS_MAX: usize = 20_000;
 
-/// Above this many handshakes in progress, a client must first prove its address (QUIC Retry).
+/// Above this many calls and handshakes in progress, a caller must first prove its address (QUIC
+/// Retry).
 pub const HANDSHAKES_BEFORE_RETRY: usize = 256;
 
 /// Handshakes in progress at once; more are refused.
@@ -47,6 +52,12 @@ pub const RECEIVE_WINDOW_STRANGER: u32 = 4 * 1024;
 
 /// Bytes that we keep for one peer until it acknowledges them.
 pub const SEND_WINDOW: u64 = 256 * 1024;
+
+/// Bytes of early packets kept for a call that waits for its handshake.
+pub const CALL_BUFFER: u64 = 16 * 1024;
+
+/// Bytes of early packets kept for all of them.
+pub const CALL_BUFFERS: u64 = 4 * 1024 * 1024;
 
 /// The kernel's buffer for datagrams not read yet; a burst beyond it is lost.
 pub const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
@@ -72,14 +83,27 @@ pub async fn serve(endpoint: &Endpoint, directory: Directory, stop: Cancellation
     let mut sessions = JoinSet::new();
     // Held once by each handshake in progress. The endpoint does not tell them from connections.
     let handshakes = Arc::new(());
+    let mut porch = Porch::default();
+    let (mut greeted, mut called) = (Instant::now(), 0_u64);
     loop {
+        let handshaking = Arc::strong_count(&handshakes) - 1;
+        let due = greeted + directory.sentry.handshake_gap();
         tokio::select! {
             () = stop.cancelled() => break,
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { break };
-                let handshaking = Arc::strong_count(&handshakes) - 1;
-                if let Some(incoming) = admit(sessions.len(), handshaking, incoming) {
+                admit(&directory, &mut porch, sessions.len(), handshaking, incoming);
+                called += 1;
+                if called % CALLS_AT_ONCE == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            () = sleep_until(due), if !porch.is_empty() && handshaking < HANDSHAKES_MAX => {
+                greeted = Instant::now();
+                if let Some(incoming) = porch.take(greeted) {
                     sessions.spawn(greet(directory.clone(), incoming, Arc::clone(&handshakes)));
+                    // One handshake at a time between other work.
+                    tokio::task::yield_now().await;
                 }
             }
             Some(ended) = sessions.join_next() => {
@@ -114,23 +138,38 @@ pub enum BindError {
     Quic(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
 }
 
-/// Refuses what there is no room for, in order of cost.
-fn admit(open: usize, handshaking: usize, incoming: Incoming) -> Option<Incoming> {
-    if open >= CONNECTIONS_MAX || handshaking >= HANDSHAKES_MAX {
-        warn!(open, "full: refused a connection");
-        incoming.refuse();
-        return None;
+/// Refuses what there is no room for, in order of cost; the rest waits on the porch.
+fn admit(
+    directory: &Directory,
+    porch: &mut Porch<Incoming>,
+    open: usize,
+    handshaking: usize,
+    incoming: Incoming,
+) {
+    let shed = &directory.sentry.shed;
+    if open >= CONNECTIONS_MAX {
+        shed.count(Cause::Connections);
+        return incoming.refuse();
     }
-    if handshaking >= HANDSHAKES_BEFORE_RETRY && incoming.may_retry() {
+    if handshaking + porch.len() >= HANDSHAKES_BEFORE_RETRY && incoming.may_retry() {
+        shed.count(Cause::Retry);
         // Fails only for a connection that has proved its address already.
         let _ = incoming.retry();
-        return None;
+        return;
     }
-    Some(incoming)
+    let network = Network::of(incoming.remote_address().ip());
+    let line = (network, incoming.remote_address_validated());
+    if let Some(away) = porch.put(line, incoming, Instant::now()) {
+        shed.count(Cause::Handshakes);
+        away.refuse();
+    }
 }
 
 async fn greet(directory: Directory, incoming: Incoming, handshake: Arc<()>) {
     let peer = incoming.remote_address();
+    let Some(stranger) = directory.sentry.stranger(Network::of(peer.ip())) else {
+        return incoming.refuse();
+    };
     let connecting = match incoming.accept() {
         Ok(connecting) => connecting,
         Err(error) => return debug!(%peer, %error, "refused a handshake"),
@@ -138,7 +177,7 @@ async fn greet(directory: Directory, incoming: Incoming, handshake: Arc<()>) {
     let greeted = tokio::time::timeout(HANDSHAKE_DEADLINE, connecting).await;
     drop(handshake);
     match greeted {
-        Ok(Ok(connection)) => session::serve(directory, connection, peer).await,
+        Ok(Ok(connection)) => session::serve(directory, connection, peer, stranger).await,
         Ok(Err(error)) => debug!(%peer, %error, "a handshake failed"),
         Err(_) => debug!(%peer, "a handshake took too long"),
     }
@@ -165,10 +204,16 @@ fn server_config(key: &SecretKey) -> Result<ServerConfig, BindError> {
     let tls = tls::server_config(&identity, &[tls::ALPN_DIRECTORY])?;
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     config.transport_config(Arc::new(transport()));
-    config.max_incoming(HANDSHAKES_MAX);
+    config
+        .max_incoming(HANDSHAKES_MAX)
+        .incoming_buffer_size(CALL_BUFFER)
+        .incoming_buffer_size_total(CALL_BUFFERS);
     config.migration(true);
     Ok(config)
 }
+
+/// Calls that are looked at before others have their turn.
+const CALLS_AT_ONCE: u64 = 64;
 
 /// The limits of a stranger's connection; [`session`] widens them at login.
 fn transport() -> TransportConfig {

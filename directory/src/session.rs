@@ -3,9 +3,11 @@
 //! It begins as a *stranger*, known by the key that the handshake proved, who may only register
 //! and log in, within [`STRANGER_LIFE`]. After login it is an *account* with more room. Who asks is
 //! always known from the connection, never from what a message says. An account has so many
-//! sessions at once and no more ([`crate::sessions`]).
+//! sessions at once and no more ([`crate::sessions`]); what else bounds strangers and members is
+//! in [`crate::sentry`].
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use quid_common::entry::Registration;
@@ -21,11 +23,15 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{Instrument, debug, info, info_span};
 
+use crate::limits::Admission;
 use crate::member::{Directory, Member, refused};
+use crate::network::Network;
 use crate::presence::Guard;
 use crate::sessions::{Place, SESSIONS_PER_ACCOUNT_MAX};
 use crate::settle_stream::IN_FLIGHT_MAX;
 use crate::settlement::{Answer, Ask, Standing};
+use crate::shares::Share;
+use crate::shed::Cause;
 use crate::stream::{ReadError, Reader, Writer};
 use crate::{event_stream, request, settle_stream};
 
@@ -38,9 +44,18 @@ pub const STREAMS_MAX: u32 = 16;
 /// Bytes that an account may send before we read them, on all its streams together.
 pub const RECEIVE_WINDOW: u32 = 256 * 1024;
 
+/// The same while too many connections have the wider window: enough for 140 orders at once.
+pub const RECEIVE_WINDOW_NARROW: u32 = 32 * 1024;
+
 /// Serves `connection` until it ends. `peer` is the address that its handshake proved: the
-/// connection's own is whatever its newest packet bears, proved or not.
-pub async fn serve(directory: Directory, connection: Connection, peer: SocketAddr) {
+/// connection's own is whatever its newest packet bears, proved or not. `place` is its place among
+/// the strangers, until it has logged in.
+pub async fn serve(
+    directory: Directory,
+    connection: Connection,
+    peer: SocketAddr,
+    place: Share<Network>,
+) {
     let Some(key) = peer_key(&connection) else {
         return close(&connection, CloseCode::PROTOCOL);
     };
@@ -48,19 +63,23 @@ pub async fn serve(directory: Directory, connection: Connection, peer: SocketAdd
     let span = info_span!("session", %peer, key = %key.short());
     async {
         let login = timeout(STRANGER_LIFE, stranger(&directory, &connection, key, peer)).await;
+        drop(place);
         match login {
             Ok(Ok(Some((member, place, presence)))) => {
+                let wide = make_room(&directory, &connection, &member);
                 account(&directory, &connection, &member).await;
-                drop((presence, place));
+                drop((presence, place, wide));
                 info!(name = %member.name, "logged out");
             }
             Ok(Ok(None)) => {}
             Ok(Err(error)) => {
                 debug!(%error, "closed a stranger");
+                directory.sentry.shed.count(Cause::Idlers);
                 close(&connection, error.code());
             }
             Err(_) => {
                 debug!("closed a stranger that did not log in in time");
+                directory.sentry.shed.count(Cause::Idlers);
                 close(&connection, CloseCode::TIMEOUT);
             }
         }
@@ -93,16 +112,17 @@ async fn stranger(
             }
         };
         let answer = match message {
-            Message::Register(message) => register(directory, key, message).await,
+            Message::Register(message) => register(directory, key, peer, message).await,
             Message::Login(message) => {
-                let Some(place) = directory.sessions.enter(key) else {
+                let is_frozen = directory.hub.is_frozen(&key);
+                let Some(place) = directory.sessions.enter(key, is_frozen) else {
+                    directory.sentry.shed.count(Cause::Sessions);
                     let reason = Reason::FULL;
                     writer.farewell(&Refused { reason }.into()).await;
                     return Err(StrangerError::Full);
                 };
                 match log_in(directory, peer, key, &place, message).await {
                     Ok((welcome, member, guard)) => {
-                        make_room(connection);
                         let sent = writer.finish_with(&welcome.into()).await;
                         return Ok(sent.is_ok().then_some((member, place, guard)));
                     }
@@ -123,7 +143,12 @@ async fn stranger(
     Err(StrangerError::TooMany)
 }
 
-async fn register(directory: &Directory, key: PublicKey, message: Register) -> Message {
+async fn register(
+    directory: &Directory,
+    key: PublicKey,
+    peer: SocketAddr,
+    message: Register,
+) -> Message {
     let Ok(registration) = Signed::<Registration>::from_bytes(&message.registration) else {
         return Refused {
             reason: Reason::ENCODING,
@@ -131,17 +156,42 @@ async fn register(directory: &Directory, key: PublicKey, message: Register) -> M
         .into();
     };
     let name = registration.statement().name.clone();
-    match directory
-        .settlements
-        .ask(key, Ask::Register(registration))
-        .await
-    {
+    let sentry = &directory.sentry;
+    if let Err(reason) = sentry.try_registration(peer.ip()) {
+        return Refused { reason }.into();
+    }
+    let _turn = sentry.turn().await;
+    match admitted(directory, key, Ask::Register(registration)).await {
         Answer::Done(proof) => {
             let receipt = proof.into_receipt();
             info!(%name, entry = receipt.index, "registered");
             Registered { receipt }.into()
         }
         answer => refused(&answer).into(),
+    }
+}
+
+/// Asks for a registration if `key` may register now. Whoever has registered is told again,
+/// whoever may register now.
+async fn admitted(directory: &Directory, key: PublicKey, ask: Ask) -> Answer {
+    let sentry = &directory.sentry;
+    if !is_registered(directory, key).await {
+        let refused = match sentry.admission() {
+            Admission::Open => sentry.register().err(),
+            Admission::Invite | Admission::Closed => Some(Reason::BUSY),
+        };
+        if let Some(reason) = refused {
+            return Answer::Refused(reason, None);
+        }
+    }
+    directory.settlements.ask(key, ask).await
+}
+
+async fn is_registered(directory: &Directory, key: PublicKey) -> bool {
+    let question = Ask::Names(vec![key]);
+    match directory.settlements.ask(key, question).await {
+        Answer::Names(names) => names.iter().any(Option::is_some),
+        _ => false,
     }
 }
 
@@ -152,6 +202,9 @@ async fn log_in(
     place: &Place,
     login: Login,
 ) -> Result<(Welcome, Member, Option<Guard>), Refused> {
+    let sentry = &directory.sentry;
+    sentry.log_in(&key).map_err(|reason| Refused { reason })?;
+    let _turn = sentry.turn().await;
     let standing = match directory
         .settlements
         .ask(key, Ask::Login(login.checkpoint))
@@ -210,7 +263,7 @@ async fn account(directory: &Directory, connection: &Connection, member: &Member
                         connection.clone(),
                         member.clone(),
                         reader,
-                        Writer::new(send),
+                        Writer::of(send, member.key, Arc::clone(&directory.sentry)),
                     );
                     streams.spawn(work.in_current_span());
                 }
@@ -236,7 +289,7 @@ async fn serve_stream(
     let first = timeout(STRANGER_LIFE, reader.next()).await;
     let code = match first {
         Ok(Ok(Some(Message::OpenSettle(_)))) => {
-            settle_stream::serve(&directory.settlements, &member, reader, writer).await
+            settle_stream::serve(&directory, &member, reader, writer).await
         }
         Ok(Ok(Some(Message::Subscribe(wanted)))) => {
             event_stream::serve(&directory, &member, &wanted, reader, writer).await
@@ -255,13 +308,29 @@ async fn serve_stream(
         Err(_) => Some(CloseCode::TIMEOUT),
     };
     if let Some(code) = code {
+        if code == CloseCode::SLOW {
+            directory.sentry.shed.count(Cause::Slow);
+        }
         close(&connection, code);
     }
 }
 
-fn make_room(connection: &Connection) {
+/// Gives a connection an account's room; what comes back is its place among those with the wide
+/// window.
+fn make_room(
+    directory: &Directory,
+    connection: &Connection,
+    member: &Member,
+) -> Option<Share<PublicKey>> {
+    let wide = directory.sentry.wide(member.key);
+    let window = if wide.is_some() {
+        RECEIVE_WINDOW
+    } else {
+        RECEIVE_WINDOW_NARROW
+    };
+    connection.set_receive_window(VarInt::from_u32(window));
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(STREAMS_MAX));
-    connection.set_receive_window(VarInt::from_u32(RECEIVE_WINDOW));
+    wide
 }
 
 fn peer_key(connection: &Connection) -> Option<PublicKey> {

@@ -99,6 +99,8 @@ impl Committer {
         let served_since = books.now();
         let next = books.ledger.next_due(served_since);
         let due = next.map(|time| Due::new(time, served_since));
+        let frozen = books.ledger.accounts().iter().filter(|it| it.frozen);
+        frozen.for_each(|account| hub.freeze(account.key, true));
         Self {
             books,
             hub,
