@@ -10,6 +10,7 @@ use quid_common::wire::Refused;
 use crate::events::Hub;
 use crate::history::History;
 use crate::presence::Presence;
+use crate::registration::Door;
 use crate::sentry::Sentry;
 use crate::sessions::{InFlight, Sessions};
 use crate::settlement::{Answer, Settlements};
@@ -23,6 +24,8 @@ pub struct Directory {
     pub settlements: Settlements,
     /// Who is let in, and how often one may ask.
     pub sentry: Arc<Sentry>,
+    /// The invite codes.
+    pub door: Door,
     /// Who has how many sessions.
     pub sessions: Arc<Sessions>,
     /// Who is online.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use quid_common::address::DirectoryAddress;
 use quid_common::amount::Currency;
+use quid_common::key::PublicKey;
 use quid_common::printable::Printable;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,8 +17,10 @@ use crate::cli::{self, Exit, Failure, Serve, print_address};
 use crate::events::Hub;
 use crate::folder::Folder;
 use crate::history::History;
+use crate::invites::Invites;
 use crate::member::Directory;
 use crate::presence::Presence;
+use crate::registration::Door;
 use crate::sentry::Sentry;
 use crate::server;
 use crate::sessions::Sessions;
@@ -78,6 +81,9 @@ async fn serve(
     let hub = Arc::new(Hub::default());
     let (index, log) = books.readers().map_err(Failure::files)?;
     let history = History::new(index, log, key.public());
+    let mut invites = Invites::open(folder).map_err(Failure::files)?;
+    let is_registered = |key: &PublicKey| books.ledger.account(key).is_some();
+    invites.reconcile(is_registered).map_err(Failure::files)?;
     let (entries, ledger) = (books.ledger.entries(), books.ledger.ledger_id());
     let (settlements, threads) = settlement::start(books, Arc::clone(&hub))
         .map_err(|error| Failure::new(Exit::Other, "system", error))?;
@@ -87,6 +93,7 @@ async fn serve(
         key: key.public(),
         settlements: settlements.clone(),
         sentry: Arc::clone(&sentry),
+        door: Door::new(invites),
         sessions: Arc::new(Sessions::default()),
         presence,
         hub,

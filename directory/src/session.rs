@@ -10,20 +10,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quid_common::entry::Registration;
 use quid_common::frame::{BODY_LEN_MAX, BODY_LEN_MAX_STRANGER};
 use quid_common::key::PublicKey;
 use quid_common::refusal::Reason;
-use quid_common::signed::Signed;
 use quid_common::tls;
-use quid_common::wire::{CloseCode, Login, Message, Refused, Register, Registered, Welcome};
+use quid_common::wire::{CloseCode, Login, Message, Refused, Welcome};
 use quinn::{Connection, VarInt};
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{Instrument, debug, info, info_span};
 
-use crate::limits::Admission;
 use crate::member::{Directory, Member, refused};
 use crate::network::Network;
 use crate::presence::Guard;
@@ -33,7 +30,7 @@ use crate::settlement::{Answer, Ask, Standing};
 use crate::shares::Share;
 use crate::shed::Cause;
 use crate::stream::{ReadError, Reader, Writer};
-use crate::{event_stream, request, settle_stream};
+use crate::{event_stream, registration, request, settle_stream};
 
 /// Longest time that a stranger may take to register and log in.
 pub const STRANGER_LIFE: Duration = Duration::from_secs(10);
@@ -112,7 +109,7 @@ async fn stranger(
             }
         };
         let answer = match message {
-            Message::Register(message) => register(directory, key, peer, message).await,
+            Message::Register(message) => registration::answer(directory, key, peer, message).await,
             Message::Login(message) => {
                 let is_frozen = directory.hub.is_frozen(&key);
                 let Some(place) = directory.sessions.enter(key, is_frozen) else {
@@ -141,58 +138,6 @@ async fn stranger(
         }
     }
     Err(StrangerError::TooMany)
-}
-
-async fn register(
-    directory: &Directory,
-    key: PublicKey,
-    peer: SocketAddr,
-    message: Register,
-) -> Message {
-    let Ok(registration) = Signed::<Registration>::from_bytes(&message.registration) else {
-        return Refused {
-            reason: Reason::ENCODING,
-        }
-        .into();
-    };
-    let name = registration.statement().name.clone();
-    let sentry = &directory.sentry;
-    if let Err(reason) = sentry.try_registration(peer.ip()) {
-        return Refused { reason }.into();
-    }
-    let _turn = sentry.turn().await;
-    match admitted(directory, key, Ask::Register(registration)).await {
-        Answer::Done(proof) => {
-            let receipt = proof.into_receipt();
-            info!(%name, entry = receipt.index, "registered");
-            Registered { receipt }.into()
-        }
-        answer => refused(&answer).into(),
-    }
-}
-
-/// Asks for a registration if `key` may register now. Whoever has registered is told again,
-/// whoever may register now.
-async fn admitted(directory: &Directory, key: PublicKey, ask: Ask) -> Answer {
-    let sentry = &directory.sentry;
-    if !is_registered(directory, key).await {
-        let refused = match sentry.admission() {
-            Admission::Open => sentry.register().err(),
-            Admission::Invite | Admission::Closed => Some(Reason::BUSY),
-        };
-        if let Some(reason) = refused {
-            return Answer::Refused(reason, None);
-        }
-    }
-    directory.settlements.ask(key, ask).await
-}
-
-async fn is_registered(directory: &Directory, key: PublicKey) -> bool {
-    let question = Ask::Names(vec![key]);
-    match directory.settlements.ask(key, question).await {
-        Answer::Names(names) => names.iter().any(Option::is_some),
-        _ => false,
-    }
 }
 
 async fn log_in(
