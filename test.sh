@@ -66,6 +66,9 @@ if $all; then
     cargo run --release -q -p quid-bench -- "$scenario" --quick
   done
 
+  step 'every flood quickly; it fails if the pair cannot pay or the books are wrong'
+  cargo run --release -q -p quid-bench -- flood all --quick --seconds 1
+
   step 'dependencies: licences, bans, sources'
   if cargo deny --version >/dev/null 2>&1; then
     cargo deny check bans licenses sources

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::directory::Directory;
 use crate::flooder::{Did, Kind};
+use crate::floors::Floors;
 use crate::members::{Members, Process, settle_down};
 use crate::options::{FloodOptions, Options};
 use crate::payers::Stretch;
@@ -25,8 +26,11 @@ pub(crate) fn floods(options: &FloodOptions) -> Result<(), Failure> {
         "all" => Kind::value_variants().to_vec(),
         name => vec![Kind::from_str(name, false)?],
     };
+    let floors = Floors::measure(options.options.place.as_deref())?;
     for kind in kinds {
-        flood(&options.options, kind)?.print()?;
+        let mut report = flood(&options.options, kind)?;
+        floors.put(&mut report);
+        report.print()?;
     }
     Ok(())
 }
