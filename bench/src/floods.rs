@@ -58,7 +58,8 @@ fn flood(options: &Options, kind: Kind) -> Result<Report, Failure> {
     let beside = members.pay(&directory, alone(seconds))?.paid;
     let did = tell(&mut flooder, "tell")?;
     let most = watch.end();
-    tell(&mut flooder, "end")?;
+    // Killed, it leaves what it had open to the directory.
+    drop(flooder);
     settle_down(&directory)?;
     let after = members.pay(&directory, alone(seconds))?.paid;
     let quiet = f64::from(before.latency.p99_us + after.latency.p99_us) / 2.0;
@@ -79,7 +80,7 @@ fn flood(options: &Options, kind: Kind) -> Result<Report, Failure> {
         let each = most.saturating_sub(rss) as f64 / did.open as f64;
         report.put("bytes_per_stranger", each);
     }
-    drop((members, flooder));
+    drop(members);
     let (log, data) = (directory.log(), directory.data());
     let _place = directory.stop()?;
     for (cause, count) in shed(&std::fs::read_to_string(log)?) {
@@ -172,7 +173,7 @@ impl Watch {
 }
 
 /// Between the flood's beginning and the measuring.
-const WARM_UP: Duration = Duration::from_millis(1500);
+const WARM_UP: Duration = Duration::from_secs(3);
 
 /// Between two looks at memory.
 const LOOK: Duration = Duration::from_millis(50);

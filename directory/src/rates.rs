@@ -59,6 +59,20 @@ impl Rate {
     /// No limit.
     pub const OFF: Self = Self(None);
 
+    /// So many in a second, and as many at once.
+    ///
+    /// # Panics
+    /// If it is none.
+    #[must_use]
+    pub const fn per_second(count: u32) -> Self {
+        let count = NonZeroU32::new(count).expect("a rate is of some");
+        Self(Some(Limit {
+            count,
+            per: Per::Second,
+            burst: count,
+        }))
+    }
+
     fn quota(self) -> Option<Quota> {
         let Limit { count, per, burst } = self.0?;
         let each = per.length().checked_div(count.get())?;

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use quid_common::key::PublicKey;
 use quid_common::refusal::Reason;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep};
 
 use crate::limits::{Admission, Limits};
 use crate::network::Network;
-use crate::rates::Rates;
+use crate::rates::{Rate, Rates};
 use crate::shares::{Share, Shares};
 use crate::shed::{Cause, Shed};
 
@@ -48,6 +48,10 @@ pub const PAYING: Duration = Duration::from_millis(100);
 /// Longest time that a question waits for its account's rate; then *busy*.
 pub const QUESTION_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// What distrusted accounts may submit in a second, all together; the next is not read before there
+/// is room. A bad signature costs 33 us, an answer that must be found again three times that.
+pub const DOUBTFUL: Rate = Rate::per_second(4000);
+
 /// How many times as much a question of a frozen account counts.
 pub const FROZEN_COST: u32 = 10;
 
@@ -66,6 +70,8 @@ pub struct Sentry {
     slow: Arc<Shares<PublicKey>>,
     wide: Arc<Shares<PublicKey>>,
     asking: Semaphore,
+    /// What of [`DOUBTFUL`] is used, for one at a time in the order in which they come.
+    doubtful: Mutex<Rates>,
     begun: Instant,
     /// When members last submitted something, in milliseconds since it began.
     paid: AtomicU64,
@@ -87,6 +93,7 @@ impl Sentry {
             slow: Arc::new(Shares::new(SLOW_MAX, SHARE)),
             wide: Arc::new(Shares::new(WIDE_MAX, SHARE)),
             asking: Semaphore::new(STRANGERS_ASKING_MAX),
+            doubtful: Mutex::new(Rates::new(DOUBTFUL)),
             begun: Instant::now(),
             paid: AtomicU64::new(0),
         }
@@ -165,6 +172,16 @@ impl Sentry {
                 self.shed.count(Cause::Questions);
                 return Err(Reason::BUSY);
             }
+            sleep(wait).await;
+        }
+    }
+
+    /// Waits until a distrusted account may submit `count` jobs.
+    pub async fn doubtful(&self, count: usize) {
+        self.shed.count(Cause::Distrusted);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let rates = self.doubtful.lock().await;
+        while let Err(wait) = rates.take(&(), count) {
             sleep(wait).await;
         }
     }

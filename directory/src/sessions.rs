@@ -82,6 +82,7 @@ impl Sessions {
             in_flight: Arc::new(InFlight {
                 own: AtomicUsize::new(0),
                 all: Arc::clone(&self.in_flight),
+                doubtful: tokio::sync::Mutex::default(),
             }),
         });
         entry.sessions += 1;
@@ -139,6 +140,7 @@ pub struct InFlight {
     own: AtomicUsize,
     /// Those of all accounts.
     all: Arc<AtomicUsize>,
+    doubtful: tokio::sync::Mutex<()>,
 }
 
 impl InFlight {
@@ -153,6 +155,11 @@ impl InFlight {
             IN_FLIGHT_PER_ACCOUNT_MAX
         };
         own >= max || own.saturating_mul(SHARE) >= free
+    }
+
+    /// Waits until no other stream of the account, which is distrusted, waits for its turn to submit.
+    pub async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.doubtful.lock().await
     }
 
     /// Counts so many more.

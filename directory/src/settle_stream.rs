@@ -42,6 +42,11 @@ pub async fn serve(
                 Ok(jobs) => jobs,
                 Err(ended) => return ended,
             };
+            if directory.settlements.distrusts(&member.key) {
+                // One stream of the account at a time, so that many give it nothing.
+                let _turn = member.in_flight.turn().await;
+                directory.sentry.doubtful(jobs.len()).await;
+            }
             directory.sentry.pays();
             if !directory.settlements.submit(member.key, jobs) {
                 directory.sentry.shed.count(Cause::Orders);

@@ -62,6 +62,9 @@ causes! {
     Openings "tab_openings";
     /// What a settle stream submitted was told *busy*: no room in the queue.
     Orders "orders";
+    /// What a settle stream submitted had to wait: its account is distrusted, for bad signatures or
+    /// claims, or for asking again and again what was answered.
+    Distrusted "distrusted";
     /// A settle stream was not read for a while: too many answers wait to be read.
     Answers "answers";
     /// An event stream was ended: too many movements waited for it.

@@ -10,6 +10,7 @@ use quinn::{ClientConfig, Endpoint};
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::{CALL_WAIT, Kind, ROLE, Siege, Workers, endpoint};
@@ -47,13 +48,19 @@ pub(super) fn handshakes(siege: &Arc<Siege>, kind: Kind) -> Result<Workers, Fail
 /// are closed for it.
 pub(super) fn silent(siege: &Arc<Siege>, count: u32) -> Result<Workers, Failure> {
     let mut workers = Workers::new();
+    // One after another, or their packets would get lost among each other.
+    let calling = Arc::new(Semaphore::new(AT_ONCE));
     let endpoints: Vec<Endpoint> = (0..WORKERS).map(endpoint).collect::<Result<_, _>>()?;
     for (number, endpoint) in (0..count).zip(endpoints.iter().cycle()) {
         let (siege, endpoint) = (Arc::clone(siege), endpoint.clone());
+        let calling = Arc::clone(&calling);
         workers.add(async move {
             loop {
                 siege.wanted().await;
-                let Some((_, connection)) = siege.call(&endpoint, number).await else {
+                let turn = calling.acquire().await?;
+                let called = siege.call(&endpoint, number).await;
+                drop(turn);
+                let Some((_, connection)) = called else {
                     sleep(AGAIN).await;
                     continue;
                 };
@@ -171,6 +178,9 @@ impl ResolvesClientCert for Shown {
 
 /// Callers at once, each from a network of its own.
 const WORKERS: u32 = 40;
+
+/// Silent callers that are calling at once.
+const AT_ONCE: usize = 64;
 
 /// Requests that a stranger may make.
 const TRIES: u32 = 16;

@@ -36,6 +36,15 @@ pub struct Committer {
     pub(super) due: watch::Sender<Option<Due>>,
 }
 
+/// What the queue should know of somebody who asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conduct {
+    /// It claimed on a tab; whether the links were worth hashing.
+    Claimed(bool),
+    /// It was told again what it had been told.
+    Repeated,
+}
+
 /// What a job came to, before the batch is durable.
 enum Outcome {
     /// A new entry of the open batch.
@@ -118,20 +127,22 @@ impl Committer {
         self.books
     }
 
-    /// Decides, commits and answers one batch. Callable on any one thread. Returns who claimed, and
-    /// whether its links were worth hashing.
-    pub fn commit(&mut self, batch: Vec<Checked>) -> Vec<(PublicKey, bool)> {
+    /// Decides, commits and answers one batch. Callable on any one thread. Returns what the queue
+    /// should know of who asked.
+    pub fn commit(&mut self, batch: Vec<Checked>) -> Vec<(PublicKey, Conduct)> {
         let now = self.books.now();
         let mut open = Batch::default();
         let mut outcomes = Vec::with_capacity(batch.len());
-        let mut claims = Vec::new();
+        let mut conduct = Vec::new();
         for Checked { job, forged } in batch {
             let outcome = match forged {
                 None => self.decide(&job, now, &mut open),
                 Some(reason) => Outcome::Refused(self.screen(&job.ask).unwrap_or(reason)),
             };
             if matches!(job.ask, Ask::Claim(..)) {
-                claims.push((job.from, outcome.is_worth_hashing()));
+                conduct.push((job.from, Conduct::Claimed(outcome.is_worth_hashing())));
+            } else if job.ask.is_signed() && matches!(outcome, Outcome::Known(_)) {
+                conduct.push((job.from, Conduct::Repeated));
             }
             outcomes.push((job, outcome));
         }
@@ -149,7 +160,7 @@ impl Committer {
         Reply::send_all(answers);
         self.tell(&entries, receipts.as_ref());
         self.books.tidy();
-        claims
+        conduct
     }
 
     /// The receipts of a batch that is durable now; `None` if they cannot be made, which is loud.
