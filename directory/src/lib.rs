@@ -35,5 +35,6 @@ pub mod settlement;
 pub mod snapshot;
 pub mod store;
 pub mod stream;
+pub mod surroundings;
 pub mod tree;
 pub mod verify;

@@ -1,6 +1,6 @@
 //! The directory's endpoint: one UDP socket, every QUIC limit set, cheap refusals first.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use quid_common::tls::{self, TlsError, TlsIdentity};
 use quid_common::wire::CloseCode;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
-    Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig,
-    VarInt,
+    AsyncUdpSocket, Endpoint, EndpointConfig, IdleTimeout, Incoming, Runtime, ServerConfig,
+    TokioRuntime, TransportConfig, VarInt,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
@@ -56,15 +56,27 @@ pub const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 /// # Errors
 /// [`BindError`]: the address cannot be had.
 pub fn bind(listen: SocketAddr, key: &SecretKey) -> Result<Endpoint, BindError> {
-    let socket = socket(listen).map_err(|source| BindError::Socket { listen, source })?;
     let runtime = Arc::new(TokioRuntime);
-    Endpoint::new(
-        EndpointConfig::default(),
-        Some(server_config(key)?),
-        socket,
-        runtime,
-    )
-    .map_err(|source| BindError::Socket { listen, source })
+    let socket = socket(listen)
+        .and_then(|socket| runtime.wrap_udp_socket(socket))
+        .map_err(|source| BindError::Socket { listen, source })?;
+    endpoint(socket, EndpointConfig::default(), runtime, key)
+}
+
+/// Makes an endpoint that proves `key` on a socket that the caller brings, with the caller's runtime.
+///
+/// # Errors
+/// [`BindError`]: the socket or the key is not usable.
+pub fn endpoint(
+    socket: Arc<dyn AsyncUdpSocket>,
+    config: EndpointConfig,
+    runtime: Arc<dyn Runtime>,
+    key: &SecretKey,
+) -> Result<Endpoint, BindError> {
+    let listen = socket.local_addr().unwrap_or(UNKNOWN);
+    let server = server_config(key)?;
+    Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime)
+        .map_err(|source| BindError::Socket { listen, source })
 }
 
 /// Serves connections until `stop`, then closes them all.
@@ -184,3 +196,6 @@ fn transport() -> TransportConfig {
         .keep_alive_interval(Some(KEEP_ALIVE));
     transport
 }
+
+/// Stands in an error for a socket that does not know its own address.
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);

@@ -39,6 +39,7 @@ pub use pay::{Outcome, PayError, Payment, Resolved, Route, State, WAIT_DEFAULT};
 pub use presence::{Presence, PresenceEvents};
 pub use quic::{ConnectError, directory_key};
 pub use quid_common::wire::Person;
+pub use surroundings::{Network, Random, Surroundings, Workers};
 pub use tabs::{
     AcceptTab, IncomingTab, Opened, Progress, Role, Tab, TabClosed, TabError, TabItem, TabOpening,
     TabOutcome, TabOver, TabPolicy, TabStage,
@@ -68,6 +69,7 @@ mod quic;
 mod resolve;
 mod silence;
 mod stream;
+mod surroundings;
 mod tabs;
 mod tasks;
 mod trust;

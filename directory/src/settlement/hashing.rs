@@ -11,13 +11,14 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use quid_common::chain::Mark;
 use quid_common::id::OrderId;
 use quid_common::key::PublicKey;
 use quid_common::refusal::Reason;
 use quid_common::tab::{self, Hashed};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::queue::Queue;
@@ -183,6 +184,19 @@ impl Lines {
         job
     }
 
+    /// The same without waiting: `None` if no job may be taken now.
+    fn take_now(&self, queue: &Queue) -> Option<Job> {
+        let mut refused = Vec::new();
+        let job = self.state().take(queue, Instant::now(), &mut refused);
+        refuse(refused, Reason::BUSY);
+        job
+    }
+
+    /// Whether a job waits, though perhaps not for now.
+    pub(super) fn any_waits(&self) -> bool {
+        self.state().len > 0
+    }
+
     /// Says that the job that was taken is in the queue, and how many links were hashed for it.
     fn done(&self, links: u32) {
         let mut state = self.state();
@@ -302,6 +316,20 @@ pub(super) fn run(lines: &Lines, queue: &Queue, hasher: &Hasher) {
         let _ = queue.put(from, vec![job]);
         lines.done(links);
     }
+}
+
+/// Hashes the next job of `lines` here and hands it to `queue`; whether there was one.
+pub(super) fn step(lines: &Lines, queue: &Queue) -> bool {
+    let Some(mut job) = lines.take_now(queue) else {
+        return false;
+    };
+    hash(&mut job.ask);
+    let from = job.from;
+    // Without room there it is answered *busy*.
+    let _ = queue.put(from, vec![job]);
+    // Whoever hashes here has held up the payments already.
+    lines.done(0);
+    true
 }
 
 /// A thread that hashes and does nothing else. It holds no lock that anybody waits for, since it

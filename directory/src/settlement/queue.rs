@@ -7,10 +7,11 @@
 //! a batch and checked apart, so that they cost the others next to nothing.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use quid_common::key::PublicKey;
 use quid_common::refusal::Reason;
+use tokio::sync::Notify;
 
 use super::{Answer, BATCH_LEN_MAX, Job};
 
@@ -57,6 +58,8 @@ const DISTRUSTED_MAX: usize = 1024;
 pub(super) struct Queue {
     state: Mutex<State>,
     wake: Condvar,
+    /// Woken as well, where no thread waits.
+    due: OnceLock<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +115,9 @@ impl Queue {
         drop(state);
         if due {
             self.wake.notify_one();
+            if let Some(due) = self.due.get() {
+                due.notify_one();
+            }
         }
         let mut all = true;
         for job in jobs {
@@ -134,6 +140,20 @@ impl Queue {
                 .unwrap_or_else(PoisonError::into_inner);
         }
         Some(state.take())
+    }
+
+    /// The next batch, if it is time for one.
+    pub(super) fn take_now(&self) -> Option<Taken> {
+        let mut state = self.state();
+        state.is_due().then(|| state.take())
+    }
+
+    /// Waits until [`Queue::take_now`] is worth trying. For one who waits.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub(super) async fn due(&self) {
+        self.due.get_or_init(Notify::new).notified().await;
     }
 
     /// Says that a batch that was taken is done with.

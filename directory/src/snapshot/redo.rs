@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 /// The entries up to a number of entries, in short.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Section {
     pub(super) entries: u64,
     pub(super) root: [u8; 32],
@@ -254,12 +254,6 @@ mod tests {
             writer.append(&section(99, 3)).expect("there is room");
             let again = read(&path);
             assert!(again.len() == whole + 1 && again[whole] == section(99, 3));
-        }
-    }
-
-    impl std::fmt::Debug for Section {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            write!(f, "Section({} entries)", self.entries)
         }
     }
 }
