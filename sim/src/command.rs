@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
 
 use crate::world::{ORDINARY, Report, run};
 
@@ -39,7 +40,9 @@ enum Command {
 /// Runs what the command line says.
 pub fn main() -> ExitCode {
     let _ = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off")),
+        )
         .with_writer(std::io::stderr)
         .try_init();
     let arguments = Arguments::parse();
@@ -67,7 +70,9 @@ pub fn main() -> ExitCode {
 
 fn one(seed: u64, fair: bool) -> ExitCode {
     let mut wishes = ORDINARY;
-    wishes.faults = !fair;
+    if fair {
+        (wishes.faults, wishes.rogues) = (false, 0);
+    }
     let begun = Instant::now();
     match run(seed, wishes) {
         Ok(report) => {
@@ -112,6 +117,36 @@ impl Sum {
     }
 }
 
+impl Sum {
+    /// What should have happened and did not.
+    fn lacking(&self) -> Vec<&'static str> {
+        let seen = |what: &&str| !self.counts.contains_key(what);
+        DEEP.iter().copied().filter(seen).collect()
+    }
+}
+
+/// What a range of seeds must have seen to be worth anything.
+const DEEP: &[&str] = &[
+    "claims past the end",
+    "claims twice",
+    "claims with a false link",
+    "conflicts: id reused",
+    "directory crashes",
+    "expired",
+    "forgeries refused",
+    "node crashes",
+    "orders withheld",
+    "partitions",
+    "unknown for a while",
+    "voided",
+    "voids that came too late",
+    "wall clock jumps",
+    "withheld orders that were void",
+];
+
+/// Fewer seeds may be shallow.
+const DEEP_AFTER: u64 = 20;
+
 /// Runs a range on as many threads as there are processors, until the first violation.
 fn many(from: u64, to: u64, limit: Option<Duration>) -> ExitCode {
     let begun = Instant::now();
@@ -154,6 +189,14 @@ fn many(from: u64, to: u64, limit: Option<Duration>) -> ExitCode {
         println!("{count:9} {what}");
     }
     if stop.load(Ordering::Relaxed) {
+        return ExitCode::FAILURE;
+    }
+    let lacking = sum.lacking();
+    if sum.seeds >= DEEP_AFTER && !lacking.is_empty() {
+        eprintln!(
+            "these runs were shallow: none of them saw {}",
+            lacking.join(", nor ")
+        );
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS

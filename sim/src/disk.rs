@@ -31,6 +31,8 @@ struct State {
     power: Power,
     files: BTreeMap<PathBuf, File>,
     trouble: Option<Trouble>,
+    /// Whether it has come.
+    struck: bool,
     counts: Counts,
 }
 
@@ -90,6 +92,7 @@ impl Disk {
             power,
             files: BTreeMap::new(),
             trouble: None,
+            struck: false,
             counts: Counts::default(),
         })))
     }
@@ -106,8 +109,7 @@ impl Disk {
 
     /// Whether the trouble that was ordered has come.
     pub fn has_failed(&self) -> bool {
-        let state = self.state();
-        state.trouble.is_some_and(|trouble| trouble.at == 0)
+        self.state().struck
     }
 
     /// Whether `act` may be done now.
@@ -123,23 +125,20 @@ impl Disk {
         if !state.power.spend_write() {
             return Err(DiskError::Broken);
         }
-        let Some(trouble) = &mut state.trouble else {
+        let struck = state.struck;
+        let Some(trouble) = state.trouble.as_mut().filter(|trouble| trouble.act == act) else {
             return Ok(());
         };
-        if trouble.act != act {
+        let error = trouble.error;
+        if struck {
+            return if trouble.for_good { Err(error) } else { Ok(()) };
+        }
+        if let Some(left) = trouble.at.checked_sub(1) {
+            trouble.at = left;
             return Ok(());
         }
-        let Some(left) = trouble.at.checked_sub(1) else {
-            if trouble.for_good {
-                return Err(trouble.error);
-            }
-            return Ok(());
-        };
-        trouble.at = left;
-        if left > 0 {
-            return Ok(());
-        }
-        Err(trouble.error)
+        state.struck = true;
+        Err(error)
     }
 
     /// Whether there is power to read with.

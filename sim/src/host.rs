@@ -154,7 +154,10 @@ impl Host {
         let mut parts = match self.start(&power, &quic, &mut dice) {
             Ok(parts) => parts,
             Err(_) if power.is_off() => return Ended::PowerCut,
-            Err(error) => return Ended::NotStarted(error),
+            Err(error) => {
+                power.cut();
+                return Ended::NotStarted(error);
+            }
         };
         self.tell(Some(parts.settlements.clone()));
         let ended = tokio::select! {

@@ -16,6 +16,8 @@ pub mod machine;
 pub mod net;
 pub mod person;
 pub mod plan;
+pub mod rogue;
 pub mod vfs;
+pub mod wire;
 pub mod witness;
 pub mod world;

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::dice::{Dice, fate};
-use crate::disk::Disk;
+use crate::disk::{Disk, Trouble};
 use crate::host::OPENING;
 use crate::machine::{Power, QuicTasks, quic_config};
 use crate::net::{Net, ip};
@@ -47,6 +47,9 @@ pub struct Person {
 #[derive(Debug)]
 struct State {
     power: Power,
+    disk: Disk,
+    /// What the first disk does.
+    trouble: Option<Trouble>,
     starts: u64,
     node: Option<Node>,
 }
@@ -62,6 +65,7 @@ impl Person {
         peers: Vec<Name>,
         wishes: u64,
     ) -> Self {
+        let power = Power::on();
         Self {
             name,
             machine,
@@ -72,7 +76,9 @@ impl Person {
             peers,
             left: AtomicU64::new(wishes),
             state: Mutex::new(State {
-                power: Power::on(),
+                disk: Disk::new(power.clone()),
+                power,
+                trouble: None,
                 starts: 0,
                 node: None,
             }),
@@ -82,6 +88,16 @@ impl Person {
     /// The machine's power, until it fails.
     pub fn power(&self) -> Power {
         self.state().power.clone()
+    }
+
+    /// The machine's disk, until the next start.
+    pub fn disk(&self) -> Disk {
+        self.state().disk.clone()
+    }
+
+    /// Lets the first disk fail.
+    pub fn trouble(&self, trouble: Trouble) {
+        self.state().trouble = Some(trouble);
     }
 
     /// The running node, if there is one.
@@ -98,14 +114,13 @@ impl Person {
     pub async fn live(self: Arc<Self>, directory: DirectoryAddress) {
         loop {
             let (power, starts) = self.switch_on();
-            let disk = Disk::new(power.clone());
-            MOUNTS.mount(&self.folder, disk.clone());
+            let disk = self.mount(&power);
             let quic = QuicTasks::default();
             let mut dice = Dice::new(self.seed, (self.machine, starts));
             tokio::select! {
                 biased;
                 () = power.failed() => {}
-                () = self.run(&directory, &power, &quic, &mut dice) => power.cut(),
+                () = self.run(&directory, (&power, &disk), &quic, &mut dice) => power.cut(),
             }
             self.witness.count("node crashes");
             self.state().node = None;
@@ -121,7 +136,7 @@ impl Person {
     async fn run(
         self: &Arc<Self>,
         directory: &DirectoryAddress,
-        power: &Power,
+        (power, disk): (&Power, &Disk),
         quic: &QuicTasks,
         dice: &mut Dice,
     ) {
@@ -129,7 +144,8 @@ impl Person {
             Ok(node) => node,
             Err(error) => {
                 // The first of the promises of a home is that it opens again.
-                assert!(power.is_off(), "{} does not start: {error}", self.name);
+                let excused = power.is_off() || disk.has_failed();
+                assert!(excused, "{} does not start: {error}", self.name);
                 return;
             }
         };
@@ -192,6 +208,15 @@ impl Person {
         Node::start_on(home, options, network)
             .await
             .map_err(|error| error.to_string())
+    }
+
+    fn mount(&self, power: &Power) -> Disk {
+        let disk = Disk::new(power.clone());
+        MOUNTS.mount(&self.folder, disk.clone());
+        let mut state = self.state();
+        disk.trouble(state.trouble.take());
+        state.disk = disk.clone();
+        disk
     }
 
     fn switch_on(&self) -> (Power, u64) {

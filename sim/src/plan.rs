@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::dice::Dice;
 use crate::host::Host;
@@ -30,11 +30,20 @@ impl Targets {
     /// Lets things go wrong, for ever.
     pub async fn trouble(self, seed: u64) {
         let mut dice = Dice::new(seed, "plan");
+        // Whom to join again, and when.
+        let mut cuts: Vec<(Instant, IpAddr, IpAddr)> = Vec::new();
         loop {
             sleep(dice.time(300..4_000)).await;
+            cuts.retain(|&(until, one, other)| {
+                let lasts = Instant::now() < until;
+                if !lasts {
+                    self.net.cut(one, other, false);
+                }
+                lasts
+            });
             match dice.number(0..10) {
                 0..3 => self.change_weather(&mut dice),
-                3..5 => self.cut(&mut dice),
+                3..5 => cuts.push(self.cut(&mut dice)),
                 5..7 => {
                     let person = self.people.get(dice.index(self.people.len()));
                     if let Some(person) = person {
@@ -76,17 +85,16 @@ impl Targets {
         self.net.set(weather);
     }
 
-    fn cut(&self, dice: &mut Dice) {
+    /// Cuts two machines off from each other; until when.
+    fn cut(&self, dice: &mut Dice) -> (Instant, IpAddr, IpAddr) {
         let machine = |dice: &mut Dice| -> IpAddr {
             let of = 1 + dice.number(0..1 + self.people.len() as u64);
             ip(u8::try_from(of).unwrap_or(1))
         };
         let (one, other) = (machine(dice), machine(dice));
-        let cut = dice.happens(550);
-        if cut {
-            self.witness.count("partitions");
-        }
-        self.net.cut(one, other, cut);
+        self.witness.count("partitions");
+        self.net.cut(one, other, true);
+        (Instant::now() + dice.time(500..20_000), one, other)
     }
 }
 

@@ -8,6 +8,8 @@ use quid_common::id::OrderId;
 use quid_common::key::PublicKey;
 use quid_common::receipt::Receipt;
 
+use crate::dice::Dice;
+
 /// Everything that was seen; everybody writes, and nobody reads before the end.
 #[derive(Debug, Default)]
 pub struct Witness(Mutex<Seen>);
@@ -47,6 +49,13 @@ impl Witness {
         }
         let note = receipt.checkpoint.as_str().to_owned();
         seen.checkpoints.insert(note);
+    }
+
+    /// A receipt that somebody holds.
+    pub fn any_receipt(&self, dice: &mut Dice) -> Option<Receipt> {
+        let seen = self.lock();
+        let at = dice.index(seen.receipts.len().max(1));
+        seen.receipts.values().nth(at)?.first().cloned()
     }
 
     /// Notes a checkpoint.

@@ -17,10 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::check::{Log, broken, check};
 use crate::dice::Dice;
+use crate::disk::{self, Trouble};
 use crate::host::{Ended, Host};
 use crate::net::{Counts, Net};
 use crate::person::Person;
 use crate::plan::Targets;
+use crate::rogue::{Den, Rogue};
 use crate::witness::{Seen, Witness};
 use crate::{entropy, vfs};
 
@@ -31,16 +33,34 @@ pub struct Wishes {
     pub people: u8,
     /// What each of them wants to do.
     pub wishes: u64,
+    /// Hostile accounts: none, or two at least, which are in league.
+    pub rogues: u8,
     /// Whether anything goes wrong.
     pub faults: bool,
+    /// A disk that fails.
+    pub trouble: Option<(Whose, Trouble)>,
+}
+
+/// Whose disk fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The directory's.
+    Directory,
+    /// The first person's.
+    Node,
 }
 
 /// What the ordinary run is like: 240 operations and every fault.
 pub const ORDINARY: Wishes = Wishes {
     people: 5,
     wishes: 48,
+    rogues: 2,
     faults: true,
+    trouble: None,
 };
+
+/// The number of the first rogue's machine.
+const ROGUES_FROM: u8 = 100;
 
 /// Longest time in which everything has its end once all faults are over (promise I10).
 pub const END_WAIT: Duration = Duration::from_secs(30);
@@ -61,6 +81,10 @@ pub struct Report {
     pub counts: Vec<(&'static str, u64)>,
     /// What became of all datagrams.
     pub datagrams: Counts,
+    /// What the directory's disk was asked for at its last start, and the first person's.
+    pub disks: [disk::Counts; 2],
+    /// Whether the disk that was to fail did.
+    pub failed: bool,
     /// How long it took until everything was known once the faults were over.
     pub known_after: Duration,
     /// Simulated time.
@@ -115,6 +139,8 @@ fn simulate(seed: u64, wishes: Wishes) -> Result<Report, String> {
         key,
         seen,
         datagrams,
+        disks,
+        failed,
         known_after,
         simulated,
     } = lived?;
@@ -129,6 +155,8 @@ fn simulate(seed: u64, wishes: Wishes) -> Result<Report, String> {
         entries: log.entries.len(),
         counts: seen.counts.into_iter().collect(),
         datagrams,
+        disks,
+        failed,
         known_after,
         simulated,
     })
@@ -157,6 +185,8 @@ struct Lived {
     key: PublicKey,
     seen: Seen,
     datagrams: Counts,
+    disks: [disk::Counts; 2],
+    failed: bool,
     known_after: Duration,
     simulated: Duration,
 }
@@ -177,6 +207,9 @@ impl World {
 
     async fn live(self) -> Result<Lived, String> {
         let begun = Instant::now();
+        if let Some((Whose::Directory, trouble)) = self.wishes.trouble {
+            self.host.disk().trouble(Some(trouble));
+        }
         let carrier = tokio::spawn(self.net.clone().carry());
         let stop = CancellationToken::new();
         let keeper = tokio::spawn(keep(
@@ -188,6 +221,14 @@ impl World {
         self.host.serving().await;
         let address = self.host.address().ok_or("the directory has no address")?;
         let people = self.people()?;
+        if let (Some((Whose::Node, trouble)), Some(first)) = (self.wishes.trouble, people.first()) {
+            first.trouble(trouble);
+        }
+        let rogues = self.rogues()?;
+        let rogues: Vec<JoinHandle<()>> = rogues
+            .into_iter()
+            .map(|rogue| tokio::spawn(rogue.live(address.clone())))
+            .collect();
         let lives: Vec<JoinHandle<()>> = people
             .iter()
             .map(|person| tokio::spawn(Arc::clone(person).live(address.clone())))
@@ -204,7 +245,7 @@ impl World {
             .then(|| tokio::spawn(targets.trouble(self.seed)));
         let lived = async {
             while !people.iter().all(|person| person.is_content()) {
-                surface(&lives)?;
+                surface(lives.iter().chain(&rogues))?;
                 sleep(Duration::from_millis(100)).await;
             }
             Ok(())
@@ -217,6 +258,8 @@ impl World {
         if let Some(trouble) = trouble {
             trouble.abort();
         }
+        let disks = [self.host.disk().counts(), first_disk(&people)];
+        let failed = self.replace_disks(&people).await;
         self.net.heal();
         self.host.power().fail_after(None, None);
         people
@@ -225,13 +268,13 @@ impl World {
         let healed = Instant::now();
         self.all_known(&people).await?;
         let known_after = healed.elapsed();
-        surface(&lives)?;
+        surface(lives.iter().chain(&rogues))?;
         for person in &people {
             if let Some(node) = person.node() {
                 node.close().await;
             }
         }
-        lives.iter().for_each(JoinHandle::abort);
+        lives.iter().chain(&rogues).for_each(JoinHandle::abort);
         stop.cancel();
         let kept = keeper.await.map_err(broken)?;
         kept?;
@@ -240,6 +283,8 @@ impl World {
             key: address.key(),
             seen: self.witness.take(),
             datagrams: self.net.counts(),
+            disks,
+            failed: failed || self.witness.counted(LEFT) > 0,
             known_after,
             simulated: begun.elapsed(),
         })
@@ -249,8 +294,10 @@ impl World {
         let names: Vec<Name> = (0..self.wishes.people)
             .map(|number| format!("person-{number}").parse::<Name>().map_err(broken))
             .collect::<Result<_, _>>()?;
+        let rogues = self.rogue_names()?;
         let people = names.iter().zip(2..).map(|(name, machine)| {
-            let peers = names.iter().filter(|peer| *peer != name).cloned().collect();
+            let others = names.iter().filter(|peer| *peer != name);
+            let peers = others.chain(&rogues).cloned().collect();
             Arc::new(Person::new(
                 self.seed,
                 (name.clone(), machine),
@@ -262,6 +309,52 @@ impl World {
             ))
         });
         Ok(people.collect())
+    }
+
+    fn rogue_names(&self) -> Result<Vec<Name>, String> {
+        (0..self.wishes.rogues)
+            .map(|number| format!("rogue-{number}").parse().map_err(broken))
+            .collect()
+    }
+
+    fn rogues(&self) -> Result<Vec<Arc<Rogue>>, String> {
+        let victims: Vec<Name> = (0..self.wishes.people)
+            .map(|number| format!("person-{number}").parse::<Name>().map_err(broken))
+            .collect::<Result<_, _>>()?;
+        let den = Arc::<Den>::default();
+        let names = self.rogue_names()?;
+        let of = self.wishes.rogues;
+        let rogues = names.into_iter().zip(0..).map(|(name, number)| {
+            let machine = |number: u8| ROGUES_FROM + number % of;
+            Arc::new(Rogue::new(
+                self.seed,
+                (name, machine(number), machine(number + 1)),
+                self.net.clone(),
+                Arc::clone(&self.witness),
+                Arc::clone(&den),
+                victims.clone(),
+            ))
+        });
+        Ok(rogues.collect())
+    }
+
+    /// Takes the machines down whose disks failed: they go on with sound ones. Whether there was any.
+    async fn replace_disks(&self, people: &[Arc<Person>]) -> bool {
+        let mut failed = self.host.disk().has_failed();
+        if failed {
+            self.host.power().cut();
+        }
+        for person in people {
+            if person.disk().has_failed() {
+                failed = true;
+                person.power().cut();
+            }
+        }
+        if failed {
+            // Until they have noticed.
+            sleep(Duration::from_millis(100)).await;
+        }
+        failed
     }
 
     /// I10: waits until everybody knows the end of everything.
@@ -308,6 +401,9 @@ async fn keep(
         match host.serve(&stop).await {
             Ended::Stopped => return Ok(()),
             Ended::PowerCut => witness.count("directory crashes"),
+            Ended::Left(_) | Ended::NotStarted(_) if host.disk().has_failed() => {
+                witness.count(LEFT);
+            }
             Ended::Left(why) => return Err(format!("the directory left without a reason: {why}")),
             Ended::NotStarted(why) => return Err(format!("the directory does not start: {why}")),
         }
@@ -316,9 +412,19 @@ async fn keep(
     }
 }
 
+/// What is counted when the directory leaves because its disk failed.
+pub const LEFT: &str = "times the directory left a failing disk";
+
+fn first_disk(people: &[Arc<Person>]) -> disk::Counts {
+    people
+        .first()
+        .map(|person| person.disk().counts())
+        .unwrap_or_default()
+}
+
 /// Ends the run if somebody's life ended by a panic.
-fn surface(lives: &[JoinHandle<()>]) -> Result<(), String> {
-    if lives.iter().any(JoinHandle::is_finished) {
+fn surface<'a>(mut lives: impl Iterator<Item = &'a JoinHandle<()>>) -> Result<(), String> {
+    if lives.any(JoinHandle::is_finished) {
         return Err("a node's life ended".to_owned());
     }
     Ok(())
