@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::world::{ORDINARY, Report, run};
+use crate::world::{ORDINARY, Report, SHORT, run};
 
 #[derive(Debug, Parser)]
 #[command(about = "Runs the whole of Quid under a seed and holds it against its promises")]
@@ -23,6 +23,9 @@ struct Arguments {
     /// Without faults.
     #[arg(long)]
     fair: bool,
+    /// A short life of two people, as the tests of disks know it.
+    #[arg(long)]
+    short: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -47,7 +50,7 @@ pub fn main() -> ExitCode {
         .try_init();
     let arguments = Arguments::parse();
     match (arguments.seed, arguments.seeds, arguments.command) {
-        (Some(seed), None, None) => one(seed, arguments.fair),
+        (Some(seed), None, None) => one(seed, arguments.fair, arguments.short),
         (None, Some((from, to)), None) => many(from, to, None),
         (None, None, Some(Command::Soak { hours })) => {
             let from = std::time::UNIX_EPOCH
@@ -68,8 +71,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn one(seed: u64, fair: bool) -> ExitCode {
+fn one(seed: u64, fair: bool, short: bool) -> ExitCode {
     let mut wishes = ORDINARY;
+    if short {
+        wishes = SHORT;
+    }
     if fair {
         (wishes.faults, wishes.rogues) = (false, 0);
     }
@@ -87,7 +93,7 @@ fn one(seed: u64, fair: bool) -> ExitCode {
             for (what, count) in &report.counts {
                 println!("{count:7} {what}");
             }
-            println!("{:?}", report.datagrams);
+            println!("{:?}\n{:?}", report.datagrams, report.disks);
             ExitCode::SUCCESS
         }
         Err(violation) => {

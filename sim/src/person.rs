@@ -121,6 +121,7 @@ impl Person {
                 biased;
                 () = power.failed() => {}
                 () = self.run(&directory, (&power, &disk), &quic, &mut dice) => power.cut(),
+                () = disk_seen_to(&disk) => power.cut(),
             }
             self.witness.count("node crashes");
             self.state().node = None;
@@ -231,6 +232,14 @@ impl Person {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Ends some time after the disk has failed: somebody has noticed and puts in another.
+async fn disk_seen_to(disk: &Disk) {
+    while !disk.has_failed() {
+        sleep(Duration::from_secs(1)).await;
+    }
+    sleep(Duration::from_secs(4)).await;
 }
 
 /// Notes what the node tells.

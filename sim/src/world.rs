@@ -59,6 +59,15 @@ pub const ORDINARY: Wishes = Wishes {
     trouble: None,
 };
 
+/// A life that registers, pays, voids and streams in a few hundred writes, and nothing goes wrong.
+pub const SHORT: Wishes = Wishes {
+    people: 2,
+    wishes: 10,
+    rogues: 0,
+    faults: false,
+    trouble: None,
+};
+
 /// The number of the first rogue's machine.
 const ROGUES_FROM: u8 = 100;
 
@@ -279,12 +288,13 @@ impl World {
         let kept = keeper.await.map_err(broken)?;
         kept?;
         carrier.abort();
+        let failed = failed || self.witness.counted(LEFT) > 0;
         Ok(Lived {
             key: address.key(),
             seen: self.witness.take(),
             datagrams: self.net.counts(),
             disks,
-            failed: failed || self.witness.counted(LEFT) > 0,
+            failed,
             known_after,
             simulated: begun.elapsed(),
         })
