@@ -60,6 +60,9 @@ if $all; then
   step 'ten thousand members online at once'
   QUID_CROWD=10000 cargo test --workspace --test crowd
 
+  step 'five hundred simulated worlds, with every fault'
+  cargo run --release -q -p quid-sim -- --seeds 0..500
+
   step 'the bench, every scenario quickly; it fails on what is wrong, never on what is slow'
   cargo build --release --workspace
   for scenario in settle hot latency login idle large audit tab tick tabs claim; do
