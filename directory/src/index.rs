@@ -91,7 +91,7 @@ enum Follower {
     /// A thread, until it is told to stop.
     Thread(JoinHandle<()>),
     /// Whoever feeds the index, at once.
-    Caller(Mutex<Option<(Writer, LogReader)>>),
+    Caller(Box<Mutex<Option<(Writer, LogReader)>>>),
     /// Nobody any more.
     Nobody,
 }
@@ -116,7 +116,7 @@ impl Index {
             }
             Workers::Caller => {
                 catch_up(&mut writer, &log, true)?;
-                Follower::Caller(Mutex::new(Some((writer, log))))
+                Follower::Caller(Box::new(Mutex::new(Some((writer, log)))))
             }
         };
         Ok(Self {

@@ -48,7 +48,9 @@ impl fmt::Debug for Surroundings {
 
 /// A source of randomness; cheap to clone.
 #[derive(Clone)]
-pub struct Random(Arc<dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync>);
+pub struct Random(Arc<Fill>);
+
+type Fill = dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync;
 
 impl Random {
     /// Takes bytes from `fill`. Whoever can foretell them can take the keys made of them.
