@@ -103,6 +103,12 @@ impl TlsIdentity {
     pub const fn public_key(&self) -> [u8; 32] {
         self.public_key
     }
+
+    /// The certificate that peers will see, in DER.
+    #[must_use]
+    pub fn certificate(&self) -> &[u8] {
+        self.certified.cert.first().map_or(&[], |it| it.as_ref())
+    }
 }
 
 impl fmt::Debug for TlsIdentity {
