@@ -177,6 +177,7 @@ impl SecretKey {
         Ok(key.into())
     }
 
+    #[expect(clippy::expect_used, reason = "our own signature, of a fixed length")]
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
         let signature = self.signing.sign(message);
         signature
@@ -187,6 +188,7 @@ impl SecretKey {
 }
 
 impl From<SigningKey> for SecretKey {
+    #[expect(clippy::expect_used, reason = "our own seed; any 32 bytes are one")]
     fn from(key: SigningKey) -> Self {
         let seed = Zeroizing::new(key.to_bytes());
         let signing = Ed25519KeyPair::from_seed_unchecked(&*seed)

@@ -7,6 +7,8 @@
 //! On stable this is a library, and a test replays the seeds in `seeds/` through it. With the
 //! feature `libfuzzer`, `fuzz_targets/` makes programs of it: see README.md beside this crate.
 
+#![forbid(unsafe_code)]
+
 mod arguments;
 mod evidence;
 mod facts;
@@ -43,9 +45,12 @@ pub use seeds::seeds;
 pub use tabs::tab_claims;
 pub use text::printable;
 
-/// Every target: its name, which is also that of its folder in `seeds/` and of its program, and
-/// its function.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// A target's name, which is also that of its folder in `seeds/` and of its program, and its
+/// function.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
     ("frames", frames),
     ("stranger", stranger),
     ("account", account),

@@ -185,7 +185,7 @@ impl Play {
             bytes.push(0);
         }
         let length = self.tab.length;
-        let last = places.clone().last();
+        let last = places.clone().next_back();
         let sound = !ragged
             && step > 0
             && first > self.paid.index
