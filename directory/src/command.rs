@@ -133,8 +133,8 @@ fn operate(
     match ended {
         Ended::Done { entry } if json => {
             let mut line = json!({ "entry": entry, "id": id.to_string(), "name": name.as_str() });
-            if let Some(amount) = amount {
-                line["amount"] = currency.format(amount).into();
+            if let (Some(amount), Some(line)) = (amount, line.as_object_mut()) {
+                line.insert("amount".to_owned(), currency.format(amount).into());
             }
             print(&line.to_string())
         }

@@ -6,6 +6,23 @@
 //! Not here: what nodes do among themselves, and anybody's secret key but the directory's own.
 //! ARCHITECTURE.md tells a payment's way through these files.
 #![forbid(unsafe_code)]
+// Foreign bytes pass through here, and a panic ends the program. Not in the tests, which may.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::missing_panics_doc,
+        clippy::panic,
+        clippy::panic_in_result_fn,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 pub mod ahead;
 pub mod audit;

@@ -269,6 +269,10 @@ impl Threads {
     /// # Panics
     /// Never: if one of the threads panicked, the process has left.
     #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "a thread that panicked has left the process"
+    )]
     pub fn join(self) -> Committer {
         for thread in self.threads {
             thread.join().expect("a settling thread does not panic");

@@ -28,6 +28,23 @@
 //! # }
 //! ```
 #![forbid(unsafe_code)]
+// Foreign bytes pass through here, and a panic ends the program. Not in the tests, which may.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::missing_panics_doc,
+        clippy::panic,
+        clippy::panic_in_result_fn,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 pub use directory::{RequestError, Session};
 pub use events::{Event, Events};

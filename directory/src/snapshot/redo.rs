@@ -179,6 +179,10 @@ fn head(first: u64) -> [u8; HEAD_LEN] {
     head
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "an array of this length holds its fields"
+)]
 fn split(head: &[u8; SECTION_HEAD_LEN]) -> (u64, [u8; 32], u64) {
     let (entries, rest) = head.split_first_chunk().expect("48 bytes");
     let (root, len) = rest.split_first_chunk().expect("40 bytes");
