@@ -85,6 +85,10 @@ pub struct Serve {
     /// What nodes shall connect to, if it is not the address listened on.
     #[arg(long, value_name = "HOST[:PORT]")]
     pub advertise: Option<HostPort>,
+    /// Serve numbers for Prometheus and /healthz over HTTP there; PORT alone is on 127.0.0.1.
+    /// Whoever reaches it sees how busy the directory is, never who pays whom.
+    #[arg(long, value_name = "ADDR", value_parser = metrics_address)]
+    pub metrics: Option<SocketAddr>,
     /// Issue this much to everybody who registers. For demonstrations.
     #[arg(long, value_name = "AMOUNT")]
     pub opening_balance: Option<String>,
@@ -161,6 +165,15 @@ impl Failure {
     pub fn files(message: impl ToString) -> Self {
         Self::new(Exit::Files, "files", message)
     }
+}
+
+/// An address and port, or a port of this machine alone.
+fn metrics_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse() {
+        return Ok(SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port)));
+    }
+    text.parse()
+        .map_err(|_| "it is written ADDRESS:PORT, or PORT for this machine alone".to_owned())
 }
 
 /// The currency that `serve` was told, over `known`, that of an existing ledger.
