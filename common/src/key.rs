@@ -11,6 +11,7 @@ use std::sync::Arc;
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
 use curve25519_dalek::edwards::CompressedEdwardsY;
 use data_encoding::{BASE32_NOPAD, DecodePartial};
+use ed25519_zebra::ed25519::KeypairBytes;
 use ed25519_zebra::ed25519::pkcs8::DecodePrivateKey;
 use ed25519_zebra::{Signature, SigningKey, VerificationKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -173,8 +174,13 @@ impl SecretKey {
     /// # Errors
     /// [`KeyFileError`] if the text is anything but one PKCS#8 Ed25519 key.
     pub fn from_pem(pem: &str) -> Result<Self, KeyFileError> {
-        let key = SigningKey::from_pkcs8_pem(pem).map_err(|_| KeyFileError)?;
-        Ok(key.into())
+        // Not by `SigningKey`, which panics where the text is PEM but what is in it is no key.
+        let pair = KeypairBytes::from_pkcs8_pem(pem).map_err(|_| KeyFileError)?;
+        let key = Self::from(SigningKey::from(pair.secret_key));
+        match pair.public_key {
+            Some(public) if public.to_bytes() != key.public.0 => Err(KeyFileError),
+            _ => Ok(key),
+        }
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
@@ -247,6 +253,25 @@ mod tests {
         assert_eq!(back.public(), key.public());
         assert!(SecretKey::from_pem("").is_err());
         assert!(SecretKey::from_pem(&pem[..pem.len() / 2]).is_err());
+    }
+
+    #[test]
+    fn no_damage_to_a_key_file_is_a_panic() {
+        let key = SecretKey::from_seed(&[9; 32]);
+        let pem = key.to_pem().expect("the encoder has no reason to fail");
+        for at in 0..pem.len() {
+            for byte in [b'A', b'z', b'0', b'/', b'=', b'-', b' ', b'\n', 0] {
+                let mut damaged = pem.as_bytes().to_vec();
+                damaged[at] = byte;
+                let damaged = String::from_utf8(damaged).expect("ASCII");
+                let read = SecretKey::from_pem(&damaged);
+                // Other characters of the seed are another key, which the ledger refuses.
+                assert!(
+                    read.is_err() || damaged == *pem || (28..117).contains(&at),
+                    "{at}"
+                );
+            }
+        }
     }
 
     #[test]
