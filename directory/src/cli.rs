@@ -65,6 +65,31 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         against: Option<PathBuf>,
     },
+    /// Back up log and key to FILE, also while the directory serves. FILE is whole or not there.
+    Backup {
+        /// The backup.
+        file: PathBuf,
+        /// The data folder.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Replace FILE if it is there.
+        #[arg(long)]
+        replace: bool,
+        /// Leave out the key, which the ledger cannot go on without: keep it elsewhere.
+        #[arg(long)]
+        without_key: bool,
+    },
+    /// Restore a backup to DIR, which must be new or empty, and audit it.
+    Restore {
+        /// The backup.
+        file: PathBuf,
+        /// The data folder.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// The directory's key, if the backup has none.
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+    },
     /// Print the directory's address.
     Address {
         /// The data folder.

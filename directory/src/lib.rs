@@ -9,6 +9,7 @@
 
 pub mod ahead;
 pub mod audit;
+pub mod backup;
 pub mod books;
 pub mod cli;
 pub mod clock;
