@@ -169,6 +169,7 @@ const KINDS: &[Kind] = &[
         places: &[
             "directory/src/cli.rs",
             "directory/src/command.rs",
+            "directory/src/command",
             "node/src/cli",
         ],
         forbidden: &[
