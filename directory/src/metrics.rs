@@ -135,7 +135,8 @@ impl Metrics {
     }
 }
 
-/// A survey may be so old: adding up a million accounts keeps the settlement for some 10 ms.
+/// A survey may be so old: to add up all accounts keeps the settlement from other work, so however
+/// many look, it is done no more often.
 const SURVEY_AGE: Duration = Duration::from_secs(1);
 
 /// How long an answer is waited for. A batch takes milliseconds; a disk that needs more than this is

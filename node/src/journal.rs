@@ -80,8 +80,7 @@ impl Journal {
             let connection = file::connect(path)?;
             Ok(file::check(&connection, path)?.map(|()| connection))
         });
-        let connection = checked
-            .map_err(|error| JournalError::at(path, error.to_string()))??;
+        let connection = checked.map_err(|error| JournalError::at(path, error.to_string()))??;
         let (jobs, queue) = mpsc::sync_channel(QUEUE_LEN_MAX);
         let path = path.to_owned();
         let thread = thread::Builder::new()

@@ -29,7 +29,7 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Adds up `books`: some 2 ms for a hundred thousand accounts.
+    /// Adds up `books`: a look at every account.
     pub(super) fn of(books: &Books) -> Self {
         let ledger = &books.ledger;
         Self {
