@@ -29,6 +29,7 @@ need cargo cargo
 need cc gcc
 need tmux tmux
 need python3 python3
+need strace strace
 
 step 'formatting'
 cargo fmt --all --check
@@ -68,6 +69,11 @@ if $all; then
   for scenario in settle hot latency login idle large audit tab tick tabs claim; do
     cargo run --release -q -p quid-bench -- "$scenario" --quick
   done
+
+  step 'the systemd units'
+  need systemd-analyze systemd
+  need pgrep procps
+  ./packaging/check.sh target/debug
 
   step 'dependencies: licences, bans, sources'
   if cargo deny --version >/dev/null 2>&1; then

@@ -287,6 +287,12 @@ impl Books {
         Ok((self.index.reader()?, LogReader::open(&self.folder)?))
     }
 
+    /// How many entries the index holds for good.
+    #[must_use]
+    pub fn indexed(&self) -> u64 {
+        self.index.through()
+    }
+
     /// Lets a test see in little what large books do.
     #[cfg(test)]
     pub(crate) fn bound_snapshots(&mut self, bounds: snapshot::Bounds) {

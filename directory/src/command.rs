@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::ahead;
 use crate::audit::{self, AuditError};
+use crate::backup::Options;
 use crate::books::{self, Books, OpenError};
 use crate::cli::{Cli, Command, Exit, Failure, Standing, print, print_address};
 use crate::folder::Folder;
@@ -25,6 +26,8 @@ use crate::operator::{self, Act, Ended, Operation, SendError};
 use crate::serve;
 use crate::settlement::{self, Committer, Job, Outlet, Reply};
 use crate::store::LogReader;
+
+mod backup;
 
 /// Runs the command in the program's arguments.
 pub fn main(start_logging: impl FnOnce(LogFormat, &str)) -> ExitCode {
@@ -85,6 +88,19 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Freeze(standing) => stand(json, standing, Act::Freeze),
         Command::Thaw(standing) => stand(json, standing, Act::Thaw),
         Command::Audit { data, against } => run_audit(json, &data, against.as_deref()),
+        Command::Backup {
+            file,
+            data,
+            replace,
+            without_key,
+        } => {
+            let options = Options {
+                replace,
+                without_key,
+            };
+            backup::write(json, &data, &file, options)
+        }
+        Command::Restore { file, data, key } => backup::restore(json, &file, &data, key.as_deref()),
         Command::Address { data } => {
             let folder = Folder::open(&data).map_err(Failure::files)?;
             print_address(json, &folder.address().map_err(Failure::files)?)

@@ -26,6 +26,7 @@
 
 pub mod ahead;
 pub mod audit;
+pub mod backup;
 pub mod books;
 pub mod cli;
 pub mod clock;
@@ -38,6 +39,7 @@ pub mod index;
 pub mod ledger;
 pub mod logging;
 pub mod member;
+pub mod metrics;
 pub mod operator;
 pub mod presence;
 pub mod quota;
@@ -53,5 +55,6 @@ pub mod snapshot;
 pub mod store;
 pub mod stream;
 pub mod surroundings;
+pub mod traffic;
 pub mod tree;
 pub mod verify;

@@ -12,6 +12,7 @@ use crate::history::History;
 use crate::presence::Presence;
 use crate::sessions::{InFlight, Sessions};
 use crate::settlement::{Answer, Settlements};
+use crate::traffic::Traffic;
 
 /// What every session works with.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Directory {
     pub key: PublicKey,
     /// The way to the ledger.
     pub settlements: Settlements,
+    /// How many connections there are, and which were turned away.
+    pub traffic: Arc<Traffic>,
     /// Who has how many sessions.
     pub sessions: Arc<Sessions>,
     /// Who is online.

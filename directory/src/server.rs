@@ -20,6 +20,7 @@ use tracing::{debug, error, warn};
 
 use crate::member::Directory;
 use crate::session;
+use crate::traffic::{Shed, Traffic, Within};
 
 /// Connections that may be open at once. Each costs about 40 KiB.
 pub const CONNECTIONS_MAX: usize = 20_000;
@@ -82,16 +83,15 @@ pub fn endpoint(
 /// Serves connections until `stop`, then closes them all.
 pub async fn serve(endpoint: &Endpoint, directory: Directory, stop: CancellationToken) {
     let mut sessions = JoinSet::new();
-    // Held once by each handshake in progress. The endpoint does not tell them from connections.
-    let handshakes = Arc::new(());
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { break };
-                let handshaking = Arc::strong_count(&handshakes) - 1;
-                if let Some(incoming) = admit(sessions.len(), handshaking, incoming) {
-                    sessions.spawn(greet(directory.clone(), incoming, Arc::clone(&handshakes)));
+                if let Some(incoming) = admit(sessions.len(), &directory.traffic, incoming) {
+                    // The endpoint does not tell handshakes from connections.
+                    let handshake = directory.traffic.handshakes.enter();
+                    sessions.spawn(greet(directory.clone(), incoming, handshake));
                 }
             }
             Some(ended) = sessions.join_next() => {
@@ -127,13 +127,16 @@ pub enum BindError {
 }
 
 /// Refuses what there is no room for, in order of cost.
-fn admit(open: usize, handshaking: usize, incoming: Incoming) -> Option<Incoming> {
+fn admit(open: usize, traffic: &Traffic, incoming: Incoming) -> Option<Incoming> {
+    let handshaking = traffic.handshakes.count();
     if open >= CONNECTIONS_MAX || handshaking >= HANDSHAKES_MAX {
         warn!(open, "full: refused a connection");
+        traffic.shed(Shed::Full);
         incoming.refuse();
         return None;
     }
     if handshaking >= HANDSHAKES_BEFORE_RETRY && incoming.may_retry() {
+        traffic.shed(Shed::Retry);
         // Fails only for a connection that has proved its address already.
         let _ = incoming.retry();
         return None;
@@ -141,18 +144,27 @@ fn admit(open: usize, handshaking: usize, incoming: Incoming) -> Option<Incoming
     Some(incoming)
 }
 
-async fn greet(directory: Directory, incoming: Incoming, handshake: Arc<()>) {
+async fn greet(directory: Directory, incoming: Incoming, handshake: Within) {
     let peer = incoming.remote_address();
     let connecting = match incoming.accept() {
         Ok(connecting) => connecting,
-        Err(error) => return debug!(%peer, %error, "refused a handshake"),
+        Err(error) => {
+            directory.traffic.shed(Shed::Handshake);
+            return debug!(%peer, %error, "refused a handshake");
+        }
     };
     let greeted = tokio::time::timeout(HANDSHAKE_DEADLINE, connecting).await;
     drop(handshake);
     match greeted {
         Ok(Ok(connection)) => session::serve(directory, connection, peer).await,
-        Ok(Err(error)) => debug!(%peer, %error, "a handshake failed"),
-        Err(_) => debug!(%peer, "a handshake took too long"),
+        Ok(Err(error)) => {
+            directory.traffic.shed(Shed::Handshake);
+            debug!(%peer, %error, "a handshake failed");
+        }
+        Err(_) => {
+            directory.traffic.shed(Shed::HandshakeLate);
+            debug!(%peer, "a handshake took too long");
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::sessions::{Place, SESSIONS_PER_ACCOUNT_MAX};
 use crate::settle_stream::IN_FLIGHT_MAX;
 use crate::settlement::{Answer, Ask, Standing};
 use crate::stream::{ReadError, Reader, Writer};
+use crate::traffic::Shed;
 use crate::{event_stream, request, settle_stream};
 
 /// Longest time that a stranger may take to register and log in.
@@ -47,7 +48,9 @@ pub async fn serve(directory: Directory, connection: Connection, peer: SocketAdd
     let peer = canonical(peer);
     let span = info_span!("session", %peer, key = %key.short());
     async {
+        let within = directory.traffic.strangers.enter();
         let login = timeout(STRANGER_LIFE, stranger(&directory, &connection, key, peer)).await;
+        drop(within);
         match login {
             Ok(Ok(Some((member, place, presence)))) => {
                 account(&directory, &connection, &member).await;
@@ -57,10 +60,12 @@ pub async fn serve(directory: Directory, connection: Connection, peer: SocketAdd
             Ok(Ok(None)) => {}
             Ok(Err(error)) => {
                 debug!(%error, "closed a stranger");
+                directory.traffic.shed(error.shed());
                 close(&connection, error.code());
             }
             Err(_) => {
                 debug!("closed a stranger that did not log in in time");
+                directory.traffic.shed(Shed::StrangerLate);
                 close(&connection, CloseCode::TIMEOUT);
             }
         }
@@ -294,6 +299,14 @@ enum StrangerError {
 }
 
 impl StrangerError {
+    const fn shed(&self) -> Shed {
+        match self {
+            Self::Read(ReadError::Deadline) => Shed::StrangerLate,
+            Self::Read(_) | Self::TooMany => Shed::Stranger,
+            Self::Full => Shed::Sessions,
+        }
+    }
+
     const fn code(&self) -> CloseCode {
         match self {
             Self::Read(ReadError::Deadline) => CloseCode::TIMEOUT,

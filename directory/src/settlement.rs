@@ -39,12 +39,14 @@ use tokio::sync::watch;
 
 mod check;
 mod committer;
+mod counts;
 mod hashing;
 mod inline;
 mod queue;
 mod receipts;
 mod reply;
 mod stage;
+mod survey;
 mod tabs;
 mod tell;
 #[cfg(test)]
@@ -52,6 +54,7 @@ pub(crate) mod testing;
 
 pub use self::check::{Checked, check};
 pub use self::committer::{CommitError, Committer};
+pub use self::counts::{Counts, Label};
 pub use self::hashing::{CLAIMS_LEN_MAX, CLAIMS_PER_ACCOUNT_MAX, Links, SHORT_GAP_MAX};
 use self::hashing::{Hasher, Lines};
 pub use self::inline::{Inline, start_inline};
@@ -60,6 +63,7 @@ pub use self::queue::{ACCOUNT_LEN_MAX, QUEUE_LEN_MAX};
 pub use self::receipts::{Proof, Receipts};
 pub use self::reply::{Outlet, Reply};
 use self::stage::Stage;
+pub use self::survey::{Survey, Waiting};
 pub use self::tabs::{Due, RELEASES_LEN_MAX};
 use crate::books::Books;
 use crate::events::{Hub, Moved};
@@ -95,6 +99,8 @@ pub enum Ask {
     Close(SignedClose),
     /// The directory's own: give back what is left of tabs that are over.
     Release,
+    /// The operator's: the books as a whole. Asking it makes sure that a batch can be durable.
+    Survey,
     /// One of these that could not be read; answered with this in its turn like any other.
     Malformed(Reason),
     /// Tie a key to a name.
@@ -154,6 +160,8 @@ pub enum Answer {
     OpenTab(Option<OpenTab>, LedgerTime),
     /// To [`Ask::Release`].
     Released,
+    /// To [`Ask::Survey`].
+    Survey(Box<Survey>),
     /// To [`Ask::Consistency`]: the root over the first entries, and the proof.
     Consistency([u8; 32], Vec<u8>),
     /// To [`Ask::Moved`].
@@ -173,6 +181,7 @@ impl Answer {
             | Self::Fate(..)
             | Self::OpenTab(..)
             | Self::Released
+            | Self::Survey(_)
             | Self::Consistency(..)
             | Self::Moved(_)
             | Self::Names(_) => {}
@@ -200,6 +209,7 @@ pub struct Standing {
 pub struct Settlements {
     entrance: Arc<Entrance>,
     durable: Arc<AtomicU64>,
+    counts: Counts,
     due: watch::Receiver<Option<Due>>,
 }
 
@@ -248,6 +258,22 @@ impl Settlements {
         self.due.clone()
     }
 
+    /// What has been settled since the start.
+    #[must_use]
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// What waits to be settled now.
+    #[must_use]
+    pub fn waiting(&self) -> Waiting {
+        let Entrance { queue, lines } = &*self.entrance;
+        let mut waiting = Waiting::default();
+        queue.survey(&mut waiting);
+        lines.survey(&mut waiting);
+        waiting
+    }
+
     /// Number of entries that are durable and may have been answered for.
     #[must_use]
     pub fn durable(&self) -> u64 {
@@ -289,6 +315,7 @@ impl Threads {
 pub fn start(books: Books, hub: Arc<Hub>) -> std::io::Result<(Settlements, Threads)> {
     let committer = Committer::new(books, hub);
     let (durable, due) = (Arc::clone(&committer.durable), committer.due());
+    let counts = committer.counts.clone();
     let (queue, lines) = (Arc::new(Queue::default()), Arc::new(Lines::default()));
     let stage = Arc::new(Stage::new(committer));
     let entrance = Arc::new(Entrance {
@@ -309,6 +336,7 @@ pub fn start(books: Books, hub: Arc<Hub>) -> std::io::Result<(Settlements, Threa
     let settlements = Settlements {
         entrance,
         durable,
+        counts,
         due,
     };
     let threads = [one, two, claims, hashes];

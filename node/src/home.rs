@@ -366,6 +366,17 @@ pub enum HomeError {
         /// The folder.
         path: PathBuf,
     },
+    /// A newer program wrote this file.
+    #[error(
+        "{} has version {version} and this program knows {SETTINGS_VERSION}; use a newer quid",
+        .path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
     /// The home is pinned to another directory.
     #[error(
         "{} already belongs to the directory {pinned}; use another home for another directory",
@@ -519,9 +530,13 @@ fn read_settings(home: &Path) -> Result<DirectoryAddress, HomeError> {
     };
     let settings: Settings =
         serde_json::from_slice(&text.0).map_err(|error| damaged(error.to_string()))?;
+    if settings.version > SETTINGS_VERSION {
+        let version = settings.version;
+        return Err(HomeError::Newer { path, version });
+    }
     if settings.version != SETTINGS_VERSION {
         return Err(damaged(format!(
-            "version {} is not known here",
+            "version {} was never written by this program",
             settings.version
         )));
     }

@@ -89,11 +89,9 @@ impl Journal {
         file::check_header(path)?;
         let checked = patiently(|| {
             let connection = file::connect(path)?;
-            Ok(file::check(&connection)?.map(|()| connection))
+            Ok(file::check(&connection, path)?.map(|()| connection))
         });
-        let connection = checked
-            .map_err(|error| JournalError::at(path, error.to_string()))?
-            .map_err(|reason| JournalError::at(path, reason))?;
+        let connection = checked.map_err(|error| JournalError::at(path, error.to_string()))??;
         let steps = Steps {
             connection,
             failed: None,
@@ -304,7 +302,18 @@ pub enum JournalError {
         /// The file.
         path: PathBuf,
     },
-    /// The file is no journal, or not one of this version.
+    /// A newer program has used this journal.
+    #[error(
+        "{} has format {version} and this program knows {}; use a newer quid",
+        .path.display(), file::SCHEMA_VERSION
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        version: i32,
+    },
+    /// The file is no journal, or damaged.
     #[error("{} cannot be used: {reason}; move it away or restore it from a backup", .path.display())]
     Unusable {
         /// The file.

@@ -239,6 +239,7 @@ impl Host {
         let directory = Directory {
             key: key.public(),
             settlements: settlements.clone(),
+            traffic: Arc::default(),
             sessions: Arc::new(Sessions::default()),
             presence: Arc::new(Presence::default()),
             hub,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use quid_common::amount::Amount;
 use quid_common::entry::{Entry, Fact, Freeze, Issue};
@@ -15,7 +16,9 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::{Answer, Ask, Checked, Due, Job, Links, Proof, Receipts, Reply, Standing, tabs};
+use super::{
+    Answer, Ask, Checked, Counts, Due, Job, Links, Proof, Receipts, Reply, Standing, Survey, tabs,
+};
 use crate::ahead;
 use crate::books::{AppendError, Batch, Books};
 use crate::events::{Hub, Moved};
@@ -32,6 +35,7 @@ pub struct Committer {
     quota: Quota,
     pub(super) treasury: Name,
     pub(super) durable: Arc<AtomicU64>,
+    pub(super) counts: Counts,
     /// Before this, nobody could claim.
     pub(super) served_since: LedgerTime,
     pub(super) due: watch::Sender<Option<Due>>,
@@ -118,6 +122,7 @@ impl Committer {
             quota: Quota::default(),
             treasury: Name::treasury(),
             durable,
+            counts: Counts::default(),
             served_since,
             due: watch::Sender::new(due),
         }
@@ -182,13 +187,19 @@ impl Committer {
             }
             outcomes.push((job, outcome));
         }
+        let begun = Instant::now();
         self.books.append(&open, now)?;
         self.durable
             .store(self.books.ledger.entries(), Ordering::Release);
         let Batch { entries, log } = open;
+        let now = Instant::now();
+        self.counts
+            .committed(outcomes.len(), &entries, now.duration_since(begun));
         let receipts = self.receipts(log);
         let answers = outcomes.drain(..).map(|(job, outcome)| {
+            let new = matches!(outcome, Outcome::New(..));
             let answer = self.answer(&job, outcome, receipts.as_ref());
+            self.counts.answered(&answer, new, job.reply.since, now);
             (job.reply, answer)
         });
         Reply::send_all(answers);
@@ -245,7 +256,8 @@ impl Committer {
                 }
                 return Ok(Outcome::Question);
             }
-            Ask::Balance
+            Ask::Survey
+            | Ask::Balance
             | Ask::Find(_)
             | Ask::Fate(..)
             | Ask::OpenTab(..)
@@ -396,6 +408,7 @@ impl Committer {
             Ask::Fate(payer, id) => self.fate(from, payer, *id),
             Ask::OpenTab(payer, id) => self.open_tab(from, payer, *id),
             Ask::Release => Answer::Released,
+            Ask::Survey => Answer::Survey(Box::new(Survey::of(&self.books))),
             Ask::Prove(index) => self.prove(from, *index),
             Ask::Consistency(from, to) => match self.books.consistency(*from, *to) {
                 Ok((root, proof)) => Answer::Consistency(root, proof),

@@ -13,6 +13,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use quid_common::chain::Mark;
 use quid_common::id::OrderId;
 use quid_common::key::PublicKey;
@@ -22,7 +23,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::queue::Queue;
-use super::{Answer, Ask, Job, stage};
+use super::{Answer, Ask, Job, Waiting, stage};
 
 /// Most links that are hashed among the signatures of a batch: about as much work as one of them.
 /// A longer claim waits in a line.
@@ -94,6 +95,8 @@ fn hash_with(ask: &mut Ask, hash: impl FnOnce(OrderId, u32, Mark) -> Result<Hash
 pub(super) struct Lines {
     state: Mutex<State>,
     wake: Condvar,
+    turned_away: Counter,
+    hashed: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -153,7 +156,7 @@ impl Lines {
         let all = queue.put(from, others) && refused.is_empty();
         drop(state);
         self.wake.notify_one();
-        refuse(refused, reason);
+        self.refuse(refused, reason);
         all
     }
 
@@ -180,7 +183,7 @@ impl Lines {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         };
         drop(state);
-        refuse(refused, Reason::BUSY);
+        self.refuse(refused, Reason::BUSY);
         job
     }
 
@@ -188,7 +191,7 @@ impl Lines {
     fn take_now(&self, queue: &Queue) -> Option<Job> {
         let mut refused = Vec::new();
         let job = self.state().take(queue, Instant::now(), &mut refused);
-        refuse(refused, Reason::BUSY);
+        self.refuse(refused, Reason::BUSY);
         job
     }
 
@@ -219,6 +222,20 @@ impl Lines {
         self.wake.notify_all();
         // Whoever drops a reply says so.
         drop(lines);
+    }
+
+    /// Says how much waits here.
+    pub(super) fn survey(&self, waiting: &mut Waiting) {
+        waiting.claims = self.state().len;
+        waiting.claims_turned_away = self.turned_away.get();
+        waiting.claims_hashed = self.hashed.get();
+    }
+
+    fn refuse(&self, jobs: Vec<Job>, reason: Reason) {
+        for job in jobs {
+            self.turned_away.inc();
+            job.reply.send(Answer::Refused(reason, None));
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -297,18 +314,13 @@ fn is_of_a_tab(ask: &Ask) -> bool {
     matches!(ask, Ask::Claim(..) | Ask::Close(_))
 }
 
-fn refuse(jobs: Vec<Job>, reason: Reason) {
-    for job in jobs {
-        job.reply.send(Answer::Refused(reason, None));
-    }
-}
-
 /// Hashes what comes into `lines` and hands it to `queue`, until the lines are closed.
 pub(super) fn run(lines: &Lines, queue: &Queue, hasher: &Hasher) {
     while let Some(mut job) = lines.take(queue) {
         let mut links = 0;
         hash_with(&mut job.ask, |tab, from, to| {
             links = to.index.saturating_sub(from);
+            lines.hashed.inc();
             hasher.hash(tab, from, to)
         });
         let from = job.from;

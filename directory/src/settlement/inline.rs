@@ -26,6 +26,7 @@ pub struct Inline {
 pub fn start_inline(books: Books, hub: Arc<Hub>) -> (Settlements, Inline) {
     let committer = Committer::new(books, hub);
     let (durable, due) = (Arc::clone(&committer.durable), committer.due());
+    let counts = committer.counts.clone();
     let (queue, lines) = (Arc::new(Queue::default()), Arc::new(Lines::default()));
     let entrance = Arc::new(Entrance {
         queue: Arc::clone(&queue),
@@ -35,6 +36,7 @@ pub fn start_inline(books: Books, hub: Arc<Hub>) -> (Settlements, Inline) {
         entrance,
         durable,
         due,
+        counts,
     };
     let inline = Inline {
         queue,

@@ -9,11 +9,12 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use prometheus_client::metrics::counter::Counter;
 use quid_common::key::PublicKey;
 use quid_common::refusal::Reason;
 use tokio::sync::Notify;
 
-use super::{Answer, BATCH_LEN_MAX, Job};
+use super::{Answer, BATCH_LEN_MAX, Job, Waiting};
 
 /// Jobs that wait or are at work when there is a crowd. Without load there are a few at most.
 const CROWD_LEN: usize = 64;
@@ -60,6 +61,7 @@ pub(super) struct Queue {
     wake: Condvar,
     /// Woken as well, where no thread waits.
     due: OnceLock<Notify>,
+    turned_away: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -122,6 +124,7 @@ impl Queue {
         let mut all = true;
         for job in jobs {
             all = false;
+            self.turned_away.inc();
             job.reply.send(Answer::Refused(refused, None));
         }
         all
@@ -185,6 +188,15 @@ impl Queue {
         let state = self.state();
         let at_work = if state.at_work > 0 { state.last_len } else { 0 };
         state.len + at_work >= CROWD_LEN
+    }
+
+    /// Says how much waits here.
+    pub(super) fn survey(&self, waiting: &mut Waiting) {
+        let state = self.state();
+        let distrusted = state.lines.values().filter(|line| line.distrust > 0);
+        waiting.distrusted = distrusted.map(|line| line.jobs.len()).sum();
+        waiting.trusted = state.len.saturating_sub(waiting.distrusted);
+        waiting.turned_away = self.turned_away.get();
     }
 
     /// No job is taken in any more; those that wait are still settled.

@@ -36,6 +36,8 @@ use tempfile::TempDir;
 pub(crate) struct Directory {
     pub(crate) place: TempDir,
     pub(crate) address: DirectoryAddress,
+    /// Where it serves metrics, if it does.
+    pub(crate) metrics: Option<SocketAddr>,
     child: Child,
 }
 
@@ -48,6 +50,11 @@ impl Directory {
 
     /// The data that is in `place`, served at `listen`.
     pub(crate) fn start_on(place: TempDir, opening: &str, listen: &str) -> Self {
+        Self::start_with(place, opening, listen, &[])
+    }
+
+    /// The same, with more arguments.
+    pub(crate) fn start_with(place: TempDir, opening: &str, listen: &str, more: &[&str]) -> Self {
         let mut child = Command::new(PROGRAM)
             .args([
                 "serve",
@@ -58,6 +65,7 @@ impl Directory {
                 "--data",
             ])
             .arg(place.path().join("data"))
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -72,11 +80,13 @@ impl Directory {
             panic!("no address: {}", String::from_utf8_lossy(&output.stderr));
         };
         // The log must not fill its pipe.
-        let mut stderr = child.stderr.take().expect("piped");
+        let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let metrics = more.contains(&"--metrics").then(|| metrics_in(&mut stderr));
         std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
         Self {
             place,
             address,
+            metrics,
             child,
         }
     }
@@ -152,6 +162,17 @@ impl Drop for Directory {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The address of the metrics, out of the log, where it comes before the directory's address.
+fn metrics_in(log: &mut impl BufRead) -> SocketAddr {
+    for line in log.lines() {
+        let line = line.expect("the log is text");
+        if let Some((_, address)) = line.split_once("metrics=") {
+            return address.trim().parse().expect("an address and port");
+        }
+    }
+    panic!("the directory does not say where it serves metrics");
 }
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_quid-directory");

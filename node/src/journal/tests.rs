@@ -469,7 +469,17 @@ fn a_missing_foreign_newer_or_damaged_file_is_refused_by_name() {
         .pragma_update(None, "user_version", file::SCHEMA_VERSION + 1)
         .expect("changed");
     drop(connection);
-    assert!(unusable("newer").contains("newer program"));
+    let before = fs::read(&path).expect("there");
+    let error = Journal::open(&path).expect_err("newer");
+    let version = file::SCHEMA_VERSION + 1;
+    let expected = JournalError::Newer {
+        path: path.clone(),
+        version,
+    };
+    assert_eq!(error, expected);
+    // Nobody is told to move away what holds orders under way.
+    assert!(error.to_string().ends_with("use a newer quid"), "{error}");
+    assert_eq!(fs::read(&path).expect("there"), before, "it is left alone");
 }
 
 #[test]
