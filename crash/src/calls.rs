@@ -11,20 +11,19 @@ use nix::unistd::Pid;
 /// A call that a program is about to make.
 #[derive(Debug)]
 pub(crate) struct Call {
-    pub(crate) kind: Kind,
     pub(crate) name: &'static str,
     /// The file, socket or pipe, if the first argument is an open one.
     pub(crate) file: Option<PathBuf>,
+    /// Whether it prints on stdout.
+    is_result: bool,
 }
 
-/// What a call does.
+/// What a call's first argument is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Writes or cuts a file, or sends.
-    Write,
-    /// Makes what was written durable.
-    Sync,
-    /// Makes, renames or removes a file.
+enum Kind {
+    /// An open file or socket, to which it writes, or which it cuts or makes durable.
+    Open,
+    /// Something else: it makes, renames or removes a file by its name.
     Name,
 }
 
@@ -33,7 +32,7 @@ impl Call {
     pub(crate) fn new(thread: Pid, number: i64, arguments: [u64; 3]) -> Option<Self> {
         let &(_, name, kind) = CALLS.iter().find(|(of, ..)| *of == number)?;
         let file = match kind {
-            Kind::Write | Kind::Sync => {
+            Kind::Open => {
                 let link = format!("/proc/{thread}/fd/{}", arguments[0]);
                 Some(fs::read_link(link).ok()?)
             }
@@ -43,17 +42,21 @@ impl Call {
             return None;
         }
         if let Some(file) = &file
-            && arguments[0] != 1
             && is_own(file, arguments[0])
         {
             return None;
         }
-        Some(Self { kind, name, file })
+        let is_result = kind == Kind::Open && arguments[0] == 1;
+        Some(Self {
+            name,
+            file,
+            is_result,
+        })
     }
 
-    /// Whether it changes a file on the disk.
+    /// Whether it changes a file on the disk; results that a program prints do not count.
     pub(crate) fn is_on_disk(&self) -> bool {
-        self.file.as_deref().is_none_or(Path::is_absolute)
+        self.file.as_deref().is_none_or(Path::is_absolute) && !self.is_result
     }
 }
 
@@ -67,27 +70,27 @@ impl std::fmt::Display for Call {
 
 /// Whether nobody else sees what is written there: the log, and what wakes a program's own threads.
 fn is_own(file: &Path, descriptor: u64) -> bool {
-    descriptor == 2 || file.starts_with("anon_inode:[eventfd]") || file.starts_with("/dev")
+    descriptor == 2 || file.starts_with("anon_inode:[eventfd]")
 }
 
 /// `openat` with one of these may make or empty a file.
 const MAKES: u64 = (libc::O_CREAT | libc::O_TRUNC) as u64;
 
 const CALLS: &[(i64, &str, Kind)] = &[
-    (libc::SYS_write, "write", Kind::Write),
-    (libc::SYS_writev, "writev", Kind::Write),
-    (libc::SYS_pwrite64, "pwrite64", Kind::Write),
-    (libc::SYS_pwritev, "pwritev", Kind::Write),
-    (libc::SYS_pwritev2, "pwritev2", Kind::Write),
-    (libc::SYS_sendto, "sendto", Kind::Write),
-    (libc::SYS_sendmsg, "sendmsg", Kind::Write),
-    (libc::SYS_sendmmsg, "sendmmsg", Kind::Write),
-    (libc::SYS_ftruncate, "ftruncate", Kind::Write),
-    (libc::SYS_fallocate, "fallocate", Kind::Write),
-    (libc::SYS_copy_file_range, "copy_file_range", Kind::Write),
-    (libc::SYS_fchmod, "fchmod", Kind::Write),
-    (libc::SYS_fsync, "fsync", Kind::Sync),
-    (libc::SYS_fdatasync, "fdatasync", Kind::Sync),
+    (libc::SYS_write, "write", Kind::Open),
+    (libc::SYS_writev, "writev", Kind::Open),
+    (libc::SYS_pwrite64, "pwrite64", Kind::Open),
+    (libc::SYS_pwritev, "pwritev", Kind::Open),
+    (libc::SYS_pwritev2, "pwritev2", Kind::Open),
+    (libc::SYS_sendto, "sendto", Kind::Open),
+    (libc::SYS_sendmsg, "sendmsg", Kind::Open),
+    (libc::SYS_sendmmsg, "sendmmsg", Kind::Open),
+    (libc::SYS_ftruncate, "ftruncate", Kind::Open),
+    (libc::SYS_fallocate, "fallocate", Kind::Open),
+    (libc::SYS_copy_file_range, "copy_file_range", Kind::Open),
+    (libc::SYS_fchmod, "fchmod", Kind::Open),
+    (libc::SYS_fsync, "fsync", Kind::Open),
+    (libc::SYS_fdatasync, "fdatasync", Kind::Open),
     (libc::SYS_openat, "openat", Kind::Name),
     (libc::SYS_renameat2, "renameat2", Kind::Name),
     (libc::SYS_unlinkat, "unlinkat", Kind::Name),

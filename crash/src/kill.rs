@@ -12,13 +12,12 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
 use crate::Failure;
-use crate::books::Acknowledged;
 use crate::operation::{Ready, refs};
 use crate::options::Kill;
 use crate::point::{Operation, Plot, Point, Victim, Wanted};
-use crate::program::by;
 use crate::rules::{kill_at, let_go};
-use crate::scene::{PATIENCE, Scene};
+use crate::scene::PATIENCE;
+use crate::stage::Stage;
 use crate::trace::Traced;
 
 /// Runs all points that were asked for, and says what was found.
@@ -71,14 +70,10 @@ fn run_plot(
     tally: &Mutex<Tally>,
 ) -> Result<(), String> {
     let begun = Instant::now();
-    let opened = Scene::open(plot.victim).map_err(|error| format!("{plot}: {error}"))?;
-    let mut run = PlotRun {
-        scene: opened,
-        acknowledged: Acknowledged::default(),
-        number: 0,
-    };
+    let stage = Stage::open(plot.victim, None).map_err(|error| format!("{plot}: {error}"))?;
+    let mut run = PlotRun { stage };
     let fail = |run: PlotRun, point: &Point, error: Failure| {
-        let kept = run.scene.folder.keep();
+        let kept = run.stage.scene.folder.keep();
         format!(
             "{point}: {error}\n  again: cargo run -p quid-crash -- kill {point} --seed {seed}\n  \
              files: {}",
@@ -97,6 +92,9 @@ fn run_plot(
     };
     let mut found = Found::default();
     for point in points(plot, calls, restart, share, seed, options) {
+        if found.killed >= share && !options.all {
+            break;
+        }
         match run.point(&point) {
             Ok(outcome) => found.add(&outcome),
             Err(error) => return Err(fail(run, &point, error)),
@@ -144,7 +142,8 @@ fn points(
             .collect();
     }
     let mut chance = StdRng::seed_from_u64(seed ^ plot_number(plot));
-    (0..share)
+    // Some are past the victim's last call.
+    (0..2 * share)
         .map(|_| Point {
             plot,
             nth: chance.random_range(1..=calls.max(1)),
@@ -161,9 +160,7 @@ fn plot_number(plot: Plot) -> u64 {
 
 /// One operation and victim under way.
 struct PlotRun {
-    scene: Scene,
-    acknowledged: Acknowledged,
-    number: u64,
+    stage: Stage,
 }
 
 /// What came of a point.
@@ -183,12 +180,12 @@ impl PlotRun {
         let (calls, _) = self.carry_out(clean)?;
         let restart = match clean.plot.victim {
             Victim::Payer => {
-                let mut status = self.scene.payer.start(&["status"], Some(let_go()))?;
+                let mut status = self.stage.scene.payer.start(&["status"], Some(let_go()))?;
                 status.finish(PATIENCE)?;
                 status.traced().map_or(0, |it| it.calls())
             }
             victim => {
-                let service = self.scene.service(victim).ok_or("it is no service")?;
+                let service = self.stage.scene.service(victim).ok_or("it is no service")?;
                 service.running()?.kill()?;
                 service.start(None)?.ok_or("it ends at its start")?;
                 service.running()?.traced().map_or(0, |it| it.calls())
@@ -203,39 +200,16 @@ impl PlotRun {
 
     /// Carries out the operation with its kills, waits for the end and checks it.
     fn carry_out(&mut self, point: &Point) -> Result<(u64, Outcome), Failure> {
-        self.number += 1;
         let Plot { operation, victim } = point.plot;
-        self.scene.revive()?;
-        if operation != Operation::Register {
-            self.scene.online(Instant::now() + KNOWN)?;
-        }
-        let mut ready = Ready::new(operation, &mut self.scene, self.number)?;
+        let ready = self.stage.ready(operation)?;
         let done = match victim {
             Victim::Payer => self.kill_payer(point, &ready)?,
             _ => self.kill_service(point, &ready)?,
         };
-        if let Some(said) = &done.said {
-            self.acknowledged.note(operation, said);
-        }
-        let over = Instant::now();
-        let deadline = over + KNOWN;
-        let answer = by(deadline, || {
-            self.scene.revive()?;
-            ready.ask()
-        })?;
-        self.acknowledged.note(operation, &answer);
-        let said = done.said.unwrap_or_default();
-        by(deadline, || {
-            self.scene.revive()?;
-            let books = self.acknowledged.check(&mut self.scene)?;
-            ready.check(&self.scene, victim, &said, &answer, &books)
-        })?;
-        let known = over.elapsed();
-        ready.close(&answer)?;
         let outcome = Outcome {
             struck: done.struck,
             again: done.again,
-            known,
+            known: self.stage.end(ready, victim, done.said)?,
         };
         Ok((done.calls, outcome))
     }
@@ -284,7 +258,8 @@ impl PlotRun {
             }
             let over = command.ended()?.is_some();
             // Whoever is asked may be killed just now.
-            if over && (done.struck.is_some() || ready.is_over(&self.scene).unwrap_or(false)) {
+            if over && (done.struck.is_some() || ready.is_over(&self.stage.scene).unwrap_or(false))
+            {
                 break;
             }
             if Instant::now() > deadline {
@@ -302,6 +277,7 @@ impl PlotRun {
     /// Starts the victim again, to be killed again as the point says; whether it was.
     fn restart(&mut self, point: &Point) -> Result<bool, Failure> {
         let service = self
+            .stage
             .scene
             .service(point.plot.victim)
             .ok_or("it is no service")?;
@@ -318,7 +294,7 @@ impl PlotRun {
     }
 
     fn traced(&mut self, victim: Victim) -> Result<&Traced, Failure> {
-        let service = self.scene.service(victim).ok_or("it is no service")?;
+        let service = self.stage.scene.service(victim).ok_or("it is no service")?;
         service
             .running()?
             .traced()
@@ -393,6 +369,3 @@ impl Tally {
         Ok(())
     }
 }
-
-/// From the end of the last fault on, everybody knows the end within this (promise 10).
-const KNOWN: Duration = Duration::from_secs(30);

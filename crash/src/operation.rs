@@ -12,7 +12,7 @@ use crate::scene::{Home, OPENING_UNITS, PATIENCE, Scene};
 /// An operation that can begin.
 #[derive(Debug)]
 pub(crate) struct Ready {
-    operation: Operation,
+    pub(crate) operation: Operation,
     /// Whose command it is.
     pub(crate) home: Home,
     /// The command.

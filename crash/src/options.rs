@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::point::Wanted;
 
@@ -20,6 +20,8 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Kill the payer, the payee or the directory during an operation, and again while it starts
     Kill(Kill),
+    /// Break the disk, and see that nobody is told what the disk does not hold
+    Disk(Disk),
     /// Become a program that is traced
     #[command(hide = true)]
     Launch {
@@ -47,4 +49,31 @@ pub(crate) struct Kill {
     /// How many scenes run at once
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub(crate) jobs: usize,
+}
+
+/// `quid-crash disk`
+#[derive(Debug, Args)]
+pub(crate) struct Disk {
+    /// Which faults [default: all]
+    #[arg(value_enum, value_name = "FAULT")]
+    pub(crate) faults: Vec<DiskFault>,
+    /// How many calls of each program and error to fail; all unless said
+    #[arg(long, value_name = "N")]
+    pub(crate) points: Option<usize>,
+    /// Choose the same again [default: a new seed, which is printed]
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+}
+
+/// What is wrong with a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiskFault {
+    /// Each write and sync of payer, payee and directory fails in turn, once and for good
+    Errors,
+    /// A small disk is full (root: a tmpfs)
+    Full,
+    /// The block device below fails every write (root, nbdkit, nbdfuse)
+    Device,
+    /// The power fails: what was not synced is gone (root: ext4 on a loop device)
+    Power,
 }

@@ -21,6 +21,8 @@ use crate::trace::Rule;
 #[derive(Debug)]
 pub(crate) struct Scene {
     pub(crate) folder: TempDir,
+    /// The directory's own folder.
+    pub(crate) data: PathBuf,
     pub(crate) directory: Service,
     pub(crate) payer: Home,
     pub(crate) payee: Home,
@@ -32,14 +34,16 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// A payer and a payee with [`OPENING`] each. The one who is to be killed is traced.
-    pub(crate) fn open(victim: Victim) -> Result<Self, Failure> {
+    /// A payer and a payee with [`OPENING`] each. The one who is to be killed is traced. The books
+    /// are in the folder `data`, or in one of the scene's own.
+    pub(crate) fn open(victim: Victim, data: Option<PathBuf>) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("quid-crash-").tempdir()?;
         let at = |name: &str| folder.path().join(name);
+        let data = data.unwrap_or_else(|| at("data"));
         let serve = Program::new("quid-directory", at("directory"))?
             .with(["serve", "--opening-balance", OPENING, "--listen"])
             .with([format!("127.0.0.1:{}", free_port()?)])
-            .with(["--data".into(), at("data")]);
+            .with(["--data".into(), data.clone()]);
         let mut directory = Service {
             program: serve,
             traced: victim == Victim::Directory,
@@ -73,6 +77,7 @@ impl Scene {
         listener.start(None)?.ok_or("the payee ended at once")?;
         Ok(Self {
             folder,
+            data,
             directory,
             payer,
             payee,
@@ -86,7 +91,7 @@ impl Scene {
     pub(crate) fn stranger(&mut self) -> Result<Home, Failure> {
         self.others += 1;
         let home = Home::new(self.folder.path().join(format!("other-{}", self.others)));
-        let address = fs::read_to_string(self.folder.path().join("data/address"))?;
+        let address = fs::read_to_string(self.data.join("address"))?;
         home.done(&["init", "--directory", address.trim_end()])?;
         Ok(home)
     }
@@ -124,7 +129,7 @@ impl Scene {
         let path = |name: &str| self.folder.path().join(name);
         let mut audit = Program::new("quid-directory", path("audit"))?
             .with(["--json", "audit", "--data"])
-            .with([path("data")]);
+            .with([self.data.clone()]);
         if let Some(before) = before {
             fs::write(path("checkpoint"), before)?;
             audit = audit.with(["--against".into(), path("checkpoint")]);
