@@ -84,7 +84,7 @@ fn pay_until_it_leaves(
             left(ended, stage)?;
             return Ok((ready, said));
         }
-        stage.end(ready, Victim::Directory, said)?;
+        stage.note(&ready, said.as_ref());
     }
     Err(format!("the directory goes on after {payments_max} payments").into())
 }

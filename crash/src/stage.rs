@@ -41,6 +41,13 @@ impl Stage {
         Ready::new(operation, &mut self.scene, self.number)
     }
 
+    /// Remembers what a command has said, which must never be lost.
+    pub(crate) fn note(&mut self, ready: &Ready, said: Option<&Value>) {
+        if let Some(said) = said {
+            self.acknowledged.note(ready.operation, said);
+        }
+    }
+
     /// Once the last fault is over: waits until everybody knows the end, and checks that it is the
     /// same one and agrees with what the command said, if it got so far. How long that took.
     pub(crate) fn end(
@@ -51,8 +58,8 @@ impl Stage {
     ) -> Result<Duration, Failure> {
         let over = Instant::now();
         let deadline = over + KNOWN;
+        self.note(&ready, said.as_ref());
         let said = said.unwrap_or_default();
-        self.acknowledged.note(ready.operation, &said);
         let answer = by(deadline, || {
             self.scene.revive()?;
             ready.ask()

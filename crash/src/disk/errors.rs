@@ -16,7 +16,7 @@ use crate::point::{Operation, Victim};
 use crate::rules::{count_disk, fail_at, let_go};
 use crate::scene::PATIENCE;
 use crate::stage::Stage;
-use crate::trace::{Ended, Rule, Traced};
+use crate::trace::{Ended, Rule};
 
 /// Fails all calls of a payment, and of a start of the directory, or some of them.
 pub(super) fn run(seed: u64, points: Option<usize>) -> Result<String, Failure> {
@@ -143,11 +143,16 @@ impl Failing {
             return Ok(());
         };
         let running = service.running()?;
+        let struck = running.traced().is_some_and(|it| it.struck().is_some());
         if let Some(traced) = running.traced() {
-            Traced::arm(traced, let_go());
+            traced.arm(let_go());
         }
         let Some(ended) = running.ended()? else {
-            return Ok(());
+            // A node whose journal has failed says that it must be started again.
+            return match self.victim == Victim::Payee && struck {
+                true => listen_again(&mut self.stage),
+                false => Ok(()),
+            };
         };
         self.left += 1;
         match self.victim {

@@ -54,6 +54,7 @@ const SIZE_KIB: u32 = 4 * 1024;
 const PAGE_LEN: u64 = 4096;
 
 /// A payment takes some five pages.
-const PAGES_LEFT: [u64; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 20];
+const PAGES_LEFT: [u64; 6] = [0, 1, 2, 3, 5, 8];
 
-const PAYMENTS_MAX: usize = 40;
+/// The write-ahead log is first written where it was before, which needs no room.
+const PAYMENTS_MAX: usize = 200;

@@ -36,9 +36,11 @@ pub(super) fn run(seed: u64) -> Result<String, Failure> {
         let ready = stage.ready(Operation::Pay)?;
         let mut command = ready.home.start(&refs(&ready.command), None)?;
         sleep(Duration::from_micros(chance.random_range(0..MOMENT_US)));
+        // Nobody is answered once the power is gone; a program that is killed later might be told
+        // of a sync that it has succeeded.
+        stage.scene.directory.running()?.kill()?;
         cut(&disk.path)?;
         let said = command.finish(PATIENCE)?;
-        stage.scene.directory.running()?.kill()?;
         let path = disk.path.clone();
         drop(disk);
         disk = Mounted::image(&image, &path)?;
