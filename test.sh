@@ -46,6 +46,9 @@ else
   cargo test --workspace --all-targets --no-fail-fast
 fi
 
+step 'three hundred kills, each at a system call of payer, payee or directory'
+cargo run -q -p quid-crash -- kill --points 330
+
 step 'doc tests and documentation'
 cargo test --workspace --doc
 RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
@@ -58,6 +61,12 @@ QUID_PROFILE=dev ./examples/paid-download.sh
 QUID_PROFILE=dev ./examples/metered-api.sh
 
 if $all; then
+  step 'disks that are full or fail, and power cuts'
+  need nbdkit nbdkit
+  need nbdfuse libnbd-bin
+  need mkfs.ext4 e2fsprogs
+  cargo run -q -p quid-crash -- disk --points 30
+
   step 'ten thousand members online at once'
   QUID_CROWD=10000 cargo test --workspace --test crowd
 

@@ -62,6 +62,7 @@ fn no_open_ends_are_left_in_the_sources() {
         "examples",
         "bench",
         "sim",
+        "crash",
         "fuzz",
     ] {
         for file in sources(&root().join(place)) {
