@@ -470,7 +470,7 @@ fn a_missing_foreign_newer_or_damaged_file_is_refused_by_name() {
         .expect("changed");
     drop(connection);
     let before = fs::read(&path).expect("there");
-    let error = Journal::open(&path).expect_err("newer");
+    let error = Journal::open(&path, Workers::Threads).expect_err("newer");
     let version = file::SCHEMA_VERSION + 1;
     let expected = JournalError::Newer {
         path: path.clone(),
