@@ -100,6 +100,7 @@ mod tests {
     fn seen(available: u128, signed: Option<u64>) -> Seen {
         let survey = Survey {
             entries: 10,
+            checkpoint: 10,
             newest: LedgerTime::from_millis(1),
             time: LedgerTime::from_millis(2),
             accounts: 3,

@@ -110,7 +110,7 @@ fn books(out: &mut Out<'_>, survey: &Survey) -> fmt::Result {
     let help = "Entries in the log";
     out.gauge("quid_log_entries", help, survey.entries)?;
     let help = "Entries under the newest checkpoint";
-    out.gauge("quid_checkpoint_entries", help, survey.entries)?;
+    out.gauge("quid_checkpoint_entries", help, survey.checkpoint)?;
     let help = "Seconds of ledger time since the newest checkpoint";
     let age = survey.time.since(survey.newest).as_secs_f64();
     out.gauge("quid_checkpoint_age_seconds", help, age)?;

@@ -8,8 +8,10 @@ use crate::ledger::Totals;
 /// The books as of one durable batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Survey {
-    /// Number of entries; the newest checkpoint is of as many.
+    /// Number of entries.
     pub entries: u64,
+    /// Number of entries under the newest checkpoint.
+    pub checkpoint: u64,
     /// The time of the newest entry.
     pub newest: LedgerTime,
     /// Ledger time when this was asked.
@@ -34,6 +36,7 @@ impl Survey {
         let ledger = &books.ledger;
         Self {
             entries: ledger.entries(),
+            checkpoint: books.checkpoint().claim().map_or(0, |head| head.size),
             newest: ledger.time(),
             time: books.time(),
             accounts: ledger.accounts().len().saturating_sub(1),
