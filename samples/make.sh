@@ -37,7 +37,7 @@ bob pay alice 1 || true
 "$QUID_DIRECTORY" thaw bob --data "$WORK/directory"
 ORDER=$(alice --json history --limit 1 | sed -n 's/.*"order":"\([^"]*\)".*/\1/p')
 if "$QUID" help 2>&1 | grep -q '^ *tab '; then
-  bob listen >"$WORK/listen" 2>&1 &
+  "$QUID" --home "$WORK/bob" listen >"$WORK/listen" 2>&1 &
   LISTENING=$!
   for _ in $(seq 200); do grep -q online "$WORK/listen" && break; sleep 0.05; done
   TAB=$(alice --json tab open bob --unit 0.000001 --units 5000 | sed -n 's/.*"tab":"\([^"]*\)".*/\1/p')
