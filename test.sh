@@ -29,6 +29,7 @@ need cargo cargo
 need cc gcc
 need tmux tmux
 need python3 python3
+need strace strace
 
 step 'formatting'
 cargo fmt --all --check
@@ -45,6 +46,9 @@ else
   cargo test --workspace --all-targets --no-fail-fast
 fi
 
+step 'three hundred kills, each at a system call of payer, payee or directory'
+cargo run -q -p quid-crash -- kill --points 330
+
 step 'doc tests and documentation'
 cargo test --workspace --doc
 RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
@@ -57,8 +61,17 @@ QUID_PROFILE=dev ./examples/paid-download.sh
 QUID_PROFILE=dev ./examples/metered-api.sh
 
 if $all; then
+  step 'disks that are full or fail, and power cuts'
+  need nbdkit nbdkit
+  need nbdfuse libnbd-bin
+  need mkfs.ext4 e2fsprogs
+  cargo run -q -p quid-crash -- disk --points 30
+
   step 'ten thousand members online at once'
   QUID_CROWD=10000 cargo test --workspace --test crowd
+
+  step 'five hundred simulated worlds, with every fault'
+  cargo run --release -q -p quid-sim -- --seeds 0..500
 
   step 'the bench, every scenario quickly; it fails on what is wrong, never on what is slow'
   cargo build --release --workspace
@@ -68,6 +81,10 @@ if $all; then
 
   step 'every flood quickly; it fails if the pair cannot pay or the books are wrong'
   cargo run --release -q -p quid-bench -- flood all --quick --seconds 1
+  step 'the systemd units'
+  need systemd-analyze systemd
+  need pgrep procps
+  ./packaging/check.sh target/debug
 
   step 'dependencies: licences, bans, sources'
   if cargo deny --version >/dev/null 2>&1; then

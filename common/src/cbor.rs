@@ -27,6 +27,10 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 ///
 /// # Panics
 /// Never for the types of this crate: see [`encode`].
+#[expect(
+    clippy::expect_used,
+    reason = "nothing foreign decides whether memory can be written to"
+)]
 pub fn encode_to<T: Serialize>(value: &T, out: &mut Vec<u8>) {
     value
         .serialize(&mut minicbor_serde::Serializer::new(out))
@@ -93,7 +97,7 @@ pub fn check(bytes: &[u8]) -> Result<(), CborError> {
                     return Err(CborError::Truncated);
                 }
                 *open.get_mut(depth).ok_or(CborError::Depth)? = argument;
-                depth += 1;
+                depth = depth.saturating_add(1);
                 continue;
             }
             Major::Array => {}

@@ -49,7 +49,7 @@ impl Block {
         block[..LINK_AT].copy_from_slice(tab.as_bytes());
         // FIPS 180-4, 5.1.1: a one bit, zeros, and the length in bits.
         block[LINK_END] = 0x80;
-        block[62..].copy_from_slice(&(LINK_END as u16 * 8).to_be_bytes());
+        block[62..].copy_from_slice(&LINK_BITS.to_be_bytes());
         Self(block)
     }
 
@@ -84,6 +84,9 @@ impl Block {
 /// Where a link stands in its block, behind the tab's id.
 const LINK_AT: usize = 16;
 const LINK_END: usize = LINK_AT + Link::LEN;
+
+/// Tab id and link together, in bits.
+const LINK_BITS: u16 = LINK_END as u16 * 8;
 
 /// FIPS 180-4, 5.3.3.
 const INITIAL_STATE: [u32; 8] = [
@@ -151,7 +154,7 @@ impl Mark {
             return Err(LinkError::Ragged);
         }
         // Before anything is hashed, so that a lie costs one chunk at most.
-        let steps = u64::try_from(links.len() - 1).unwrap_or(u64::MAX);
+        let steps = u64::try_from(links.len().saturating_sub(1)).unwrap_or(u64::MAX);
         let more = steps.saturating_mul(u64::from(step));
         let last = u32::try_from(u64::from(first).saturating_add(more))
             .ok()
@@ -227,6 +230,10 @@ struct Level {
     links: Vec<Link>,
 }
 
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "places in our own chain, whose length is bounded"
+)]
 impl Chain {
     /// The chain of `length` links that ends in `last`, which must be random: hashes all of them,
     /// 60 ns each. `None` without a link and above [`LENGTH_MAX`].
@@ -361,6 +368,7 @@ impl fmt::Debug for Chain {
 }
 
 /// How far apart the links of each level stand, so that all levels are about as long.
+#[expect(clippy::arithmetic_side_effects, reason = "roots of a bounded length")]
 fn spacings(length: u32) -> Vec<u32> {
     let root = |power: u32| {
         (1_u32..)

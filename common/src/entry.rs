@@ -189,7 +189,7 @@ impl Entry {
             }
         };
         let envelope = (ENTRY_VERSION, self.time, kind, Bytes::new(body));
-        let mut bytes = Vec::with_capacity(body.len() + ENVELOPE_LEN_MAX);
+        let mut bytes = Vec::with_capacity(body.len().saturating_add(ENVELOPE_LEN_MAX));
         cbor::encode_to(&envelope, &mut bytes);
         bytes
     }

@@ -35,8 +35,9 @@ pub(crate) fn write(kind: u16, out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&kind.to_be_bytes());
     body(out);
-    let len = out.len().saturating_sub(head + HEADER_LEN);
-    let len = u32::try_from(len).expect("bodies are far below 4 GiB");
+    let len = out.len().saturating_sub(head.saturating_add(HEADER_LEN));
+    // Bodies are far below 4 GiB; one that were not would be refused as too long.
+    let len = u32::try_from(len).unwrap_or(u32::MAX);
     if let Some(place) = out.get_mut(head..).and_then(<[u8]>::first_chunk_mut) {
         *place = len.to_be_bytes();
     }
@@ -102,7 +103,7 @@ impl FrameReader {
         let Some(body) = rest.get(..len) else {
             return Ok(None);
         };
-        self.start += HEADER_LEN + len;
+        self.start = self.start.saturating_add(HEADER_LEN).saturating_add(len);
         Ok(Some((u16::from_be_bytes([e, f]), body)))
     }
 

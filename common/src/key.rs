@@ -11,7 +11,7 @@ use std::sync::Arc;
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
 use curve25519_dalek::edwards::CompressedEdwardsY;
 use data_encoding::{BASE32_NOPAD, DecodePartial};
-use ed25519_zebra::ed25519::pkcs8::DecodePrivateKey;
+use ed25519_zebra::ed25519::pkcs8::{DecodePrivateKey, KeypairBytes};
 use ed25519_zebra::{Signature, SigningKey, VerificationKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
@@ -173,10 +173,22 @@ impl SecretKey {
     /// # Errors
     /// [`KeyFileError`] if the text is anything but one PKCS#8 Ed25519 key.
     pub fn from_pem(pem: &str) -> Result<Self, KeyFileError> {
-        let key = SigningKey::from_pkcs8_pem(pem).map_err(|_| KeyFileError)?;
-        Ok(key.into())
+        let pair = KeypairBytes::from_pkcs8_pem(pem).map_err(|_| KeyFileError)?;
+        Self::of_pair(&pair)
     }
 
+    /// The key in a file that has been read. Not by [`SigningKey`]'s own reader, which panics at
+    /// damage within the PEM.
+    fn of_pair(pair: &KeypairBytes) -> Result<Self, KeyFileError> {
+        let key = Self::from_seed(&pair.secret_key);
+        let named = pair.public_key.as_ref().map(|public| public.to_bytes());
+        if named.is_some_and(|named| named != key.public.0) {
+            return Err(KeyFileError);
+        }
+        Ok(key)
+    }
+
+    #[expect(clippy::expect_used, reason = "our own signature, of a fixed length")]
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
         let signature = self.signing.sign(message);
         signature
@@ -187,6 +199,7 @@ impl SecretKey {
 }
 
 impl From<SigningKey> for SecretKey {
+    #[expect(clippy::expect_used, reason = "our own seed; any 32 bytes are one")]
     fn from(key: SigningKey) -> Self {
         let seed = Zeroizing::new(key.to_bytes());
         let signing = Ed25519KeyPair::from_seed_unchecked(&*seed)
@@ -247,6 +260,27 @@ mod tests {
         assert_eq!(back.public(), key.public());
         assert!(SecretKey::from_pem("").is_err());
         assert!(SecretKey::from_pem(&pem[..pem.len() / 2]).is_err());
+    }
+
+    #[test]
+    fn a_damaged_key_file_is_another_key_or_none() {
+        let key = SecretKey::from_seed(&[9; 32]);
+        let pem = key.to_pem().expect("the encoder has no reason to fail");
+        let body = pem.lines().nth(1).expect("a key's body is one line");
+        let der = data_encoding::BASE64.decode(body.as_bytes()).expect("PEM");
+        for bit in 0..der.len() * 8 {
+            let mut damaged = der.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let body = data_encoding::BASE64.encode(&damaged);
+            let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
+            let read = SecretKey::from_pem(&pem).map(|read| read.public() != key.public());
+            // Only the seed, the last 32 bytes, can be another without being none.
+            let in_seed = bit / 8 >= der.len() - 32;
+            assert!(
+                read == if in_seed { Ok(true) } else { Err(KeyFileError) },
+                "bit {bit}"
+            );
+        }
     }
 
     #[test]

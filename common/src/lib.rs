@@ -7,6 +7,24 @@
 //! Not here: sockets, clocks, files, balances. Nothing in this crate touches tokio, quinn or the
 //! clock; a test in the workspace holds that.
 #![forbid(unsafe_code)]
+// Foreign bytes pass through here, and a panic ends the program. Not in the tests, which may.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::missing_panics_doc,
+        clippy::panic,
+        clippy::panic_in_result_fn,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 pub mod address;
 pub mod amount;

@@ -116,11 +116,11 @@ impl fmt::Display for Shown {
 
 fn shown(text: &str) -> impl Iterator<Item = Shown> {
     // A mark is drawn on the character before it, so it needs one that is itself drawn.
-    let mut marks_left = 0;
+    let mut marks_left = 0_u8;
     text.chars().map(move |c| {
         let shown = match kind(c) {
             Kind::Mark if marks_left > 0 => {
-                marks_left -= 1;
+                marks_left = marks_left.saturating_sub(1);
                 return Shown::Mark(c);
             }
             Kind::Visible => {

@@ -73,8 +73,12 @@ impl TlsIdentity {
     /// [`TlsError::Setup`] or [`TlsError::Certificate`]; no seed is known to cause either.
     pub fn new(secret_key_seed: &[u8; 32]) -> Result<Self, TlsError> {
         let mut pkcs8 = Zeroizing::new([0; PKCS8_PREFIX.len() + 32]);
-        pkcs8[..PKCS8_PREFIX.len()].copy_from_slice(&PKCS8_PREFIX);
-        pkcs8[PKCS8_PREFIX.len()..].copy_from_slice(secret_key_seed);
+        for (place, byte) in pkcs8
+            .iter_mut()
+            .zip(PKCS8_PREFIX.iter().chain(secret_key_seed))
+        {
+            *place = *byte;
+        }
         let key = aws_lc_rs::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8.as_slice()))?;
         let public_key = key
             .public_key()
@@ -102,6 +106,12 @@ impl TlsIdentity {
     #[must_use]
     pub const fn public_key(&self) -> [u8; 32] {
         self.public_key
+    }
+
+    /// The certificate that peers will see, in DER.
+    #[must_use]
+    pub fn certificate(&self) -> &[u8] {
+        self.certified.cert.first().map_or(&[], |it| it.as_ref())
     }
 }
 

@@ -187,6 +187,10 @@ impl Auditor {
     }
 
     /// Takes the pieces from the workers in the order in which they were handed out.
+    #[expect(
+        clippy::expect_used,
+        reason = "the reader sends the whole log or the fault that ends it"
+    )]
     fn follow(
         mut self,
         workers: &[Receiver<Judged>],

@@ -16,12 +16,13 @@ use thiserror::Error;
 use tracing::{error, info, warn};
 
 use crate::ahead::{Ahead, AheadError};
-use crate::clock::{self, Clock, ClockError};
+use crate::clock::{Clock, ClockError};
 use crate::folder::{Folder, FolderError, Lock};
 use crate::index::{Index, IndexError, IndexReader};
 use crate::ledger::{Ledger, Past};
 use crate::snapshot::{self, Chain, Keeper};
 use crate::store::{self, LogEntry, LogReader, Store, StoreError};
+use crate::surroundings::{Random, Surroundings, Workers};
 use crate::tree::{Tree, TreeError};
 
 /// The ledger of a data folder, in memory and on disk.
@@ -70,17 +71,39 @@ impl Books {
         new: Option<&Currency>,
         trust_clock: bool,
     ) -> Result<Self, OpenError> {
+        Self::open_in(folder, lock, new, trust_clock, Surroundings::system())
+    }
+
+    /// Opens the books as [`Books::open`] does, with clocks, randomness and workers of the
+    /// caller's.
+    ///
+    /// # Errors
+    /// [`OpenError`], as there.
+    pub fn open_in(
+        folder: &Folder,
+        lock: Lock,
+        new: Option<&Currency>,
+        trust_clock: bool,
+        surroundings: Surroundings,
+    ) -> Result<Self, OpenError> {
+        let Surroundings {
+            clocks,
+            random,
+            workers,
+        } = surroundings;
         let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|error| OpenError::Randomness(error.to_string()))?;
+        random
+            .fill(&mut seed)
+            .map_err(|error| OpenError::Randomness(error.to_string()))?;
         let key = match new {
             Some(_) => folder.key_or_new(&lock, || seed)?,
             None => folder.key()?,
         };
         let (mut store, opened) = Store::open(folder, &lock)?;
-        let mut clock = Clock::new(clock::system(), opened.mark, trust_clock)?;
+        let mut clock = Clock::new(clocks, opened.mark, trust_clock)?;
         if opened.entries == 0 {
             let currency = new.ok_or(OpenError::Empty)?;
-            begin(&mut store, &mut clock, &key, currency)?;
+            begin(&mut store, &mut clock, &key, currency, &random)?;
         }
         let log = LogReader::open(folder)?;
         let tree = Tree::open(folder, &log)?;
@@ -90,16 +113,19 @@ impl Books {
         }
         let checkpoint = verified_checkpoint(&log, &tree, &ledger, &key)?;
         let ahead = Ahead::recall(folder, &lock, &tree, ledger.ledger_id(), &key.public())?;
-        let index = Index::spawn(folder, ledger.ledger_id())?;
+        let index = Index::start(folder, ledger.ledger_id(), workers)?;
         let old_ids = OldIds {
             index: IndexReader::open(folder)?,
             log: LogReader::open(folder)?,
             through: index.watch(),
         };
-        store
-            .checkpoint_in_background()
-            .map_err(OpenError::Thread)?;
-        let snapshots = Keeper::start(folder, &mut ledger, chain).map_err(OpenError::Thread)?;
+        if workers == Workers::Threads {
+            store
+                .checkpoint_in_background()
+                .map_err(OpenError::Thread)?;
+        }
+        let snapshots =
+            Keeper::start(folder, &mut ledger, chain, workers).map_err(OpenError::Thread)?;
         Ok(Self {
             key,
             ledger,
@@ -261,22 +287,37 @@ impl Books {
         Ok((self.index.reader()?, LogReader::open(&self.folder)?))
     }
 
+    /// How many entries the index holds for good.
+    #[must_use]
+    pub fn indexed(&self) -> u64 {
+        self.index.through()
+    }
+
     /// Lets a test see in little what large books do.
     #[cfg(test)]
     pub(crate) fn bound_snapshots(&mut self, bounds: snapshot::Bounds) {
         self.snapshots.bounds = bounds;
     }
 
-    /// Leaves everything as a quick next start wants it.
-    pub fn close(mut self) {
+    /// Leaves everything as a quick next start wants it. After an error it leaves the process.
+    pub fn close(self) {
+        if let Err(error) = self.try_close() {
+            store::give_up(&error);
+        }
+    }
+
+    /// The same for whoever can end without ending the process.
+    ///
+    /// # Errors
+    /// [`AppendError`]: nothing may be tried again.
+    pub fn try_close(mut self) -> Result<(), AppendError> {
         self.snapshots
             .close(&mut self.ledger, self.tree.root(), &self.folder);
         // The next start need not begin ahead of the wall clock.
         let mark = self.clock.final_mark().max(self.ledger.time());
-        if let Err(error) = self.store.append(self.store.len(), &[], None, Some(mark)) {
-            store::give_up(&error);
-        }
+        self.store.append(self.store.len(), &[], None, Some(mark))?;
         self.index.stop();
+        Ok(())
     }
 }
 
@@ -424,9 +465,12 @@ fn begin(
     clock: &mut Clock,
     key: &SecretKey,
     currency: &Currency,
+    random: &Random,
 ) -> Result<(), OpenError> {
     let mut nonce = [0; 16];
-    getrandom::fill(&mut nonce).map_err(|error| OpenError::Randomness(error.to_string()))?;
+    random
+        .fill(&mut nonce)
+        .map_err(|error| OpenError::Randomness(error.to_string()))?;
     let genesis = Genesis {
         directory: key.public(),
         currency: currency.clone(),

@@ -70,6 +70,31 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         against: Option<PathBuf>,
     },
+    /// Back up log and key to FILE, also while the directory serves. FILE is whole or not there.
+    Backup {
+        /// The backup.
+        file: PathBuf,
+        /// The data folder.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Replace FILE if it is there.
+        #[arg(long)]
+        replace: bool,
+        /// Leave out the key, which the ledger cannot go on without: keep it elsewhere.
+        #[arg(long)]
+        without_key: bool,
+    },
+    /// Restore a backup to DIR, which must be new or empty, and audit it.
+    Restore {
+        /// The backup.
+        file: PathBuf,
+        /// The data folder.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// The directory's key, if the backup has none.
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+    },
     /// Print the directory's address.
     Address {
         /// The data folder.
@@ -90,6 +115,10 @@ pub struct Serve {
     /// What nodes shall connect to, if it is not the address listened on.
     #[arg(long, value_name = "HOST[:PORT]")]
     pub advertise: Option<HostPort>,
+    /// Serve numbers for Prometheus and /healthz over HTTP there; PORT alone is on 127.0.0.1.
+    /// Whoever reaches it sees how busy the directory is, never who pays whom.
+    #[arg(long, value_name = "ADDR", value_parser = metrics_address)]
+    pub metrics: Option<SocketAddr>,
     /// Issue this much to everybody who registers. For demonstrations.
     #[arg(long, value_name = "AMOUNT")]
     pub opening_balance: Option<String>,
@@ -195,6 +224,15 @@ impl Failure {
     pub fn files(message: impl ToString) -> Self {
         Self::new(Exit::Files, "files", message)
     }
+}
+
+/// An address and port, or a port of this machine alone.
+fn metrics_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse() {
+        return Ok(SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port)));
+    }
+    text.parse()
+        .map_err(|_| "it is written ADDRESS:PORT, or PORT for this machine alone".to_owned())
 }
 
 /// The currency that `serve` was told, over `known`, that of an existing ledger.

@@ -18,6 +18,7 @@ use serde_json::json;
 
 use crate::ahead;
 use crate::audit::{self, AuditError};
+use crate::backup::Options;
 use crate::books::{self, Books, OpenError};
 use crate::cli::{Cli, Command, Exit, Failure, Invite, Standing, print, print_address};
 use crate::clock;
@@ -28,6 +29,8 @@ use crate::operator::{self, Act, Ended, Operation, SendError};
 use crate::serve;
 use crate::settlement::{self, Committer, Job, Outlet, Reply};
 use crate::store::LogReader;
+
+mod backup;
 
 /// Runs the command in the program's arguments.
 pub fn main(start_logging: impl FnOnce(LogFormat, &str)) -> ExitCode {
@@ -89,6 +92,19 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Thaw(standing) => stand(json, standing, Act::Thaw),
         Command::Invite(wanted) => invite(json, &wanted),
         Command::Audit { data, against } => run_audit(json, &data, against.as_deref()),
+        Command::Backup {
+            file,
+            data,
+            replace,
+            without_key,
+        } => {
+            let options = Options {
+                replace,
+                without_key,
+            };
+            backup::write(json, &data, &file, options)
+        }
+        Command::Restore { file, data, key } => backup::restore(json, &file, &data, key.as_deref()),
         Command::Address { data } => {
             let folder = Folder::open(&data).map_err(Failure::files)?;
             print_address(json, &folder.address().map_err(Failure::files)?)
@@ -172,8 +188,8 @@ fn operate(
     match ended {
         Ended::Done { entry } if json => {
             let mut line = json!({ "entry": entry, "id": id.to_string(), "name": name.as_str() });
-            if let Some(amount) = amount {
-                line["amount"] = currency.format(amount).into();
+            if let (Some(amount), Some(line)) = (amount, line.as_object_mut()) {
+                line.insert("amount".to_owned(), currency.format(amount).into());
             }
             print(&line.to_string())
         }

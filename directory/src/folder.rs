@@ -210,6 +210,10 @@ impl Folder {
         if self.is_used()? {
             return self.key();
         }
+        let unfinished = self.path.join(UNFINISHED);
+        if unfinished.exists() {
+            return Err(FolderError::Unfinished(unfinished));
+        }
         let key = SecretKey::from_seed(&seed());
         let path = self.path.join(KEY);
         let pem = key.to_pem().map_err(|_| FolderError::KeyText(path))?;
@@ -393,6 +397,12 @@ pub enum FolderError {
     /// The key file holds something else.
     #[error("{} is not an Ed25519 key in PKCS#8 PEM; restore it from a backup", shown(.0))]
     KeyText(PathBuf),
+    /// A backup was being restored here.
+    #[error(
+        "{} is what an interrupted restore left; repeat `quid-directory restore`, or remove it",
+        shown(.0)
+    )]
+    Unfinished(PathBuf),
     /// The directory has not served yet.
     #[error("{} does not exist; it is written when the directory first serves", shown(.0))]
     AddressMissing(PathBuf),
@@ -464,6 +474,10 @@ fn any_of_len(paths: &[PathBuf], len_min: u64) -> Result<bool, FolderError> {
 const KEY: &str = "key";
 const REDO: &str = "redo-";
 const ADDRESS: &str = "address";
+
+/// The folder in a data folder where a backup is being restored: inside, because another file
+/// system could be under the data folder itself.
+pub(crate) const UNFINISHED: &str = "restore.part";
 
 /// The mode bits of everybody but the owner.
 const OTHERS: u32 = 0o077;

@@ -15,6 +15,7 @@ use crate::events::parties;
 use crate::index::IndexReader;
 use crate::settlement::{Answer, Ask, Settlements};
 use crate::store::LogReader;
+use crate::surroundings::Workers;
 
 mod line;
 
@@ -23,6 +24,7 @@ mod line;
 pub struct History {
     files: Arc<Mutex<Files>>,
     treasury: PublicKey,
+    workers: Workers,
 }
 
 #[derive(Debug)]
@@ -38,7 +40,15 @@ impl History {
         Self {
             files: Arc::new(Mutex::new(Files { index, log })),
             treasury,
+            workers: Workers::Threads,
         }
+    }
+
+    /// The same history, read by `workers`.
+    #[must_use]
+    pub const fn read_by(mut self, workers: Workers) -> Self {
+        self.workers = workers;
+        self
     }
 
     /// The page of `account`'s history that `ask` wants, of the first `end` entries; `None` if the
@@ -119,10 +129,12 @@ impl History {
         work: impl FnOnce(&mut Files) -> Result<T, crate::index::IndexError> + Send + 'static,
     ) -> Option<T> {
         let files = Arc::clone(&self.files);
-        let done = tokio::task::spawn_blocking(move || {
-            work(&mut files.lock().unwrap_or_else(PoisonError::into_inner))
-        });
-        match done.await {
+        let work = move || work(&mut files.lock().unwrap_or_else(PoisonError::into_inner));
+        let done = match self.workers {
+            Workers::Threads => tokio::task::spawn_blocking(work).await,
+            Workers::Caller => Ok(work()),
+        };
+        match done {
             Ok(Ok(found)) => Some(found),
             Ok(Err(error)) => {
                 warn!(%error, "history cannot be read now");

@@ -32,6 +32,7 @@ use thiserror::Error;
 use self::writer::Writer;
 use crate::folder::{Folder, FolderError, shown};
 use crate::store::{LogEntry, LogReader, StoreError};
+use crate::surroundings::Workers;
 
 mod openings;
 mod reader;
@@ -48,6 +49,10 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// Entries handed over that wait for the thread; some 8 MiB. When there are more it reads the log.
 const FED_LEN_MAX: usize = 64 * 1024;
+
+/// Entries that are not durable in the index from which on they are written by whoever feeds it, if
+/// there is no thread.
+const CALLER_LEN: u64 = 64;
 
 /// How much is kept where, in entries.
 #[derive(Clone, Copy, Debug)]
@@ -72,12 +77,23 @@ const BOUNDS: Bounds = Bounds {
     behind: 32 * 1024,
 };
 
-/// The thread that follows the log, and the way to what it has made.
+/// What follows the log, and the way to what it has made.
 #[derive(Debug)]
 pub struct Index {
     folder: Folder,
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    follower: Follower,
+}
+
+/// Who follows the log.
+#[derive(Debug)]
+enum Follower {
+    /// A thread, until it is told to stop.
+    Thread(JoinHandle<()>),
+    /// Whoever feeds the index, at once.
+    Caller(Box<Mutex<Option<(Writer, LogReader)>>>),
+    /// Nobody any more.
+    Nobody,
 }
 
 impl Index {
@@ -85,19 +101,28 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError`] names the file that cannot be used. A bad index is no error: it is replaced.
-    pub fn spawn(folder: &Folder, ledger: LedgerId) -> Result<Self, IndexError> {
+    pub fn start(folder: &Folder, ledger: LedgerId, workers: Workers) -> Result<Self, IndexError> {
         let log = LogReader::open(folder)?;
         let shared = Arc::new(Shared::new(BOUNDS));
         let mut writer = Writer::open(folder, ledger, &log, Arc::clone(&shared))?;
         shared.state().len = log.len()?;
-        let thread = std::thread::Builder::new()
-            .name("index".into())
-            .spawn(move || run(&mut writer, &log))
-            .map_err(IndexError::Thread)?;
+        let follower = match workers {
+            Workers::Threads => {
+                let thread = std::thread::Builder::new()
+                    .name("index".into())
+                    .spawn(move || run(&mut writer, &log))
+                    .map_err(IndexError::Thread)?;
+                Follower::Thread(thread)
+            }
+            Workers::Caller => {
+                catch_up(&mut writer, &log, true)?;
+                Follower::Caller(Box::new(Mutex::new(Some((writer, log)))))
+            }
+        };
         Ok(Self {
             folder: folder.clone(),
             shared,
-            thread: Some(thread),
+            follower,
         })
     }
 
@@ -137,6 +162,10 @@ impl Index {
     fn wake(&self, len: u64) {
         let mut state = self.shared.state();
         state.len = len;
+        if let Follower::Caller(follower) = &self.follower {
+            drop(state);
+            return follow_at_once(follower);
+        }
         if state.idle || len.saturating_sub(state.followed) >= WAKE_LEN {
             self.shared.wake.notify_one();
         }
@@ -152,9 +181,10 @@ impl Drop for Index {
     fn drop(&mut self) {
         self.shared.state().stop = true;
         self.shared.wake.notify_one();
-        if let Some(thread) = self.thread.take() {
+        match std::mem::replace(&mut self.follower, Follower::Nobody) {
             // A panic in it has been printed, and the index behind is checked at the next start.
-            let _ = thread.join();
+            Follower::Thread(thread) => drop(thread.join()),
+            Follower::Caller(_) | Follower::Nobody => {}
         }
     }
 }
@@ -546,6 +576,29 @@ fn run(writer: &mut Writer, log: &LogReader) {
             Some(deadline) if !work.due => Some(deadline),
             _ => Some(Instant::now() + LINGER),
         };
+    }
+}
+
+/// Reads what the log has, and makes it durable in the index if it is `due` or has become much.
+fn catch_up(writer: &mut Writer, log: &LogReader, due: bool) -> Result<(), IndexError> {
+    let len = writer.shared().state().len;
+    writer.follow(log, len)?;
+    let through = writer.shared().durable.load(Ordering::Acquire);
+    if due || len.saturating_sub(through) >= CALLER_LEN {
+        writer.write_durably()?;
+    }
+    Ok(())
+}
+
+/// What the thread does, for whoever feeds the index without one. After an error nobody follows
+/// any more.
+fn follow_at_once(follower: &Mutex<Option<(Writer, LogReader)>>) {
+    let mut follower = follower.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((writer, log)) = follower.as_mut()
+        && let Err(error) = catch_up(writer, log, false)
+    {
+        tracing::error!(%error, "the index stops; restart the directory");
+        *follower = None;
     }
 }
 

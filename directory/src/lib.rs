@@ -6,9 +6,27 @@
 //! Not here: what nodes do among themselves, and anybody's secret key but the directory's own.
 //! ARCHITECTURE.md tells a payment's way through these files.
 #![forbid(unsafe_code)]
+// Foreign bytes pass through here, and a panic ends the program. Not in the tests, which may.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::missing_panics_doc,
+        clippy::panic,
+        clippy::panic_in_result_fn,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 pub mod ahead;
 pub mod audit;
+pub mod backup;
 pub mod books;
 pub mod cli;
 pub mod clock;
@@ -23,6 +41,7 @@ pub mod ledger;
 pub mod limits;
 pub mod logging;
 pub mod member;
+pub mod metrics;
 pub mod network;
 pub mod operator;
 pub mod porch;
@@ -44,5 +63,7 @@ pub mod shed;
 pub mod snapshot;
 pub mod store;
 pub mod stream;
+pub mod surroundings;
+pub mod traffic;
 pub mod tree;
 pub mod verify;

@@ -62,7 +62,8 @@ impl AuditLines {
     pub fn settled(&mut self, index: u64, order: &Order, payer: &Name, payee: &Name) {
         let (time, id, amount) = (&self.time, order.id, order.amount.units());
         let memo = Printable(order.memo.as_str());
-        let written = if self.json {
+        // Writing to memory cannot fail.
+        let _ = if self.json {
             let memo = serde_json::Value::from(memo.to_string());
             writeln!(
                 self.lines,
@@ -75,7 +76,6 @@ impl AuditLines {
                  payer={payer} payee={payee} amount={amount} memo={memo}",
             )
         };
-        written.expect("writing to memory cannot fail");
     }
 
     /// Adds the line of what entry `index` did to the tab `id`: `what` it did, whose tab it is, who
@@ -89,7 +89,8 @@ impl AuditLines {
         amount: Option<Amount>,
     ) {
         let time = &self.time;
-        let written = if self.json {
+        // Writing to memory cannot fail.
+        let _ = if self.json {
             let amount = amount.map(|it| format!(r#","amount":{}"#, it.units()));
             writeln!(
                 self.lines,
@@ -105,7 +106,6 @@ impl AuditLines {
                 amount.unwrap_or_default(),
             )
         };
-        written.expect("writing to memory cannot fail");
     }
 
     /// Writes them all.

@@ -14,6 +14,7 @@ use crate::registration::Door;
 use crate::sentry::Sentry;
 use crate::sessions::{InFlight, Sessions};
 use crate::settlement::{Answer, Settlements};
+use crate::traffic::Traffic;
 
 /// What every session works with.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Directory {
     pub sentry: Arc<Sentry>,
     /// The invite codes.
     pub door: Door,
+    /// How many connections there are, and which were turned away.
+    pub traffic: Arc<Traffic>,
     /// Who has how many sessions.
     pub sessions: Arc<Sessions>,
     /// Who is online.

@@ -59,18 +59,17 @@ impl Rate {
     /// No limit.
     pub const OFF: Self = Self(None);
 
-    /// So many in a second, and as many at once.
-    ///
-    /// # Panics
-    /// If it is none.
+    /// So many in a second, and as many at once; zero is no limit.
     #[must_use]
     pub const fn per_second(count: u32) -> Self {
-        let count = NonZeroU32::new(count).expect("a rate is of some");
-        Self(Some(Limit {
-            count,
-            per: Per::Second,
-            burst: count,
-        }))
+        match NonZeroU32::new(count) {
+            Some(count) => Self(Some(Limit {
+                count,
+                per: Per::Second,
+                burst: count,
+            })),
+            None => Self::OFF,
+        }
     }
 
     fn quota(self) -> Option<Quota> {

@@ -45,9 +45,14 @@ pub async fn answer(
         return refuse(reason);
     }
     let name = registration.statement().name.clone();
-    // Goes on when the stranger leaves: what was begun with an invite code is brought to its end.
-    let asked = tokio::spawn(ask(directory.clone(), key, registration, message.invite));
-    match asked.await {
+    let asked = ask(directory.clone(), key, registration, message.invite);
+    let answer = if directory.sentry.admission() == Admission::Invite {
+        // Goes on when the stranger leaves: what was begun with a code is brought to its end.
+        tokio::spawn(asked).await
+    } else {
+        Ok(asked.await)
+    };
+    match answer {
         Ok(Answer::Done(proof)) => {
             let receipt = proof.into_receipt();
             info!(%name, entry = receipt.index, "registered");

@@ -27,7 +27,7 @@ async fn release(directory: PublicKey, settlements: &Settlements) {
         let changed = match next {
             Some(next) => tokio::select! {
                 changed = due.changed() => Some(changed),
-                () = sleep_until(next.at.into()) => None,
+                () = sleep_until(next.at) => None,
             },
             None => Some(due.changed().await),
         };

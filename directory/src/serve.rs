@@ -7,10 +7,11 @@ use quid_common::address::DirectoryAddress;
 use quid_common::amount::Currency;
 use quid_common::key::PublicKey;
 use quid_common::printable::Printable;
+use sd_notify::NotifyState;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::books::{self, Books};
 use crate::cli::{self, Exit, Failure, Serve, print_address};
@@ -19,11 +20,13 @@ use crate::folder::Folder;
 use crate::history::History;
 use crate::invites::Invites;
 use crate::member::Directory;
+use crate::metrics::{Listener, Metrics, Serving};
 use crate::presence::Presence;
 use crate::registration::Door;
 use crate::sentry::Sentry;
 use crate::server;
 use crate::sessions::Sessions;
+use crate::traffic::Traffic;
 use crate::{operator, releases, settlement};
 
 /// Serves the ledger in the folder given until SIGINT or SIGTERM.
@@ -64,6 +67,8 @@ async fn serve(
     let bound = endpoint
         .local_addr()
         .map_err(|error| Failure::new(Exit::Other, "system", error))?;
+    let numbers = arguments.metrics.map(Listener::bind).transpose();
+    let numbers = numbers.map_err(Failure::usage)?;
     let (host, port) = advertised(arguments, bound.port())?;
     let address = DirectoryAddress::new(key.public(), &host, port).map_err(Failure::usage)?;
     folder
@@ -94,6 +99,7 @@ async fn serve(
         settlements: settlements.clone(),
         sentry: Arc::clone(&sentry),
         door: Door::new(invites),
+        traffic: Arc::new(Traffic::default()),
         sessions: Arc::new(Sessions::default()),
         presence,
         hub,
@@ -114,22 +120,59 @@ async fn serve(
         tokio::spawn(async move { sentry.shed.tell(stop).await })
     };
     let releases = tokio::spawn(releases::serve(key.public(), settlements, stop.clone()));
+    let numbers = match numbers {
+        Some(listener) => Some(show_numbers(listener, &directory, folder, &stop)?),
+        None => None,
+    };
     print_address(false, &address.to_string())?;
+    tell_service_manager(&NotifyState::Ready);
 
     server::serve(&endpoint, directory, stop.clone()).await;
     stop.cancel();
+    tell_service_manager(&NotifyState::Stopping);
     for part in [operator, releases, tell] {
         part.await
             .map_err(|error| Failure::new(Exit::Other, "system", error))?;
     }
     let _ = std::fs::remove_file(folder.operator_socket());
     // Everybody who could ask has gone: what is queued is settled, then the threads end.
-    let committer = tokio::task::spawn_blocking(move || threads.join())
+    let joined = tokio::task::spawn_blocking(move || {
+        if let Some(numbers) = numbers {
+            numbers.join();
+        }
+        threads.join()
+    });
+    let committer = joined
         .await
         .map_err(|error| Failure::new(Exit::Other, "system", error))?;
     committer.into_books().close();
     info!("stopped");
     Ok(())
+}
+
+/// Serves metrics on a thread of its own until `stop`.
+fn show_numbers(
+    listener: Listener,
+    directory: &Directory,
+    folder: &Folder,
+    stop: &CancellationToken,
+) -> Result<Serving, Failure> {
+    let address = listener.address;
+    if address.ip().is_loopback() {
+        info!(metrics = %address, "serving metrics");
+    } else {
+        warn!(metrics = %address, "serving metrics to whoever can reach this address");
+    }
+    listener
+        .serve(Metrics::new(directory.clone(), folder), stop.clone())
+        .map_err(|error| Failure::new(Exit::Other, "system", error))
+}
+
+/// Tells whoever started this as a service how far it is; does nothing if nobody wants to know.
+fn tell_service_manager(state: &NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+        warn!(%error, "the service manager cannot be told");
+    }
 }
 
 /// The host and port that nodes are told.

@@ -1,6 +1,6 @@
 //! The directory's endpoint: one UDP socket, every QUIC limit set, cheap refusals first.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use quid_common::tls::{self, TlsError, TlsIdentity};
 use quid_common::wire::CloseCode;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
-    Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig,
-    VarInt,
+    AsyncUdpSocket, Endpoint, EndpointConfig, IdleTimeout, Incoming, Runtime, ServerConfig,
+    TokioRuntime, TransportConfig, VarInt,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
@@ -24,6 +24,7 @@ use crate::network::Network;
 use crate::porch::Porch;
 use crate::session;
 use crate::shed::Cause;
+use crate::traffic::{Shed, Within};
 
 /// Connections that may be open at once. Each costs about 40 KiB, a listening node's some 60.
 pub const CONNECTIONS_MAX: usize = 20_000;
@@ -67,26 +68,36 @@ pub const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 /// # Errors
 /// [`BindError`]: the address cannot be had.
 pub fn bind(listen: SocketAddr, key: &SecretKey) -> Result<Endpoint, BindError> {
-    let socket = socket(listen).map_err(|source| BindError::Socket { listen, source })?;
     let runtime = Arc::new(TokioRuntime);
-    Endpoint::new(
-        EndpointConfig::default(),
-        Some(server_config(key)?),
-        socket,
-        runtime,
-    )
-    .map_err(|source| BindError::Socket { listen, source })
+    let socket = socket(listen)
+        .and_then(|socket| runtime.wrap_udp_socket(socket))
+        .map_err(|source| BindError::Socket { listen, source })?;
+    endpoint(socket, EndpointConfig::default(), runtime, key)
+}
+
+/// Makes an endpoint that proves `key` on a socket that the caller brings, with the caller's runtime.
+///
+/// # Errors
+/// [`BindError`]: the socket or the key is not usable.
+pub fn endpoint(
+    socket: Arc<dyn AsyncUdpSocket>,
+    config: EndpointConfig,
+    runtime: Arc<dyn Runtime>,
+    key: &SecretKey,
+) -> Result<Endpoint, BindError> {
+    let listen = socket.local_addr().unwrap_or(UNKNOWN);
+    let server = server_config(key)?;
+    Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime)
+        .map_err(|source| BindError::Socket { listen, source })
 }
 
 /// Serves connections until `stop`, then closes them all.
 pub async fn serve(endpoint: &Endpoint, directory: Directory, stop: CancellationToken) {
     let mut sessions = JoinSet::new();
-    // Held once by each handshake in progress. The endpoint does not tell them from connections.
-    let handshakes = Arc::new(());
     let mut porch = Porch::default();
     let (mut greeted, mut called) = (Instant::now(), 0_u64);
     loop {
-        let handshaking = Arc::strong_count(&handshakes) - 1;
+        let handshaking = directory.traffic.handshakes.count();
         let due = greeted + directory.sentry.handshake_gap();
         tokio::select! {
             () = stop.cancelled() => break,
@@ -101,7 +112,9 @@ pub async fn serve(endpoint: &Endpoint, directory: Directory, stop: Cancellation
             () = sleep_until(due), if !porch.is_empty() && handshaking < HANDSHAKES_MAX => {
                 greeted = Instant::now();
                 if let Some(incoming) = porch.take(greeted) {
-                    sessions.spawn(greet(directory.clone(), incoming, Arc::clone(&handshakes)));
+                    // The endpoint does not tell handshakes from connections.
+                    let handshake = directory.traffic.handshakes.enter();
+                    sessions.spawn(greet(directory.clone(), incoming, handshake));
                     // One handshake at a time between other work.
                     tokio::task::yield_now().await;
                 }
@@ -146,13 +159,15 @@ fn admit(
     handshaking: usize,
     incoming: Incoming,
 ) {
-    let shed = &directory.sentry.shed;
+    let (shed, traffic) = (&directory.sentry.shed, &directory.traffic);
     if open >= CONNECTIONS_MAX {
         shed.count(Cause::Connections);
+        traffic.shed(Shed::Full);
         return incoming.refuse();
     }
     if handshaking + porch.len() >= HANDSHAKES_BEFORE_RETRY && incoming.may_retry() {
         shed.count(Cause::Retry);
+        traffic.shed(Shed::Retry);
         // Fails only for a connection that has proved its address already.
         let _ = incoming.retry();
         return;
@@ -161,25 +176,36 @@ fn admit(
     let line = (network, incoming.remote_address_validated());
     if let Some(away) = porch.put(line, incoming, Instant::now()) {
         shed.count(Cause::Handshakes);
+        traffic.shed(Shed::Full);
         away.refuse();
     }
 }
 
-async fn greet(directory: Directory, incoming: Incoming, handshake: Arc<()>) {
+async fn greet(directory: Directory, incoming: Incoming, handshake: Within) {
     let peer = incoming.remote_address();
     let Some(stranger) = directory.sentry.stranger(Network::of(peer.ip())) else {
+        directory.traffic.shed(Shed::Full);
         return incoming.refuse();
     };
     let connecting = match incoming.accept() {
         Ok(connecting) => connecting,
-        Err(error) => return debug!(%peer, %error, "refused a handshake"),
+        Err(error) => {
+            directory.traffic.shed(Shed::Handshake);
+            return debug!(%peer, %error, "refused a handshake");
+        }
     };
     let greeted = tokio::time::timeout(HANDSHAKE_DEADLINE, connecting).await;
     drop(handshake);
     match greeted {
         Ok(Ok(connection)) => session::serve(directory, connection, peer, stranger).await,
-        Ok(Err(error)) => debug!(%peer, %error, "a handshake failed"),
-        Err(_) => debug!(%peer, "a handshake took too long"),
+        Ok(Err(error)) => {
+            directory.traffic.shed(Shed::Handshake);
+            debug!(%peer, %error, "a handshake failed");
+        }
+        Err(_) => {
+            directory.traffic.shed(Shed::HandshakeLate);
+            debug!(%peer, "a handshake took too long");
+        }
     }
 }
 
@@ -229,3 +255,6 @@ fn transport() -> TransportConfig {
         .keep_alive_interval(Some(KEEP_ALIVE));
     transport
 }
+
+/// Stands in an error for a socket that does not know its own address.
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);

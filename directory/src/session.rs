@@ -30,6 +30,7 @@ use crate::settlement::{Answer, Ask, Standing};
 use crate::shares::Share;
 use crate::shed::Cause;
 use crate::stream::{ReadError, Reader, Writer};
+use crate::traffic::Shed;
 use crate::{event_stream, registration, request, settle_stream};
 
 /// Longest time that a stranger may take to register and log in.
@@ -59,8 +60,9 @@ pub async fn serve(
     let peer = canonical(peer);
     let span = info_span!("session", %peer, key = %key.short());
     async {
+        let within = directory.traffic.strangers.enter();
         let login = timeout(STRANGER_LIFE, stranger(&directory, &connection, key, peer)).await;
-        drop(place);
+        drop((place, within));
         match login {
             Ok(Ok(Some((member, place, presence)))) => {
                 let wide = make_room(&directory, &connection, &member);
@@ -72,11 +74,13 @@ pub async fn serve(
             Ok(Err(error)) => {
                 debug!(%error, "closed a stranger");
                 directory.sentry.shed.count(Cause::Idlers);
+                directory.traffic.shed(error.shed());
                 close(&connection, error.code());
             }
             Err(_) => {
                 debug!("closed a stranger that did not log in in time");
                 directory.sentry.shed.count(Cause::Idlers);
+                directory.traffic.shed(Shed::StrangerLate);
                 close(&connection, CloseCode::TIMEOUT);
             }
         }
@@ -308,6 +312,14 @@ enum StrangerError {
 }
 
 impl StrangerError {
+    const fn shed(&self) -> Shed {
+        match self {
+            Self::Read(ReadError::Deadline) => Shed::StrangerLate,
+            Self::Read(_) | Self::TooMany => Shed::Stranger,
+            Self::Full => Shed::Sessions,
+        }
+    }
+
     const fn code(&self) -> CloseCode {
         match self {
             Self::Read(ReadError::Deadline) => CloseCode::TIMEOUT,

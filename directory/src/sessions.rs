@@ -94,6 +94,14 @@ impl Sessions {
         })
     }
 
+    /// How many sessions there are, and of how many accounts. Looks at each account.
+    #[must_use]
+    pub fn count(&self) -> (usize, usize) {
+        let accounts = self.lock();
+        let sessions = accounts.values().map(|account| account.sessions).sum();
+        (sessions, accounts.len())
+    }
+
     fn leave(&self, account: &PublicKey) {
         let mut accounts = self.lock();
         if let Some(entry) = accounts.get_mut(account) {
@@ -195,6 +203,7 @@ mod tests {
         drop(places.pop());
         places.push(enter(1).expect("one has gone"));
         assert!(enter(1).is_none());
+        assert_eq!(sessions.count(), (SESSIONS_PER_ACCOUNT_MAX + 1, 2));
         drop((places, other));
         assert!(sessions.lock().is_empty());
     }

@@ -39,25 +39,31 @@ use tokio::sync::watch;
 
 mod check;
 mod committer;
+mod counts;
 mod hashing;
+mod inline;
 mod queue;
 mod receipts;
 mod reply;
 mod stage;
+mod survey;
 mod tabs;
 mod tell;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use self::check::{Checked, check};
-pub use self::committer::{Committer, Conduct};
+pub use self::committer::{CommitError, Committer, Conduct};
+pub use self::counts::{Counts, Label};
 pub use self::hashing::{CLAIMS_LEN_MAX, CLAIMS_PER_ACCOUNT_MAX, Links, SHORT_GAP_MAX};
 use self::hashing::{Hasher, Lines};
+pub use self::inline::{Inline, start_inline};
 use self::queue::Queue;
 pub use self::queue::{ACCOUNT_LEN_MAX, QUEUE_LEN_MAX};
 pub use self::receipts::{Proof, Receipts};
 pub use self::reply::{Outlet, Reply};
 use self::stage::Stage;
+pub use self::survey::{Survey, Waiting};
 pub use self::tabs::{Due, RELEASES_LEN_MAX};
 use crate::books::Books;
 use crate::events::{Hub, Moved};
@@ -93,6 +99,8 @@ pub enum Ask {
     Close(SignedClose),
     /// The directory's own: give back what is left of tabs that are over.
     Release,
+    /// The operator's: the books as a whole. Asking it makes sure that a batch can be durable.
+    Survey,
     /// One of these that could not be read; answered with this in its turn like any other.
     Malformed(Reason),
     /// Tie a key to a name.
@@ -152,6 +160,8 @@ pub enum Answer {
     OpenTab(Option<OpenTab>, LedgerTime),
     /// To [`Ask::Release`].
     Released,
+    /// To [`Ask::Survey`].
+    Survey(Box<Survey>),
     /// To [`Ask::Consistency`]: the root over the first entries, and the proof.
     Consistency([u8; 32], Vec<u8>),
     /// To [`Ask::Moved`].
@@ -171,6 +181,7 @@ impl Answer {
             | Self::Fate(..)
             | Self::OpenTab(..)
             | Self::Released
+            | Self::Survey(_)
             | Self::Consistency(..)
             | Self::Moved(_)
             | Self::Names(_) => {}
@@ -198,6 +209,7 @@ pub struct Standing {
 pub struct Settlements {
     entrance: Arc<Entrance>,
     durable: Arc<AtomicU64>,
+    counts: Counts,
     due: watch::Receiver<Option<Due>>,
 }
 
@@ -253,6 +265,22 @@ impl Settlements {
         self.due.clone()
     }
 
+    /// What has been settled since the start.
+    #[must_use]
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// What waits to be settled now.
+    #[must_use]
+    pub fn waiting(&self) -> Waiting {
+        let Entrance { queue, lines } = &*self.entrance;
+        let mut waiting = Waiting::default();
+        queue.survey(&mut waiting);
+        lines.survey(&mut waiting);
+        waiting
+    }
+
     /// Number of entries that are durable and may have been answered for.
     #[must_use]
     pub fn durable(&self) -> u64 {
@@ -274,6 +302,10 @@ impl Threads {
     /// # Panics
     /// Never: if one of the threads panicked, the process has left.
     #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "a thread that panicked has left the process"
+    )]
     pub fn join(self) -> Committer {
         for thread in self.threads {
             thread.join().expect("a settling thread does not panic");
@@ -290,6 +322,7 @@ impl Threads {
 pub fn start(books: Books, hub: Arc<Hub>) -> std::io::Result<(Settlements, Threads)> {
     let committer = Committer::new(books, hub);
     let (durable, due) = (Arc::clone(&committer.durable), committer.due());
+    let counts = committer.counts.clone();
     let (queue, lines) = (Arc::new(Queue::default()), Arc::new(Lines::default()));
     let stage = Arc::new(Stage::new(committer));
     let entrance = Arc::new(Entrance {
@@ -310,6 +343,7 @@ pub fn start(books: Books, hub: Arc<Hub>) -> std::io::Result<(Settlements, Threa
     let settlements = Settlements {
         entrance,
         durable,
+        counts,
         due,
     };
     let threads = [one, two, claims, hashes];
@@ -322,12 +356,7 @@ fn run(queue: &Queue, stage: &Stage<Committer>) {
         let checked = check::check_batch(queue, batch);
         let mut conduct = Vec::new();
         stage.turn(number, |committer| conduct = committer.commit(checked));
-        for (from, conduct) in conduct {
-            match conduct {
-                Conduct::Claimed(good) => queue.judge(&from, u32::from(good), u32::from(!good)),
-                Conduct::Repeated => queue.repeats(&from, 1),
-            }
-        }
+        queue.learn(conduct);
         queue.done();
     }
 }

@@ -125,13 +125,11 @@ impl Snapshot {
 /// What stands before a state of `len` bytes.
 fn head(entries: u64, root: &[u8; 32], len: u64) -> [u8; HEAD_LEN] {
     let mut head = [0; HEAD_LEN];
-    let mut at = &mut head[..];
-    let mut put = |bytes: &[u8]| at.write_all(bytes).expect("the fields fill the head");
-    put(MAGIC);
-    put(&FORMAT.to_be_bytes());
-    put(&entries.to_be_bytes());
-    put(root);
-    put(&len.to_be_bytes());
+    head[..8].copy_from_slice(MAGIC);
+    head[8..16].copy_from_slice(&FORMAT.to_be_bytes());
+    head[16..24].copy_from_slice(&entries.to_be_bytes());
+    head[24..56].copy_from_slice(root);
+    head[56..].copy_from_slice(&len.to_be_bytes());
     head
 }
 
@@ -149,6 +147,10 @@ impl std::fmt::Debug for Snapshot {
 /// What is left of the head to be read.
 struct Fields<'a>(&'a [u8]);
 
+#[expect(
+    clippy::expect_used,
+    reason = "only a head of a fixed length is read so"
+)]
 impl Fields<'_> {
     fn take<const N: usize>(&mut self) -> [u8; N] {
         let (field, rest) = self

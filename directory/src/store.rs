@@ -33,9 +33,11 @@ use thiserror::Error;
 use self::wal::{Checkpointer, Wal};
 use crate::folder::{self, Folder, FolderError, Lock, shown};
 
+mod copy;
 mod reader;
 mod wal;
 
+pub use self::copy::{COPY_FORMAT, Copy, CopyError, pack, unpack};
 pub use self::reader::LogReader;
 
 /// One line of the log, as it is stored.

@@ -79,6 +79,7 @@ impl Frontier {
     }
 
     /// Adds a leaf and hands over the nodes that it completes, in the order of their numbers.
+    #[expect(clippy::expect_used, reason = "every bit of the size has its peak")]
     fn grow(&mut self, leaf: [u8; 32], mut completed: impl FnMut([u8; 32])) {
         let mut node = leaf;
         completed(node);
@@ -285,7 +286,8 @@ impl Tree {
         if count - self.written < self.bounds.flush {
             return Ok(());
         }
-        let bytes = self.recent[at(self.written - self.base)..].concat();
+        let unwritten = self.recent.get(at(self.written - self.base)..);
+        let bytes = unwritten.unwrap_or_default().concat();
         self.file
             .write_all_at(&bytes, 32 * self.written)
             .map_err(folder::io("write", &self.path))?;
@@ -443,7 +445,7 @@ impl<'a> Nodes<'a> {
 
     fn numbered(&self, number: u64) -> Result<[u8; 32], Unread> {
         if let Some(recent) = number.checked_sub(self.tree.base) {
-            return Ok(self.tree.recent[at(recent)]);
+            return self.tree.recent.get(at(recent)).copied().ok_or(Unread);
         }
         if let Some((_, hash)) = self.tree.left.iter().find(|(left, _)| *left == number) {
             return Ok(*hash);
@@ -541,7 +543,8 @@ fn root_in(checkpoint: &Checkpoint) -> Option<[u8; 32]> {
 }
 
 fn at(offset: u64) -> usize {
-    usize::try_from(offset).expect("what is in memory can be counted")
+    // What is in memory can be counted.
+    usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
 /// More levels than any tree of ours has.

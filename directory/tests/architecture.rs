@@ -55,7 +55,16 @@ fn architecture_md_names_files_that_exist() {
 
 #[test]
 fn no_open_ends_are_left_in_the_sources() {
-    for place in ["common", "directory", "node", "examples", "bench"] {
+    for place in [
+        "common",
+        "directory",
+        "node",
+        "examples",
+        "bench",
+        "sim",
+        "crash",
+        "fuzz",
+    ] {
         for file in sources(&root().join(place)) {
             if file.ends_with("architecture.rs") {
                 continue;
@@ -82,6 +91,64 @@ fn unsafe_code_is_forbidden_in_every_crate() {
         );
     }
 }
+
+#[test]
+fn what_could_panic_is_denied_in_every_crate_and_allowed_nowhere_without_a_reason() {
+    for crate_root in PANIC_FREE {
+        let text = fs::read_to_string(root().join(crate_root)).expect("a crate has a root");
+        for lint in PANICS {
+            let denied = text.contains(&format!("clippy::{lint}"));
+            assert!(denied, "{crate_root} does not deny clippy::{lint}");
+        }
+    }
+    let mut reasons = 0;
+    for place in ["common/src", "directory/src", "node/src"] {
+        for file in sources(&root().join(place)) {
+            if PANIC_FREE
+                .iter()
+                .any(|crate_root| file.ends_with(crate_root))
+            {
+                continue;
+            }
+            let text = fs::read_to_string(&file).expect("a source is text");
+            for (at, _) in text.match_indices("clippy::") {
+                let lint = &text[at + "clippy::".len()..];
+                if !PANICS.iter().any(|panics| lint.starts_with(panics)) {
+                    continue;
+                }
+                let begin = text[..at].rfind("#[").unwrap_or(at);
+                let end = text[at..].find(")]").map_or(text.len(), |end| at + end);
+                let attribute = &text[begin..end];
+                let reasoned = attribute.starts_with("#[expect(") && attribute.contains("reason =");
+                assert!(reasoned, "{}: {attribute}", file.display());
+                reasons += 1;
+            }
+        }
+    }
+    assert!(reasons > 5, "the opt-outs are not found any more");
+}
+
+/// Roots of crates through which foreign bytes pass.
+const PANIC_FREE: [&str; 4] = [
+    "common/src/lib.rs",
+    "directory/src/lib.rs",
+    "node/src/lib.rs",
+    "node/src/main.rs",
+];
+
+/// Lints against what could panic.
+const PANICS: [&str; 10] = [
+    "expect_used",
+    "get_unwrap",
+    "indexing_slicing",
+    "panic",
+    "panic_in_result_fn",
+    "string_slice",
+    "todo",
+    "unimplemented",
+    "unreachable",
+    "unwrap_used",
+];
 
 struct Kind {
     name: &'static str,
@@ -169,6 +236,7 @@ const KINDS: &[Kind] = &[
         places: &[
             "directory/src/cli.rs",
             "directory/src/command.rs",
+            "directory/src/command",
             "node/src/cli",
         ],
         forbidden: &[

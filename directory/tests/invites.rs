@@ -27,7 +27,7 @@ fn code(directory: &Directory, arguments: &[&str]) -> String {
 
 #[tokio::test]
 async fn only_who_has_a_good_code_registers_and_is_told_by_name_what_is_wrong_with_another() {
-    let directory = Directory::start_with("100", &BY_INVITATION);
+    let directory = Directory::start_told("100", &BY_INVITATION);
     let (alice, bob) = (directory.client(1).await, directory.client(2).await);
     let code_of_alice = code(&directory, &[]);
     let never = "aaaaaaaa-aaaaaaaa-aaaaaaaa-aaaaaaaa";
@@ -54,7 +54,7 @@ async fn only_who_has_a_good_code_registers_and_is_told_by_name_what_is_wrong_wi
 
 #[tokio::test]
 async fn a_registration_that_the_ledger_refuses_uses_nothing() {
-    let directory = Directory::start_with("100", &BY_INVITATION);
+    let directory = Directory::start_told("100", &BY_INVITATION);
     let shared = code(&directory, &["--uses", "2"]);
     let clients = [
         directory.client(1).await,
@@ -93,7 +93,7 @@ async fn where_nobody_registers_who_has_registered_is_told_again() {
 
 #[tokio::test]
 async fn however_the_directory_is_killed_a_code_lets_in_as_many_as_it_is_for() {
-    let mut directory = Directory::start_with("100", &BY_INVITATION);
+    let mut directory = Directory::start_told("100", &BY_INVITATION);
     let mut entries = HashSet::new();
     for (round, letter) in (0..KILLS).zip("abcdefghjkpqstyz".chars()) {
         let invite = code(&directory, &[]);
@@ -122,7 +122,7 @@ const KILLS: u8 = 16;
 
 #[tokio::test]
 async fn codes_are_made_once_however_often_the_command_is_repeated() {
-    let directory = Directory::start_with("100", &BY_INVITATION);
+    let directory = Directory::start_told("100", &BY_INVITATION);
     let id = "00112233445566778899aabbccddeeff";
     let make = [
         "invite",

@@ -146,6 +146,35 @@ async fn a_log_cut_short_is_found_out_by_a_saved_checkpoint() {
 }
 
 #[test]
+fn the_service_manager_hears_when_sessions_are_accepted_and_of_the_stop() {
+    let place = tempfile::tempdir().expect("a place for the test's files");
+    let path = place.path().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a free name");
+    let deadline = Some(std::time::Duration::from_secs(30));
+    socket.set_read_timeout(deadline).expect("a sound deadline");
+    let hear = || {
+        let mut message = [0; 64];
+        let len = socket.recv(&mut message).expect("it tells in time");
+        String::from_utf8(message[..len].to_vec()).expect("text")
+    };
+    let mut child = std::process::Command::new(PROGRAM)
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(place.path().join("data"))
+        .env("NOTIFY_SOCKET", &path)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the directory's program runs");
+    assert_eq!(hear(), "READY=1\n");
+    let address = run_on(&place.path().join("data"), &["address"]);
+    assert!(address.status.success(), "whoever hears it can connect");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+    assert_eq!(hear(), "STOPPING=1\n");
+    assert!(child.wait().expect("it was ours").success());
+}
+
+#[test]
 fn bad_arguments_get_one_line_and_change_nothing() {
     let place = tempfile::tempdir().expect("a place for the test's files");
     let data = place.path().join("data");

@@ -1,9 +1,9 @@
 //! The ledger's time as this node knows it: what the directory last said, and how long ago.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
 use quid_common::time::LedgerTime;
+use tokio::time::Instant;
 
 /// An estimate of ledger time that never runs backward. The directory alone decides expiry
 /// (promise I8); this only chooses when new orders shall expire and spares it hopeless ones.

@@ -17,7 +17,6 @@ use quid_common::refusal::Reason;
 use quid_common::wire::{AskHistory, Message, Offer};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::backoff::Backoff;
 use crate::books::{Books, Movement};
 use crate::clock::LedgerClock;
 use crate::directory::{Directory, Submission};
@@ -269,7 +268,7 @@ impl Collector {
     /// Submits the same bytes until the directory's answer is final.
     async fn settle(self: &Arc<Self>, order: &SignedOrder) -> Collected {
         let subject = Subject::of(order);
-        let mut backoff = Backoff::default();
+        let mut backoff = self.books.home.backoff();
         loop {
             let Some(link) = self.directory.any_link().await else {
                 return Collected::Unknown;
@@ -334,7 +333,7 @@ impl Collector {
     }
 
     async fn ask_name(&self, entry: u64) -> Option<Name> {
-        let mut backoff = Backoff::default();
+        let mut backoff = self.books.home.backoff();
         loop {
             let ask = AskHistory {
                 before: entry.checked_add(1),

@@ -28,7 +28,6 @@ use thiserror::Error;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::backoff::Backoff;
 use crate::calls::{Calls, Limits, Lost};
 use crate::clock::LedgerClock;
 use crate::events::{Event, Hub};
@@ -215,7 +214,7 @@ pub(crate) enum State {
 impl Directory {
     /// Keeps a session up until the node stops; or, without reconnecting, until the first loss.
     pub(crate) async fn supervise(self: Arc<Self>) {
-        let mut backoff = Backoff::default();
+        let mut backoff = self.home.backoff();
         loop {
             let kicked = self.kick.notified();
             let error = match self.connect().await {
@@ -223,7 +222,7 @@ impl Directory {
                     let begun = Instant::now();
                     let reason = self.keep(Arc::new(link)).await;
                     if begun.elapsed() > STEADY {
-                        backoff = Backoff::default();
+                        backoff.reset();
                     }
                     RequestError::Unreachable(reason)
                 }
@@ -313,7 +312,7 @@ impl Directory {
         deadline: Instant,
     ) -> Result<Message, RequestError> {
         let question = question.into();
-        let mut backoff = Backoff::default();
+        let mut backoff = self.home.backoff();
         loop {
             let link = self.link(deadline).await?;
             let error = match stream::ask(&link.connection, &question, deadline).await {
@@ -346,7 +345,7 @@ impl Directory {
     ) -> Result<Option<OpenTab>, RequestError> {
         match self.ask(AskTab { payer, id }).await? {
             Message::TabStanding(standing) => {
-                self.clock.observe(standing.time, std::time::Instant::now());
+                self.clock.observe(standing.time, Instant::now());
                 Ok(standing.tab)
             }
             answer => Err(unexpected(&answer)),
@@ -406,7 +405,10 @@ impl Directory {
         };
         // The receipt can be verified once the ledger is known.
         let mut instance = InstanceId([0; 16]);
-        getrandom::fill(&mut instance.0).map_err(|error| RequestError::Local(error.to_string()))?;
+        let random = &self.home.surroundings().random;
+        random
+            .fill(&mut instance.0)
+            .map_err(|error| RequestError::Local(error.to_string()))?;
         self.log_in(
             connection,
             PresenceWish {
@@ -510,7 +512,7 @@ impl Directory {
             .trust
             .check_newest(&welcome.checkpoint)
             .map_err(wrong)?;
-        self.clock.observe(welcome.time, std::time::Instant::now());
+        self.clock.observe(welcome.time, Instant::now());
         let learned = Learned {
             name: Some(welcome.name.clone()),
             currency: Some(welcome.currency.clone()),

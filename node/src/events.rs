@@ -332,13 +332,14 @@ mod tests {
 
     use super::*;
     use crate::journal::Moved;
+    use crate::surroundings::Workers;
 
     #[tokio::test]
     async fn a_slow_reader_misses_no_money_and_hears_it_in_order() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("journal.sqlite3");
         Journal::create(&path).expect("made");
-        let journal = Arc::new(Journal::open(&path).expect("a journal"));
+        let journal = Arc::new(Journal::open(&path, Workers::Threads).expect("a journal"));
         let hub = Hub::new(Arc::clone(&journal), CancellationToken::new()).expect("a hub");
         let mut events = hub.events();
         let count = EVENTS_LEN_MAX as u64 * 2 + 10;
@@ -366,7 +367,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("journal.sqlite3");
         Journal::create(&path).expect("made");
-        let journal = Arc::new(Journal::open(&path).expect("a journal"));
+        let journal = Arc::new(Journal::open(&path, Workers::Threads).expect("a journal"));
         journal.receive(vec![moved(1)]).await.expect("written");
         let stop = CancellationToken::new();
         let hub = Hub::new(Arc::clone(&journal), stop.clone()).expect("a hub");
@@ -387,7 +388,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("journal.sqlite3");
         Journal::create(&path).expect("made");
-        let journal = Arc::new(Journal::open(&path).expect("a journal"));
+        let journal = Arc::new(Journal::open(&path, Workers::Threads).expect("a journal"));
         let hub = Hub::new(journal, CancellationToken::new()).expect("a hub");
         let mut told = hub.told.subscribe();
         for entry in [7, 8, 7] {

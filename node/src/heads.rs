@@ -5,11 +5,12 @@
 //! or is worth nothing. Nobody waits for that; a receipt counts by its signature.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use quid_common::checkpoint::{Checkpoint, Head};
 use quid_common::consistency;
 use quid_common::fork::Fork;
+use tokio::time::Instant;
 
 /// Heads of others that wait to be compared; of more, the oldest are let go.
 pub(crate) const OTHERS_LEN_MAX: usize = 64;

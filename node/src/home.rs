@@ -25,7 +25,9 @@ use quid_common::printable::Printable;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::backoff::Backoff;
 use crate::journal::{Journal, JournalError, Learned};
+use crate::surroundings::Surroundings;
 
 /// A home folder, checked and open.
 ///
@@ -38,6 +40,7 @@ pub struct Home {
     directory: DirectoryAddress,
     journal: Arc<Journal>,
     learned: Mutex<Learned>,
+    surroundings: Surroundings,
 }
 
 impl Home {
@@ -48,6 +51,18 @@ impl Home {
     /// # Errors
     /// [`HomeError`]; nothing that was there is overwritten.
     pub fn init(path: &Path, directory: &DirectoryAddress) -> Result<Self, HomeError> {
+        Self::init_in(path, directory, Surroundings::default())
+    }
+
+    /// Makes a home as [`Home::init`] does, with randomness and workers of the caller's.
+    ///
+    /// # Errors
+    /// [`HomeError`], as there.
+    pub fn init_in(
+        path: &Path,
+        directory: &DirectoryAddress,
+        surroundings: Surroundings,
+    ) -> Result<Self, HomeError> {
         make_folder(path)?;
         check_mode(path, FOLDER_MODE)?;
         // A home of another directory is left exactly as it is.
@@ -63,7 +78,7 @@ impl Home {
         }
         create_once(&path.join(KEY_FILE), || {
             let mut seed = zeroed_seed();
-            getrandom::fill(&mut *seed).map_err(|error| io::Error::other(error.to_string()))?;
+            surroundings.random.fill(&mut *seed)?;
             let pem = SecretKey::from_seed(&seed)
                 .to_pem()
                 .map_err(io::Error::other)?;
@@ -81,7 +96,7 @@ impl Home {
         Journal::create(&path.join(JOURNAL_FILE))?;
         make_folder(&path.join(RUN_FOLDER))?;
         sync_folder(path)?;
-        Self::open(path)
+        Self::open_in(path, surroundings)
     }
 
     /// Opens a home, checking modes, key, settings and journal.
@@ -89,6 +104,14 @@ impl Home {
     /// # Errors
     /// [`HomeError`], naming the file and the remedy.
     pub fn open(path: &Path) -> Result<Self, HomeError> {
+        Self::open_in(path, Surroundings::default())
+    }
+
+    /// Opens a home as [`Home::open`] does, with randomness and workers of the caller's.
+    ///
+    /// # Errors
+    /// [`HomeError`], as there.
+    pub fn open_in(path: &Path, surroundings: Surroundings) -> Result<Self, HomeError> {
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => {}
             Ok(_) => {
@@ -111,7 +134,7 @@ impl Home {
         check_mode(path, FOLDER_MODE)?;
         let directory = read_settings(path)?;
         let key = read_key(path)?;
-        let journal = Journal::open(&path.join(JOURNAL_FILE))?;
+        let journal = Journal::open(&path.join(JOURNAL_FILE), surroundings.workers)?;
         let learned = Mutex::new(journal.learned()?);
         make_folder(&path.join(RUN_FOLDER))?;
         let path = path.to_owned();
@@ -121,6 +144,7 @@ impl Home {
             directory,
             journal: Arc::new(journal),
             learned,
+            surroundings,
         })
     }
 
@@ -195,6 +219,15 @@ impl Home {
 
     pub(crate) const fn secret(&self) -> &SecretKey {
         &self.key
+    }
+
+    pub(crate) const fn surroundings(&self) -> &Surroundings {
+        &self.surroundings
+    }
+
+    /// Waits between tries of anything.
+    pub(crate) fn backoff(&self) -> Backoff {
+        Backoff::new(self.surroundings.random.clone())
     }
 
     pub(crate) const fn journal(&self) -> &Arc<Journal> {
@@ -332,6 +365,17 @@ pub enum HomeError {
     NotHome {
         /// The folder.
         path: PathBuf,
+    },
+    /// A newer program wrote this file.
+    #[error(
+        "{} has version {version} and this program knows {SETTINGS_VERSION}; use a newer quid",
+        .path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
     },
     /// The home is pinned to another directory.
     #[error(
@@ -486,9 +530,13 @@ fn read_settings(home: &Path) -> Result<DirectoryAddress, HomeError> {
     };
     let settings: Settings =
         serde_json::from_slice(&text.0).map_err(|error| damaged(error.to_string()))?;
+    if settings.version > SETTINGS_VERSION {
+        let version = settings.version;
+        return Err(HomeError::Newer { path, version });
+    }
     if settings.version != SETTINGS_VERSION {
         return Err(damaged(format!(
-            "version {} is not known here",
+            "version {} was never written by this program",
             settings.version
         )));
     }

@@ -19,7 +19,7 @@ const BATCH_LEN_MAX: usize = 64;
 
 /// Follows the directory's events for as long as there are sessions.
 pub(crate) async fn follow(directory: Arc<Directory>, books: Books) {
-    let mut backoff = Backoff::default();
+    let mut backoff = books.home.backoff();
     while let Some(link) = directory.any_link().await {
         match subscription(&link, &books, &mut backoff).await {
             Ok(()) => tracing::debug!("the directory ended the event stream; subscribing again"),
@@ -67,7 +67,7 @@ async fn subscription(link: &Link, books: &Books, backoff: &mut Backoff) -> Resu
         match told {
             None => {}
             Some(Message::CaughtUp(caught_up)) => {
-                *backoff = Backoff::default();
+                backoff.reset();
                 if let Some(last) = caught_up.entries.checked_sub(1) {
                     books.home.journal().advance_watermark(last).await?;
                 }

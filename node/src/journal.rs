@@ -15,7 +15,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+use crate::surroundings::Workers;
+
 pub(crate) use notes::{Moved, NoteState, Noted};
 pub(crate) use orders::{Inserted, NewOrder, OrderRow, OrderState};
 pub(crate) use tabs::{IncomingRow, NewTab, TabRow, TabState};
@@ -37,10 +39,19 @@ mod orders;
 mod tabs;
 mod values;
 
-/// A handle on the journal's thread, which ends when this is dropped.
+/// A handle on the journal, which is closed when this is dropped.
 pub(crate) struct Journal {
-    jobs: Option<mpsc::SyncSender<Job>>,
-    thread: Option<thread::JoinHandle<()>>,
+    worker: Worker,
+}
+
+/// Who takes the steps.
+enum Worker {
+    /// A thread, until the sender is dropped.
+    Thread(mpsc::SyncSender<Job>, thread::JoinHandle<()>),
+    /// Whoever asks for one, at once.
+    Caller(Mutex<Steps>),
+    /// Nobody any more.
+    Nobody,
 }
 
 /// What the directory told this node about itself and the account.
@@ -68,7 +79,7 @@ impl Journal {
     }
 
     /// Opens a journal that [`Self::create`] made.
-    pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
+    pub(crate) fn open(path: &Path, workers: Workers) -> Result<Self, JournalError> {
         if !path.exists() {
             return Err(JournalError::Missing {
                 path: path.to_owned(),
@@ -78,21 +89,25 @@ impl Journal {
         file::check_header(path)?;
         let checked = patiently(|| {
             let connection = file::connect(path)?;
-            Ok(file::check(&connection)?.map(|()| connection))
+            Ok(file::check(&connection, path)?.map(|()| connection))
         });
-        let connection = checked
-            .map_err(|error| JournalError::at(path, error.to_string()))?
-            .map_err(|reason| JournalError::at(path, reason))?;
-        let (jobs, queue) = mpsc::sync_channel(QUEUE_LEN_MAX);
-        let path = path.to_owned();
-        let thread = thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || work(&connection, &queue))
-            .map_err(|error| JournalError::at(&path, error.to_string()))?;
-        Ok(Self {
-            jobs: Some(jobs),
-            thread: Some(thread),
-        })
+        let connection = checked.map_err(|error| JournalError::at(path, error.to_string()))??;
+        let steps = Steps {
+            connection,
+            failed: None,
+        };
+        let worker = match workers {
+            Workers::Caller => Worker::Caller(Mutex::new(steps)),
+            Workers::Threads => {
+                let (jobs, queue) = mpsc::sync_channel(QUEUE_LEN_MAX);
+                let thread = thread::Builder::new()
+                    .name("journal".to_owned())
+                    .spawn(move || work(steps, &queue))
+                    .map_err(|error| JournalError::at(path, error.to_string()))?;
+                Worker::Thread(jobs, thread)
+            }
+        };
+        Ok(Self { worker })
     }
 
     /// Runs one step and answers once it is durable.
@@ -137,9 +152,16 @@ impl Journal {
             let answer = move |commit: Result<(), JournalError>| answer(commit.and(outcome));
             (error, Box::new(answer) as Answer)
         });
-        let jobs = self.jobs.as_ref().ok_or(JournalError::Closed)?;
-        // Blocks only when the thread is QUEUE_LEN_MAX steps behind; it needs nothing from us.
-        jobs.send(job).map_err(|_| JournalError::Closed)
+        match &self.worker {
+            // Blocks only when the thread is QUEUE_LEN_MAX steps behind; it needs nothing from us.
+            Worker::Thread(jobs, _) => jobs.send(job).map_err(|_| JournalError::Closed),
+            Worker::Caller(steps) => {
+                let mut steps = steps.lock().unwrap_or_else(PoisonError::into_inner);
+                steps.take(vec![job]);
+                Ok(())
+            }
+            Worker::Nobody => Err(JournalError::Closed),
+        }
     }
 
     /// What was learnt from the directory so far.
@@ -252,8 +274,8 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
+        if let Worker::Thread(jobs, thread) = std::mem::replace(&mut self.worker, Worker::Nobody) {
+            drop(jobs);
             // A panic in the thread has shown itself to everyone who waited on it.
             let _ = thread.join();
         }
@@ -280,7 +302,18 @@ pub enum JournalError {
         /// The file.
         path: PathBuf,
     },
-    /// The file is no journal, or not one of this version.
+    /// A newer program has used this journal.
+    #[error(
+        "{} has format {version} and this program knows {}; use a newer quid",
+        .path.display(), file::SCHEMA_VERSION
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        version: i32,
+    },
+    /// The file is no journal, or damaged.
     #[error("{} cannot be used: {reason}; move it away or restore it from a backup", .path.display())]
     Unusable {
         /// The file.
@@ -328,23 +361,34 @@ type Job =
 type Answer = Box<dyn FnOnce(Result<(), JournalError>) + Send>;
 
 /// The journal's thread: takes steps until the last handle is gone.
-fn work(connection: &Connection, queue: &mpsc::Receiver<Job>) {
-    // After a failed write or sync the file's true content is not known to this process any more.
-    let mut failed: Option<JournalError> = None;
+fn work(mut steps: Steps, queue: &mpsc::Receiver<Job>) {
     while let Ok(first) = queue.recv() {
-        let jobs: Vec<Job> = std::iter::once(first)
+        let jobs = std::iter::once(first)
             .chain(queue.try_iter().take(BATCH_LEN_MAX - 1))
             .collect();
-        if let Some(error) = &failed {
+        steps.take(jobs);
+    }
+}
+
+/// The connection, and whether it may still be used.
+struct Steps {
+    connection: Connection,
+    /// After a failed write or sync the file's true content is not known to this process any more.
+    failed: Option<JournalError>,
+}
+
+impl Steps {
+    fn take(&mut self, jobs: Vec<Job>) {
+        if let Some(error) = &self.failed {
             for job in jobs {
                 let (_, answer) = job(Err(error));
                 answer(Ok(()));
             }
-            continue;
+            return;
         }
-        if let Err(error) = batch(connection, jobs) {
+        if let Err(error) = batch(&self.connection, jobs) {
             tracing::error!(%error, "the journal failed");
-            failed = Some(error);
+            self.failed = Some(error);
         }
     }
 }

@@ -28,6 +28,23 @@
 //! # }
 //! ```
 #![forbid(unsafe_code)]
+// Foreign bytes pass through here, and a panic ends the program. Not in the tests, which may.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::missing_panics_doc,
+        clippy::panic,
+        clippy::panic_in_result_fn,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 pub use directory::{RequestError, Session};
 pub use events::{Event, Events};
@@ -39,6 +56,7 @@ pub use pay::{Outcome, PayError, Payment, Resolved, Route, State, WAIT_DEFAULT};
 pub use presence::{Presence, PresenceEvents};
 pub use quic::{ConnectError, directory_key};
 pub use quid_common::wire::Person;
+pub use surroundings::{Network, Random, Surroundings, Workers};
 pub use tabs::{
     AcceptTab, IncomingTab, Opened, Progress, Role, Tab, TabClosed, TabError, TabItem, TabOpening,
     TabOutcome, TabOver, TabPolicy, TabStage,
@@ -68,6 +86,7 @@ mod quic;
 mod resolve;
 mod silence;
 mod stream;
+mod surroundings;
 mod tabs;
 mod tasks;
 mod trust;

@@ -34,6 +34,7 @@ use crate::peer::{self, Payees};
 use crate::presence::{self, PresenceEvents};
 use crate::quic::{Socket, close_code};
 use crate::resolve::Resolver;
+use crate::surroundings::Network;
 use crate::tabs::{Desk, TabPolicy, Tabs, claim_all, keep};
 use crate::tasks::Tasks;
 use crate::trust::Trust;
@@ -191,13 +192,38 @@ impl Node {
     /// # Cancel safety
     /// Safe: a node that is not returned ends.
     pub async fn start(home: Home, options: Options) -> Result<Self, StartError> {
+        let identity = TlsIdentity::new(&home.secret().seed())?;
+        let socket = Socket::bind(bind_address(&home, &options), identity, options.listen)?;
+        Self::start_with(home, options, socket).await
+    }
+
+    /// Starts a node as [`Node::start`] does, on a socket that the caller brings.
+    /// [`Options::bind`] says nothing then.
+    ///
+    /// # Errors
+    /// [`StartError`]: nothing was sent.
+    ///
+    /// # Cancel safety
+    /// Safe: a node that is not returned ends.
+    pub async fn start_on(
+        home: Home,
+        options: Options,
+        network: Network,
+    ) -> Result<Self, StartError> {
+        let identity = TlsIdentity::new(&home.secret().seed())?;
+        let socket = Socket::on(network, identity, options.listen)?;
+        Self::start_with(home, options, socket).await
+    }
+
+    async fn start_with(home: Home, options: Options, socket: Socket) -> Result<Self, StartError> {
         let home = Arc::new(home);
         home.sweep_marks();
         let mut instance = InstanceId([0; 16]);
-        getrandom::fill(&mut instance.0).map_err(|error| StartError::Quic(error.to_string()))?;
+        let random = &home.surroundings().random;
+        random
+            .fill(&mut instance.0)
+            .map_err(|error| StartError::Quic(error.to_string()))?;
         let mark = home.mark_running(instance)?;
-        let identity = TlsIdentity::new(&home.secret().seed())?;
-        let socket = Socket::bind(bind_address(&home, &options), identity, options.listen)?;
 
         let tasks = Arc::new(Tasks::default());
         let trust = Trust::new(home.directory().key(), home.ledger(), home.path());
@@ -297,9 +323,7 @@ impl Node {
             Message::Balance(balance) => balance,
             answer => return Err(unexpected(&answer)),
         };
-        self.parts
-            .clock
-            .observe(balance.time, std::time::Instant::now());
+        self.parts.clock.observe(balance.time, Instant::now());
         let journal = self.parts.home.journal();
         let pending = journal.open_orders_count().await?;
         let tabs = journal.open_tabs().await?.len() as u64;
@@ -434,7 +458,9 @@ impl Node {
     /// [`JournalError`]: no reference was issued.
     pub fn new_reference(&self) -> Result<Reference, JournalError> {
         let mut reference = Reference([0; 16]);
-        getrandom::fill(&mut reference.0)
+        let random = &self.parts.home.surroundings().random;
+        random
+            .fill(&mut reference.0)
             .map_err(|error| JournalError::Failed(error.to_string()))?;
         self.parts.home.journal().issue_reference(reference)?;
         Ok(reference)

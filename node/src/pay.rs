@@ -23,7 +23,6 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::backoff::Backoff;
 use crate::books::Books;
 use crate::clock::LedgerClock;
 use crate::compare;
@@ -387,7 +386,7 @@ impl Payer {
         // The last figure is too small, but money may have come since.
         let available = match self.directory.ask_until(AskBalance {}, limit).await? {
             Message::Balance(balance) => {
-                self.clock.observe(balance.time, std::time::Instant::now());
+                self.clock.observe(balance.time, Instant::now());
                 balance.available
             }
             answer => return Err(unexpected(&answer).into()),
@@ -414,7 +413,10 @@ impl Payer {
         payment: &Payment,
     ) -> Result<SignedOrder, PayError> {
         let mut random = [0; 10];
-        getrandom::fill(&mut random).map_err(|error| RequestError::Local(error.to_string()))?;
+        let source = &self.books.home.surroundings().random;
+        source
+            .fill(&mut random)
+            .map_err(|error| RequestError::Local(error.to_string()))?;
         let now = self.clock.now().unwrap_or(link.welcome.time);
         let order = Order {
             version: STATEMENT_VERSION,
@@ -535,7 +537,7 @@ impl Payer {
     /// Submits the same bytes until the directory's answer is final.
     async fn submit(&self, order: &SignedOrder, payee: &Name) -> State {
         let (subject, route) = (Subject::of(order), Some(Route::Directory));
-        let mut backoff = Backoff::default();
+        let mut backoff = self.books.home.backoff();
         loop {
             let Some(link) = self.directory.any_link().await else {
                 return State::Unknown;

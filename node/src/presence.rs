@@ -167,7 +167,7 @@ impl Board {
 }
 
 async fn follow(directory: &Directory, shared: &Shared) {
-    let mut backoff = Backoff::default();
+    let mut backoff = directory.home.backoff();
     while let Some(link) = directory.any_link().await {
         if let Err(error) = subscription(&link, shared, &mut backoff).await {
             tracing::debug!(%error, "presence ended; subscribing again");
@@ -200,7 +200,7 @@ async fn subscription(
                 Message::Offline(offline) => board.offline(offline.name, offline.key),
                 Message::CaughtUp(_) => {
                     board.caught_up();
-                    *backoff = Backoff::default();
+                    backoff.reset();
                 }
                 // Money is not this stream's business.
                 Message::Moved(_) => {}

@@ -14,7 +14,8 @@ use quid_common::wire::CloseCode;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
     ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, IdleTimeout,
-    MtuDiscoveryConfig, ServerConfig, TokioRuntime, TransportConfig, TransportErrorCode, VarInt,
+    MtuDiscoveryConfig, Runtime, ServerConfig, TokioRuntime, TransportConfig, TransportErrorCode,
+    VarInt,
 };
 use rustls::pki_types::CertificateDer;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
@@ -23,6 +24,7 @@ use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use crate::node::StartError;
+use crate::surroundings::Network;
 
 pub use first_contact::{ConnectError, directory_key};
 
@@ -100,18 +102,39 @@ impl Socket {
         listen: bool,
     ) -> Result<Self, StartError> {
         let refused = |source| StartError::Bind { address, source };
-        let socket = raw_socket(address).map_err(refused)?;
+        let runtime = Arc::new(TokioRuntime);
+        let socket = raw_socket(address)
+            .and_then(|socket| runtime.wrap_udp_socket(socket))
+            .map_err(refused)?;
+        let network = Network {
+            socket,
+            config: EndpointConfig::default(),
+            runtime,
+        };
+        Self::on(network, identity, listen)
+    }
+
+    /// Takes a socket that is bound.
+    pub(crate) fn on(
+        network: Network,
+        identity: TlsIdentity,
+        listen: bool,
+    ) -> Result<Self, StartError> {
+        let Network {
+            socket,
+            mut config,
+            runtime,
+        } = network;
         let server = if listen {
             Some(server_config(&identity)?)
         } else {
             None
         };
-        let runtime = Arc::new(TokioRuntime);
-        let mut config = EndpointConfig::default();
         config
             .max_udp_payload_size(PACKET_MAX)
             .map_err(|error| StartError::Quic(error.to_string()))?;
-        let endpoint = Endpoint::new(config, server, socket, runtime).map_err(refused)?;
+        let endpoint = Endpoint::new_with_abstract_socket(config, server, socket, runtime)
+            .map_err(|error| StartError::Quic(error.to_string()))?;
         Ok(Self { endpoint, identity })
     }
 

@@ -16,7 +16,6 @@ use quid_common::wire::{AskFate, Message};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::backoff::Backoff;
 use crate::books::Books;
 use crate::calls::Lost;
 use crate::clock::LedgerClock;
@@ -180,7 +179,7 @@ impl Resolver {
         route: Option<Route>,
         hint: Option<Reason>,
     ) -> State {
-        let (subject, mut backoff) = (Subject::of(order), Backoff::default());
+        let (subject, mut backoff) = (Subject::of(order), self.books.home.backoff());
         loop {
             let Some(link) = self.directory.any_link().await else {
                 return State::Unknown;
@@ -208,7 +207,7 @@ impl Resolver {
         let deadline = Instant::now() + FATE_WAIT;
         let judgement = match stream::ask(&link.connection, &question, deadline).await {
             Ok(Message::Fate(fate)) => {
-                self.clock.observe(fate.time, std::time::Instant::now());
+                self.clock.observe(fate.time, Instant::now());
                 self.books.trust.heard(None);
                 subject.asked(fate.receipt, fate.time, &self.books.trust)
             }

@@ -5,10 +5,10 @@
 //! a question too) must acknowledge at once, so a while without any packet after a question means
 //! that nobody is there.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use quinn::Connection;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// How long a directory, or a payee with tabs, may be silent: more than any round trip with a few losses, and with the
 /// keep-alive's 5 s less than the 10 s in which a node has to be back.

@@ -29,7 +29,6 @@ use quid_common::tab::{Close, Terms};
 use quid_common::wire::OpenTab;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::backoff::Backoff;
 use crate::clock::LedgerClock;
 use crate::directory::{Answer, RequestError, Submission};
 use crate::home::{HomeError, TabLock};
@@ -302,9 +301,10 @@ impl Tabs {
             .await?
             .ok_or_else(|| RequestError::Local("the tab's receipt is missing".to_owned()))?;
         let (id, length, last) = (terms.id, terms.length, row.last);
-        let chain = tokio::task::spawn_blocking(move || Chain::new(id, length, last))
+        let workers = self.ground.books.home.surroundings().workers;
+        let chain = workers
+            .run(move || Chain::new(id, length, last))
             .await
-            .ok()
             .flatten()
             .ok_or_else(|| RequestError::Local("the tab's chain cannot be made".to_owned()))?;
         let address = row.address.and_then(|address| address.parse().ok());
@@ -360,7 +360,7 @@ impl Tabs {
         self.keep_progress(&paying).await;
         self.lock().tabs.remove(&id);
         self.tell(&paying);
-        let mut backoff = Backoff::default();
+        let mut backoff = self.ground.books.home.backoff();
         while self.ground.directory.any_link().await.is_some() {
             match self.ask(id).await {
                 Ok(None) => return,
@@ -432,7 +432,7 @@ impl Tabs {
     /// Has the directory end the tab: the payee can claim for as long as the grace lasts.
     async fn close_alone(&self, id: OrderId) -> Result<(), RequestError> {
         let deadline = Instant::now() + crate::directory::REQUEST_WAIT;
-        let mut backoff = Backoff::default();
+        let mut backoff = self.ground.books.home.backoff();
         loop {
             let link = self.ground.directory.link(deadline).await?;
             let home = &self.ground.books.home;

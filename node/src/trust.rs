@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
 
 use quid_common::checkpoint::{Checkpoint, CheckpointError, Head};
 use quid_common::fork::Fork;
@@ -15,6 +14,7 @@ use quid_common::receipt::{Proven, Receipt, ReceiptError};
 use quid_common::refusal::Reason;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::evidence;
 use crate::heads::{Finding, Heads, Question, Signed, Source, same_size};

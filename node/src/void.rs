@@ -7,7 +7,6 @@ use quid_common::id::OrderId;
 use quid_common::refusal::Reason;
 use tokio::time::{Instant, timeout_at};
 
-use crate::backoff::Backoff;
 use crate::directory::{REQUEST_WAIT, RequestError};
 use crate::fate::{Judgement, Subject};
 use crate::journal::{OrderRow, OrderState};
@@ -67,7 +66,7 @@ async fn end(resolver: &Resolver, id: OrderId, row: Option<&OrderRow>) -> VoidOu
         id,
         signed: row.map(|row| row.order.bytes()),
     };
-    let mut backoff = Backoff::default();
+    let mut backoff = resolver.books.home.backoff();
     loop {
         let Some(link) = resolver.directory.any_link().await else {
             return VoidOutcome::Unknown;

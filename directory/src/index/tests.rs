@@ -558,7 +558,8 @@ fn the_thread_follows_and_stops() {
     let entries: Vec<_> = (150..200)
         .map(|n| LogEntry::new(entry(n, 1).encode()))
         .collect();
-    let index = Index::spawn(&world.scratch.folder, world.ledger).expect("there are threads");
+    let index = Index::start(&world.scratch.folder, world.ledger, Workers::Threads)
+        .expect("there are threads");
     let reader = index.reader().expect("it is there");
     let watch = index.watch();
     world.check(&reader, 150);
@@ -574,6 +575,7 @@ fn the_thread_follows_and_stops() {
     assert!(newest[0] >= 150, "an acknowledged entry is told at once");
     index.stop();
     assert_eq!(watch.get(), 200);
-    let again = Index::spawn(&world.scratch.folder, world.ledger).expect("there are threads");
+    let again = Index::start(&world.scratch.folder, world.ledger, Workers::Threads)
+        .expect("there are threads");
     assert_eq!(again.through(), 200, "it goes on where it ended");
 }

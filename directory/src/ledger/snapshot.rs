@@ -219,13 +219,15 @@ pub(super) fn put(out: &mut Vec<u8>, number: u64) {
 }
 
 pub(super) fn put_count(out: &mut Vec<u8>, count: usize) {
-    put(
-        out,
-        u64::try_from(count).expect("nothing in memory has more than 2^64 parts"),
-    );
+    // Nothing in memory has more than 2^64 parts.
+    put(out, u64::try_from(count).unwrap_or(u64::MAX));
 }
 
 /// Of at most 255 bytes: names and currency codes are far shorter.
+#[expect(
+    clippy::expect_used,
+    reason = "a name or code is checked when it is made"
+)]
 pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     out.push(u8::try_from(text.len()).expect("names and currency codes are short"));
     out.extend_from_slice(text.as_bytes());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use quid_common::amount::Amount;
 use quid_common::entry::{Entry, Fact, Freeze, Issue};
@@ -11,14 +12,17 @@ use quid_common::name::Name;
 use quid_common::refusal::Reason;
 use quid_common::signed::Signed;
 use quid_common::time::LedgerTime;
+use thiserror::Error;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::{Answer, Ask, Checked, Due, Job, Links, Proof, Receipts, Reply, Standing, tabs};
+use super::{
+    Answer, Ask, Checked, Counts, Due, Job, Links, Proof, Receipts, Reply, Standing, Survey, tabs,
+};
 use crate::ahead;
-use crate::books::{Batch, Books};
+use crate::books::{AppendError, Batch, Books};
 use crate::events::{Hub, Moved};
-use crate::ledger::{Past, Verdict};
+use crate::ledger::{Fault, Past, Verdict};
 use crate::quota::Quota;
 use crate::store::{self, LogEntry};
 use crate::tree::TreeError;
@@ -31,6 +35,7 @@ pub struct Committer {
     quota: Quota,
     pub(super) treasury: Name,
     pub(super) durable: Arc<AtomicU64>,
+    pub(super) counts: Counts,
     /// Before this, nobody could claim.
     pub(super) served_since: LedgerTime,
     pub(super) due: watch::Sender<Option<Due>>,
@@ -43,6 +48,18 @@ pub enum Conduct {
     Claimed(bool),
     /// It was told again what it had been told.
     Repeated,
+}
+
+/// Why a batch came to nothing: whoever settles answers nobody any more and leaves the process
+/// ([`crate::store::give_up`]).
+#[derive(Debug, Error)]
+pub enum CommitError {
+    /// The batch could not be made durable; what the log holds of it is not known.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The fold checks again what was decided: a difference is a bug that could cost money.
+    #[error(transparent)]
+    Fault(#[from] Fault),
 }
 
 /// What a job came to, before the batch is durable.
@@ -116,6 +133,7 @@ impl Committer {
             quota: Quota::default(),
             treasury: Name::treasury(),
             durable,
+            counts: Counts::default(),
             served_since,
             due: watch::Sender::new(due),
         }
@@ -128,16 +146,52 @@ impl Committer {
     }
 
     /// Decides, commits and answers one batch. Callable on any one thread. Returns what the queue
-    /// should know of who asked.
+    /// should know of who asked. After an error it leaves the process.
     pub fn commit(&mut self, batch: Vec<Checked>) -> Vec<(PublicKey, Conduct)> {
+        match self.try_commit(batch) {
+            Ok(conduct) => conduct,
+            Err(error) => store::give_up(&error),
+        }
+    }
+
+    /// The same for whoever can end without ending the process.
+    ///
+    /// # Errors
+    /// [`CommitError`]: nobody was answered and nobody may be any more; nothing may be tried again.
+    pub fn try_commit(
+        &mut self,
+        batch: Vec<Checked>,
+    ) -> Result<Vec<(PublicKey, Conduct)>, CommitError> {
+        let mut outcomes = Vec::with_capacity(batch.len());
+        let result = self.commit_into(batch, &mut outcomes);
+        if result.is_err() {
+            // A reply that is dropped says *stopping*, and that is an answer.
+            std::mem::forget(outcomes);
+        }
+        result
+    }
+
+    fn commit_into(
+        &mut self,
+        batch: Vec<Checked>,
+        outcomes: &mut Vec<(Job, Outcome)>,
+    ) -> Result<Vec<(PublicKey, Conduct)>, CommitError> {
         let now = self.books.now();
         let mut open = Batch::default();
-        let mut outcomes = Vec::with_capacity(batch.len());
         let mut conduct = Vec::new();
-        for Checked { job, forged } in batch {
-            let outcome = match forged {
+        let mut batch = batch.into_iter();
+        while let Some(Checked { job, forged }) = batch.next() {
+            let decided = match forged {
                 None => self.decide(&job, now, &mut open),
-                Some(reason) => Outcome::Refused(self.screen(&job.ask).unwrap_or(reason)),
+                Some(reason) => Ok(Outcome::Refused(self.screen(&job.ask).unwrap_or(reason))),
+            };
+            let outcome = match decided {
+                Ok(outcome) => outcome,
+                Err(fault) => {
+                    // As in `try_commit`.
+                    std::mem::forget((job, batch));
+                    return Err(fault.into());
+                }
             };
             if matches!(job.ask, Ask::Claim(..)) {
                 conduct.push((job.from, Conduct::Claimed(outcome.is_worth_hashing())));
@@ -146,21 +200,25 @@ impl Committer {
             }
             outcomes.push((job, outcome));
         }
-        if let Err(error) = self.books.append(&open, now) {
-            store::give_up(&error);
-        }
+        let begun = Instant::now();
+        self.books.append(&open, now)?;
         self.durable
             .store(self.books.ledger.entries(), Ordering::Release);
         let Batch { entries, log } = open;
+        let now = Instant::now();
+        self.counts
+            .committed(outcomes.len(), &entries, now.duration_since(begun));
         let receipts = self.receipts(log);
-        let answers = outcomes.into_iter().map(|(job, outcome)| {
+        let answers = outcomes.drain(..).map(|(job, outcome)| {
+            let new = matches!(outcome, Outcome::New(..));
             let answer = self.answer(&job, outcome, receipts.as_ref());
+            self.counts.answered(&answer, new, job.reply.since, now);
             (job.reply, answer)
         });
         Reply::send_all(answers);
         self.tell(&entries, receipts.as_ref());
         self.books.tidy();
-        conduct
+        Ok(conduct)
     }
 
     /// The receipts of a batch that is durable now; `None` if they cannot be made, which is loud.
@@ -181,7 +239,7 @@ impl Committer {
     }
 
     /// The entry, known or new, that a job comes to.
-    fn decide(&mut self, job: &Job, now: LedgerTime, open: &mut Batch) -> Outcome {
+    fn decide(&mut self, job: &Job, now: LedgerTime, open: &mut Batch) -> Result<Outcome, Fault> {
         let ledger = &self.books.ledger;
         let old = &self.books.old_ids;
         let mut past = |payer: &PublicKey, id: OrderId| -> Past { old.find(ledger, payer, id) };
@@ -202,35 +260,36 @@ impl Committer {
             Ask::Close(close) => ledger.decide_close(close, &job.from, now),
             Ask::Malformed(reason) => Verdict::Refuse(*reason),
             Ask::Release => {
-                self.release_due(now, open);
-                return Outcome::Question;
+                self.release_due(now, open)?;
+                return Ok(Outcome::Question);
             }
             Ask::Login(seen) => {
                 if let Some(seen) = seen {
                     self.books.compare(seen);
                 }
-                return Outcome::Question;
+                return Ok(Outcome::Question);
             }
-            Ask::Balance
+            Ask::Survey
+            | Ask::Balance
             | Ask::Find(_)
             | Ask::Fate(..)
             | Ask::OpenTab(..)
             | Ask::Prove(_)
             | Ask::Consistency(..)
             | Ask::Moved(_)
-            | Ask::Names(_) => return Outcome::Question,
+            | Ask::Names(_) => return Ok(Outcome::Question),
         };
         let verdict = match &self.books.ahead {
             Some(_) => ahead::withhold(verdict),
             None => verdict,
         };
-        match verdict {
+        Ok(match verdict {
             Verdict::Known { entry } => Outcome::Known(entry),
             Verdict::Refuse(reason) => Outcome::Refused(reason),
             Verdict::Append(fact) => {
                 let scarce = matches!(fact, Fact::Refusal(_) | Fact::Void(_));
                 if scarce && !self.quota.allow(&job.from, now) {
-                    return Outcome::Refused(Reason::BUSY);
+                    return Ok(Outcome::Refused(Reason::BUSY));
                 }
                 let effect = Effect::of(&fact);
                 let newcomer = match &fact {
@@ -238,16 +297,16 @@ impl Committer {
                     _ => None,
                 };
                 let tab = tabs::ends(&fact);
-                let index = self.apply(fact, now, open);
+                let index = self.apply(fact, now, open)?;
                 if let Some((payer, id)) = tab {
-                    self.follow(&payer, id, now, open);
+                    self.follow(&payer, id, now, open)?;
                 }
                 if let Some(grant) = newcomer.and_then(|key| self.opening_grant(key)) {
-                    self.apply(grant, now, open);
+                    self.apply(grant, now, open)?;
                 }
                 Outcome::New(index, effect)
             }
-        }
+        })
     }
 
     /// What is wrong with a job before its signature counts.
@@ -261,17 +320,17 @@ impl Committer {
         }
     }
 
-    pub(super) fn apply(&mut self, fact: Fact, now: LedgerTime, open: &mut Batch) -> u64 {
+    pub(super) fn apply(
+        &mut self,
+        fact: Fact,
+        now: LedgerTime,
+        open: &mut Batch,
+    ) -> Result<u64, Fault> {
         let entry = Entry { time: now, fact };
-        match self.books.ledger.apply(&entry) {
-            Ok(index) => {
-                open.log.push(LogEntry::new(entry.encode()));
-                open.entries.push(entry);
-                index
-            }
-            // The fold checks again what was decided: a difference is a bug that could cost money.
-            Err(fault) => store::give_up(&fault),
-        }
+        let index = self.books.ledger.apply(&entry)?;
+        open.log.push(LogEntry::new(entry.encode()));
+        open.entries.push(entry);
+        Ok(index)
     }
 
     /// What a newcomer receives, on directories that give an opening balance.
@@ -362,6 +421,7 @@ impl Committer {
             Ask::Fate(payer, id) => self.fate(from, payer, *id),
             Ask::OpenTab(payer, id) => self.open_tab(from, payer, *id),
             Ask::Release => Answer::Released,
+            Ask::Survey => Answer::Survey(Box::new(Survey::of(&self.books))),
             Ask::Prove(index) => self.prove(from, *index),
             Ask::Consistency(from, to) => match self.books.consistency(*from, *to) {
                 Ok((root, proof)) => Answer::Consistency(root, proof),

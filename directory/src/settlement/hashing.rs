@@ -11,17 +11,19 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use quid_common::chain::Mark;
 use quid_common::id::OrderId;
 use quid_common::key::PublicKey;
 use quid_common::refusal::Reason;
 use quid_common::tab::{self, Hashed};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::queue::Queue;
-use super::{Answer, Ask, Job, stage};
+use super::{Answer, Ask, Job, Waiting, stage};
 
 /// Most links that are hashed among the signatures of a batch: about as much work as one of them.
 /// A longer claim waits in a line.
@@ -93,6 +95,8 @@ fn hash_with(ask: &mut Ask, hash: impl FnOnce(OrderId, u32, Mark) -> Result<Hash
 pub(super) struct Lines {
     state: Mutex<State>,
     wake: Condvar,
+    turned_away: Counter,
+    hashed: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -152,7 +156,7 @@ impl Lines {
         let all = queue.put(from, others) && refused.is_empty();
         drop(state);
         self.wake.notify_one();
-        refuse(refused, reason);
+        self.refuse(refused, reason);
         all
     }
 
@@ -179,8 +183,21 @@ impl Lines {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         };
         drop(state);
-        refuse(refused, Reason::BUSY);
+        self.refuse(refused, Reason::BUSY);
         job
+    }
+
+    /// The same without waiting: `None` if no job may be taken now.
+    fn take_now(&self, queue: &Queue) -> Option<Job> {
+        let mut refused = Vec::new();
+        let job = self.state().take(queue, Instant::now(), &mut refused);
+        self.refuse(refused, Reason::BUSY);
+        job
+    }
+
+    /// Whether a job waits, though perhaps not for now.
+    pub(super) fn any_waits(&self) -> bool {
+        self.state().len > 0
     }
 
     /// Says that the job that was taken is in the queue, and how many links were hashed for it.
@@ -205,6 +222,20 @@ impl Lines {
         self.wake.notify_all();
         // Whoever drops a reply says so.
         drop(lines);
+    }
+
+    /// Says how much waits here.
+    pub(super) fn survey(&self, waiting: &mut Waiting) {
+        waiting.claims = self.state().len;
+        waiting.claims_turned_away = self.turned_away.get();
+        waiting.claims_hashed = self.hashed.get();
+    }
+
+    fn refuse(&self, jobs: Vec<Job>, reason: Reason) {
+        for job in jobs {
+            self.turned_away.inc();
+            job.reply.send(Answer::Refused(reason, None));
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -283,18 +314,13 @@ fn is_of_a_tab(ask: &Ask) -> bool {
     matches!(ask, Ask::Claim(..) | Ask::Close(_))
 }
 
-fn refuse(jobs: Vec<Job>, reason: Reason) {
-    for job in jobs {
-        job.reply.send(Answer::Refused(reason, None));
-    }
-}
-
 /// Hashes what comes into `lines` and hands it to `queue`, until the lines are closed.
 pub(super) fn run(lines: &Lines, queue: &Queue, hasher: &Hasher) {
     while let Some(mut job) = lines.take(queue) {
         let mut links = 0;
         hash_with(&mut job.ask, |tab, from, to| {
             links = to.index.saturating_sub(from);
+            lines.hashed.inc();
             hasher.hash(tab, from, to)
         });
         let from = job.from;
@@ -302,6 +328,20 @@ pub(super) fn run(lines: &Lines, queue: &Queue, hasher: &Hasher) {
         let _ = queue.put(from, vec![job]);
         lines.done(links);
     }
+}
+
+/// Hashes the next job of `lines` here and hands it to `queue`; whether there was one.
+pub(super) fn step(lines: &Lines, queue: &Queue) -> bool {
+    let Some(mut job) = lines.take_now(queue) else {
+        return false;
+    };
+    hash(&mut job.ask);
+    let from = job.from;
+    // Without room there it is answered *busy*.
+    let _ = queue.put(from, vec![job]);
+    // Whoever hashes here has held up the payments already.
+    lines.done(0);
+    true
 }
 
 /// A thread that hashes and does nothing else. It holds no lock that anybody waits for, since it

@@ -8,12 +8,14 @@
 //! again for what was answered, since each such answer is read off the disk, while it does.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use prometheus_client::metrics::counter::Counter;
 use quid_common::key::PublicKey;
 use quid_common::refusal::Reason;
+use tokio::sync::Notify;
 
-use super::{Answer, BATCH_LEN_MAX, Job};
+use super::{Answer, BATCH_LEN_MAX, Conduct, Job, Waiting};
 
 /// Jobs that wait or are at work when there is a crowd. Without load there are a few at most.
 const CROWD_LEN: usize = 64;
@@ -62,6 +64,9 @@ const DISTRUSTED_MAX: usize = 1024;
 pub(super) struct Queue {
     state: Mutex<State>,
     wake: Condvar,
+    /// Woken as well, where no thread waits.
+    due: OnceLock<Notify>,
+    turned_away: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -119,10 +124,14 @@ impl Queue {
         drop(state);
         if due {
             self.wake.notify_one();
+            if let Some(due) = self.due.get() {
+                due.notify_one();
+            }
         }
         let mut all = true;
         for job in jobs {
             all = false;
+            self.turned_away.inc();
             job.reply.send(Answer::Refused(refused, None));
         }
         all
@@ -143,6 +152,20 @@ impl Queue {
         Some(state.take())
     }
 
+    /// The next batch, if it is time for one.
+    pub(super) fn take_now(&self) -> Option<Taken> {
+        let mut state = self.state();
+        state.is_due().then(|| state.take())
+    }
+
+    /// Waits until [`Queue::take_now`] is worth trying. For one who waits.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub(super) async fn due(&self) {
+        self.due.get_or_init(Notify::new).notified().await;
+    }
+
     /// Says that a batch that was taken is done with.
     pub(super) fn done(&self) {
         let mut state = self.state();
@@ -160,9 +183,19 @@ impl Queue {
         self.state().judge(account, good, bad);
     }
 
+    /// Hears how those of a batch behaved.
+    pub(super) fn learn(&self, conduct: Vec<(PublicKey, Conduct)>) {
+        for (from, conduct) in conduct {
+            match conduct {
+                Conduct::Claimed(good) => self.judge(&from, u32::from(good), u32::from(!good)),
+                Conduct::Repeated => self.repeats(&from, 1),
+            }
+        }
+    }
+
     /// Takes a little trust from `account`, which was answered `times` with what it had been told
     /// before.
-    pub(super) fn repeats(&self, account: &PublicKey, times: u32) {
+    fn repeats(&self, account: &PublicKey, times: u32) {
         self.state().weigh(account, 0, times.saturating_mul(REPEAT));
     }
 
@@ -178,6 +211,15 @@ impl Queue {
         let state = self.state();
         let at_work = if state.at_work > 0 { state.last_len } else { 0 };
         state.len + at_work >= CROWD_LEN
+    }
+
+    /// Says how much waits here.
+    pub(super) fn survey(&self, waiting: &mut Waiting) {
+        let state = self.state();
+        let distrusted = state.lines.values().filter(|line| line.distrust > 0);
+        waiting.distrusted = distrusted.map(|line| line.jobs.len()).sum();
+        waiting.trusted = state.len.saturating_sub(waiting.distrusted);
+        waiting.turned_away = self.turned_away.get();
     }
 
     /// No job is taken in any more; those that wait are still settled.

@@ -51,7 +51,14 @@ pub enum Proof {
 
 impl Proof {
     /// The receipt, to look at or to write.
+    ///
+    /// # Panics
+    /// Never for what [`Receipts::of`] made.
     #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "only Receipts::of makes it, which has looked"
+    )]
     pub fn borrow(&self) -> ReceiptRef<'_> {
         match self {
             Self::Own(receipt) => receipt.borrow(),

@@ -1,6 +1,7 @@
 //! Where answers go: an outlet for each stream or question, filled by a batch at a time.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use quid_common::refusal::Reason;
 use tokio::sync::Notify;
@@ -56,6 +57,8 @@ impl Outlet {
 #[derive(Debug)]
 pub struct Reply {
     pub(super) number: u64,
+    /// When it was asked; only measured by.
+    pub(super) since: Instant,
     outlet: Option<Arc<Outlet>>,
 }
 
@@ -65,6 +68,7 @@ impl Reply {
     pub fn new(number: u64, outlet: &Arc<Outlet>) -> Self {
         Self {
             number,
+            since: Instant::now(),
             outlet: Some(Arc::clone(outlet)),
         }
     }

@@ -15,6 +15,10 @@ pub(super) struct Stage<T> {
     next: Condvar,
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "a thread that panicked in a turn has left the process"
+)]
 impl<T> Stage<T> {
     /// The first turn has number 0.
     pub(super) const fn new(what: T) -> Self {

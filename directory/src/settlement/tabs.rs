@@ -1,8 +1,6 @@
 //! What becomes of tabs beside the verdict on each wish: what is left goes back to the payer, and
 //! both sides may ask how they stand.
 
-use std::time::Instant;
-
 use quid_common::entry::Fact;
 use quid_common::id::OrderId;
 use quid_common::key::PublicKey;
@@ -10,9 +8,11 @@ use quid_common::refusal::Reason;
 use quid_common::time::LedgerTime;
 use quid_common::wire::OpenTab;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::{Answer, Committer};
 use crate::books::Batch;
+use crate::ledger::Fault;
 
 /// Most tabs that one [`super::Ask::Release`] gives back; the next is due at once.
 pub const RELEASES_LEN_MAX: usize = 256;
@@ -44,16 +44,17 @@ impl Committer {
     }
 
     /// Gives back what is left of tabs that are over at `now`.
-    pub(super) fn release_due(&mut self, now: LedgerTime, open: &mut Batch) {
+    pub(super) fn release_due(&mut self, now: LedgerTime, open: &mut Batch) -> Result<(), Fault> {
         // What the lost part of the log claimed must not go back to the payer.
         if self.books.ahead.is_none() {
             let ledger = &self.books.ledger;
             for (payer, id) in ledger.due(now, self.served_since, RELEASES_LEN_MAX) {
-                self.release(&payer, id, now, open);
+                self.release(&payer, id, now, open)?;
             }
         }
         let next = self.books.ledger.next_due(self.served_since);
         self.due.send_replace(next.map(|time| Due::new(time, now)));
+        Ok(())
     }
 
     /// What follows from a new end of a tab: one that its payee has closed is released in the same
@@ -64,9 +65,9 @@ impl Committer {
         id: OrderId,
         now: LedgerTime,
         open: &mut Batch,
-    ) {
-        if self.release(payer, id, now, open) {
-            return;
+    ) -> Result<(), Fault> {
+        if self.release(payer, id, now, open)? {
+            return Ok(());
         }
         if let Some((_, tab)) = self.books.ledger.tab(payer, id) {
             let until = tab.until;
@@ -78,6 +79,7 @@ impl Committer {
                 sooner
             });
         }
+        Ok(())
     }
 
     /// Gives back what is left of a tab, if it is over at `now`.
@@ -87,10 +89,13 @@ impl Committer {
         id: OrderId,
         now: LedgerTime,
         open: &mut Batch,
-    ) -> bool {
+    ) -> Result<bool, Fault> {
         let ledger = &self.books.ledger;
         let release = ledger.decide_release(payer, id, now, self.served_since);
-        release.map(|fact| self.apply(fact, now, open)).is_some()
+        match release {
+            Some(fact) => self.apply(fact, now, open).map(|_| true),
+            None => Ok(false),
+        }
     }
 
     /// Where a tab stands, told to its payer and its payee.

@@ -25,6 +25,7 @@ use super::redo::{End, Section, Writer};
 use super::{HEAD_LEN, Snapshot, head};
 use crate::folder::{self, Folder, FolderError};
 use crate::ledger::Ledger;
+use crate::surroundings::Workers;
 
 /// What the files hold already, of a ledger's past.
 #[derive(Debug)]
@@ -72,8 +73,7 @@ const BOUNDS: Bounds = Bounds {
 #[derive(Debug)]
 pub struct Keeper {
     pub(crate) bounds: Bounds,
-    work: Option<SyncSender<Work>>,
-    thread: Option<JoinHandle<()>>,
+    worker: Worker,
     failed: Arc<AtomicBool>,
     state: State,
     /// Entries in short that have not been handed over, up to the ledger's newest.
@@ -86,6 +86,17 @@ pub struct Keeper {
     redo_len: u64,
     /// The ledger's entries at the last step.
     seen: u64,
+}
+
+/// Who writes what is handed over.
+#[derive(Debug)]
+enum Worker {
+    /// A thread, until the sender is dropped.
+    Thread(SyncSender<Work>, JoinHandle<()>),
+    /// Whoever hands it over, at once.
+    Caller(Disk),
+    /// Nobody any more.
+    Nobody,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +118,8 @@ struct Begun {
     first: bool,
 }
 
-/// What the thread is given to write.
+/// What is written.
+#[derive(Debug)]
 enum Work {
     /// From this entry on sections go into a new file, and slices into a new snapshot.
     Begin(u64),
@@ -122,8 +134,12 @@ impl Keeper {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn start(folder: &Folder, ledger: &mut Ledger, chain: Option<Chain>) -> io::Result<Self> {
-        let (work, todo) = sync_channel(WORK_LEN);
+    pub fn start(
+        folder: &Folder,
+        ledger: &mut Ledger,
+        chain: Option<Chain>,
+        workers: Workers,
+    ) -> io::Result<Self> {
         let failed = Arc::new(AtomicBool::new(false));
         let (state, snapshot_len, redo_len, seen, end) = match chain {
             Some(chain) => (
@@ -141,21 +157,19 @@ impl Keeper {
             synced: 0,
             part: None,
         };
-        let broken = Arc::clone(&failed);
-        let thread = std::thread::Builder::new()
-            .name("snapshot".into())
-            .spawn(move || {
-                if let Err(error) = disk.run(end, &todo) {
-                    warn!(%error, "the snapshot cannot be kept up; the next start takes longer");
-                    broken.store(true, Ordering::Release);
-                    // Whoever hands something over must not wait.
-                    while todo.recv().is_ok() {}
+        let worker = match workers {
+            Workers::Threads => start_thread(disk, end, Arc::clone(&failed))?,
+            Workers::Caller => match disk.go_on(end) {
+                Ok(()) => Worker::Caller(disk),
+                Err(error) => {
+                    fail(&failed, &error);
+                    Worker::Nobody
                 }
-            })?;
+            },
+        };
         Ok(Self {
             bounds: BOUNDS,
-            work: Some(work),
-            thread: Some(thread),
+            worker,
             failed,
             state,
             pending: Vec::new(),
@@ -209,11 +223,8 @@ impl Keeper {
             State::Following => true,
             State::Taking { from, .. } => !from.first,
         };
-        if let Some(work) = self.work.take()
-            && whole
-            && !pending.is_empty()
-        {
-            let _ = work.send(Work::Section(Section {
+        if whole && !pending.is_empty() {
+            self.hand_over_and_wait(Work::Section(Section {
                 entries,
                 root,
                 bytes: pending,
@@ -302,16 +313,32 @@ impl Keeper {
         }
     }
 
-    fn hand_over(&self, work: Work) -> bool {
+    fn hand_over(&mut self, work: Work) -> bool {
         self.try_hand_over(work).is_ok()
     }
 
-    fn try_hand_over(&self, work: Work) -> Result<(), Work> {
-        match &self.work {
-            Some(queue) => queue.try_send(work).map_err(|error| match error {
+    fn try_hand_over(&mut self, work: Work) -> Result<(), Work> {
+        match &mut self.worker {
+            Worker::Thread(queue, _) => queue.try_send(work).map_err(|error| match error {
                 TrySendError::Full(work) | TrySendError::Disconnected(work) => work,
             }),
-            None => Err(work),
+            Worker::Caller(disk) => {
+                if let Err(error) = disk.write(work) {
+                    fail(&self.failed, &error);
+                    self.worker = Worker::Nobody;
+                }
+                Ok(())
+            }
+            Worker::Nobody => Err(work),
+        }
+    }
+
+    /// Hands over even if that has to wait for room.
+    fn hand_over_and_wait(&mut self, work: Work) {
+        match &self.worker {
+            // Without a thread there is a reason why not.
+            Worker::Thread(queue, _) => drop(queue.send(work)),
+            Worker::Caller(_) | Worker::Nobody => drop(self.try_hand_over(work)),
         }
     }
 
@@ -324,12 +351,43 @@ impl Keeper {
     }
 
     fn join(&mut self) {
-        self.work = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic in it has been printed; the files it left are checked at the next start.
-            let _ = thread.join();
+        match std::mem::replace(&mut self.worker, Worker::Nobody) {
+            Worker::Thread(queue, thread) => {
+                drop(queue);
+                // A panic in it has been printed; the files it left are checked at the next start.
+                let _ = thread.join();
+            }
+            Worker::Caller(mut disk) => {
+                if let Err(error) = disk.end() {
+                    fail(&self.failed, &error);
+                }
+            }
+            Worker::Nobody => {}
         }
     }
+}
+
+fn start_thread(
+    mut disk: Disk,
+    end: Option<(Option<End>, u64)>,
+    failed: Arc<AtomicBool>,
+) -> io::Result<Worker> {
+    let (work, todo) = sync_channel(WORK_LEN);
+    let thread = std::thread::Builder::new()
+        .name("snapshot".into())
+        .spawn(move || {
+            if let Err(error) = disk.run(end, &todo) {
+                fail(&failed, &error);
+                // Whoever hands something over must not wait.
+                while todo.recv().is_ok() {}
+            }
+        })?;
+    Ok(Worker::Thread(work, thread))
+}
+
+fn fail(failed: &AtomicBool, error: &FolderError) {
+    warn!(%error, "the snapshot cannot be kept up; the next start takes longer");
+    failed.store(true, Ordering::Release);
 }
 
 impl Drop for Keeper {
@@ -338,7 +396,8 @@ impl Drop for Keeper {
     }
 }
 
-/// The thread's side.
+/// The files' side.
+#[derive(Debug)]
 struct Disk {
     folder: Folder,
     sections: Option<Writer>,
@@ -353,6 +412,15 @@ impl Disk {
         end: Option<(Option<End>, u64)>,
         todo: &Receiver<Work>,
     ) -> Result<(), FolderError> {
+        self.go_on(end)?;
+        while let Ok(work) = todo.recv() {
+            self.write(work)?;
+        }
+        self.end()
+    }
+
+    /// Opens what the sections go into, if there is a snapshot to go on from.
+    fn go_on(&mut self, end: Option<(Option<End>, u64)>) -> Result<(), FolderError> {
         match end {
             Some((Some(end), _)) => {
                 let path = end.path.clone();
@@ -363,25 +431,33 @@ impl Disk {
             Some((None, entries)) => self.sections = Some(self.new_sections(entries)?),
             None => {}
         }
-        while let Ok(work) = todo.recv() {
-            match work {
-                Work::Begin(entries) => {
-                    self.sync()?;
-                    self.sections = Some(self.new_sections(entries)?);
-                    self.synced = 0;
-                    let path = self.folder.path().join(PART);
-                    self.part = Some(Part::create(&path).map_err(folder::io("make", &path))?);
-                }
-                Work::Section(section) => self.append(&section)?,
-                Work::Slice(bytes) => {
-                    if let Some(part) = &mut self.part {
-                        let path = self.folder.path().join(PART);
-                        part.write(&bytes).map_err(folder::io("write", &path))?;
-                    }
-                }
-                Work::Finish(begun) => self.finish(&begun)?,
+        Ok(())
+    }
+
+    fn write(&mut self, work: Work) -> Result<(), FolderError> {
+        match work {
+            Work::Begin(entries) => {
+                self.sync()?;
+                self.sections = Some(self.new_sections(entries)?);
+                self.synced = 0;
+                let path = self.folder.path().join(PART);
+                self.part = Some(Part::create(&path).map_err(folder::io("make", &path))?);
+                Ok(())
             }
+            Work::Section(section) => self.append(&section),
+            Work::Slice(bytes) => {
+                if let Some(part) = &mut self.part {
+                    let path = self.folder.path().join(PART);
+                    part.write(&bytes).map_err(folder::io("write", &path))?;
+                }
+                Ok(())
+            }
+            Work::Finish(begun) => self.finish(&begun),
         }
+    }
+
+    /// Removes a snapshot that is not whole, and makes the sections durable.
+    fn end(&mut self) -> Result<(), FolderError> {
         if self.part.take().is_some() {
             let path = self.folder.path().join(PART);
             fs::remove_file(&path).map_err(folder::io("remove", &path))?;
@@ -435,6 +511,7 @@ impl Disk {
 }
 
 /// A snapshot that is being written.
+#[derive(Debug)]
 struct Part {
     file: File,
     sum: Sha256,

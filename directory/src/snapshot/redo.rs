@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 /// The entries up to a number of entries, in short.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Section {
     pub(super) entries: u64,
     pub(super) root: [u8; 32],
@@ -179,6 +179,10 @@ fn head(first: u64) -> [u8; HEAD_LEN] {
     head
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "an array of this length holds its fields"
+)]
 fn split(head: &[u8; SECTION_HEAD_LEN]) -> (u64, [u8; 32], u64) {
     let (entries, rest) = head.split_first_chunk().expect("48 bytes");
     let (root, len) = rest.split_first_chunk().expect("40 bytes");
@@ -254,12 +258,6 @@ mod tests {
             writer.append(&section(99, 3)).expect("there is room");
             let again = read(&path);
             assert!(again.len() == whole + 1 && again[whole] == section(99, 3));
-        }
-    }
-
-    impl std::fmt::Debug for Section {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            write!(f, "Section({} entries)", self.entries)
         }
     }
 }

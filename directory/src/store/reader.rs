@@ -145,6 +145,22 @@ impl LogReader {
         self.rows().mark()
     }
 
+    /// Reads by a connection that is known to have the tables.
+    pub(super) fn over(connection: Connection, path: &Path) -> Self {
+        Self {
+            connection,
+            path: path.to_owned(),
+        }
+    }
+
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn rows(&self) -> Rows<'_> {
         Rows {
             connection: &self.connection,

@@ -19,7 +19,7 @@ use super::{besieged, socket_address};
 
 #[tokio::test]
 async fn registrations_beyond_the_rate_are_told_busy_and_the_earlier_ones_stand() {
-    let directory = Directory::start_with("100", &["--registrations", "1/h:2"]);
+    let directory = Directory::start_told("100", &["--registrations", "1/h:2"]);
     let (alice, bob) = (directory.client(1).await, directory.client(2).await);
     let entry = alice.register("alice").await;
     assert!(entry.is_ok() && bob.register("bob").await.is_ok());
@@ -32,7 +32,7 @@ async fn registrations_beyond_the_rate_are_told_busy_and_the_earlier_ones_stand(
 
 #[tokio::test]
 async fn one_network_cannot_try_names_without_end_and_others_can_register() {
-    let directory = Directory::start_with("100", &["--registrations-per-network", "1/h:20"]);
+    let directory = Directory::start_told("100", &["--registrations-per-network", "1/h:20"]);
     let mut told = Vec::new();
     for seed in 1..4 {
         let stranger = directory.client(seed).await;
@@ -54,7 +54,7 @@ async fn one_network_cannot_try_names_without_end_and_others_can_register() {
 
 #[tokio::test]
 async fn whoever_asks_without_end_waits_for_itself() {
-    let directory = Directory::start_with("100", &["--questions", "20/s:40"]);
+    let directory = Directory::start_told("100", &["--questions", "20/s:40"]);
     let (mallory, alice) = (
         directory.member(3, "mallory").await,
         directory.member(1, "alice").await,
@@ -116,7 +116,7 @@ async fn whoever_asks_without_end_waits_for_itself() {
 #[tokio::test]
 async fn logins_and_tab_openings_have_rates_of_their_own() {
     let rates = ["--logins", "1/h:2", "--tab-openings", "1/h:2"];
-    let directory = Directory::start_with("100", &rates);
+    let directory = Directory::start_told("100", &rates);
     let alice = directory.member(1, "alice").await;
     let bob = directory.member(2, "bob").await;
     let mut settle = alice.settle().await;
@@ -136,7 +136,7 @@ async fn logins_and_tab_openings_have_rates_of_their_own() {
 
 #[tokio::test]
 async fn a_frozen_account_is_limited_harder_from_that_moment_until_it_is_thawed() {
-    let directory = Directory::start_with("100", &["--questions", "10/s:10"]);
+    let directory = Directory::start_told("100", &["--questions", "10/s:10"]);
     let mallory = directory.member(3, "mallory").await;
     assert!(directory.run(&["freeze", "mallory"]).status.success());
     let enter = async || directory.client(3).await.log_in(false).await;

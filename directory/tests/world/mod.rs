@@ -36,6 +36,8 @@ use tempfile::TempDir;
 pub(crate) struct Directory {
     pub(crate) place: TempDir,
     pub(crate) address: DirectoryAddress,
+    /// Where it serves metrics, if it does.
+    pub(crate) metrics: Option<SocketAddr>,
     child: Child,
     /// What `serve` was told besides, and is told again at a restart.
     settings: Vec<String>,
@@ -49,7 +51,7 @@ impl Directory {
     }
 
     /// The same with more arguments for `serve`.
-    pub(crate) fn start_with(opening: &str, settings: &[&str]) -> Self {
+    pub(crate) fn start_told(opening: &str, settings: &[&str]) -> Self {
         let place = tempfile::tempdir().expect("a place for the test's files");
         let settings = settings.iter().map(ToString::to_string).collect();
         Self::serve(place, opening, "127.0.0.1:0", settings)
@@ -64,6 +66,12 @@ impl Directory {
     pub(crate) fn serve_on(place: TempDir, settings: &[&str]) -> Self {
         let settings = settings.iter().map(ToString::to_string).collect();
         Self::serve(place, "100", "127.0.0.1:0", settings)
+    }
+
+    /// The same, with more arguments.
+    pub(crate) fn start_with(place: TempDir, opening: &str, listen: &str, more: &[&str]) -> Self {
+        let settings = more.iter().map(ToString::to_string).collect();
+        Self::serve(place, opening, listen, settings)
     }
 
     fn serve(place: TempDir, opening: &str, listen: &str, settings: Vec<String>) -> Self {
@@ -92,11 +100,14 @@ impl Directory {
             panic!("no address: {}", String::from_utf8_lossy(&output.stderr));
         };
         // The log must not fill its pipe.
-        let mut stderr = child.stderr.take().expect("piped");
+        let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let shown = settings.iter().any(|it| it == "--metrics");
+        let metrics = shown.then(|| metrics_in(&mut stderr));
         std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
         Self {
             place,
             address,
+            metrics,
             child,
             settings,
         }
@@ -174,6 +185,17 @@ impl Drop for Directory {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The address of the metrics, out of the log, where it comes before the directory's address.
+fn metrics_in(log: &mut impl BufRead) -> SocketAddr {
+    for line in log.lines() {
+        let line = line.expect("the log is text");
+        if let Some((_, address)) = line.split_once("metrics=") {
+            return address.trim().parse().expect("an address and port");
+        }
+    }
+    panic!("the directory does not say where it serves metrics");
 }
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_quid-directory");

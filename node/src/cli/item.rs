@@ -444,6 +444,10 @@ const YEAR_9999: Duration = Duration::from_secs(253_402_300_799);
 
 /// `value` as JSON on one line of which a terminal acts on nothing: what is not plainly visible
 /// is written as JSON's own `\u` escapes, which read back as the same text.
+#[expect(
+    clippy::expect_used,
+    reason = "strings, numbers and booleans always encode"
+)]
 pub(crate) fn json_line(value: &impl Serialize) -> String {
     let json = serde_json::to_string(value).expect("strings, numbers and booleans always encode");
     let mut line = String::with_capacity(json.len());

@@ -35,6 +35,10 @@ pub(super) fn check_header(path: &Path) -> Result<(), JournalError> {
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
     let is_ours = header.starts_with(b"SQLite format 3\0")
         && header[APPLICATION_ID_AT..].starts_with(&APPLICATION_ID.to_be_bytes());
+    if let (true, Some((version, _))) = (is_ours, header[VERSION_AT..].split_first_chunk()) {
+        // Before SQLite carries anything over into it.
+        not_newer(path, i32::from_be_bytes(*version))?;
+    }
     match read {
         Ok(()) if is_ours => Ok(()),
         Ok(()) => Err(JournalError::at(
@@ -61,18 +65,32 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-pub(super) fn check(connection: &Connection) -> rusqlite::Result<Result<(), String>> {
+pub(super) fn check(
+    connection: &Connection,
+    path: &Path,
+) -> rusqlite::Result<Result<(), JournalError>> {
     let version = advance_schema(connection)?;
+    if let Err(error) = not_newer(path, version) {
+        return Ok(Err(error));
+    }
     if version != SCHEMA_VERSION {
-        let reason = format!("its version {version} is not known; a newer program wrote it");
-        return Ok(Err(reason));
+        let reason = format!("its format {version} was never written by this program");
+        return Ok(Err(JournalError::at(path, reason)));
     }
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     Ok(if verdict == "ok" {
         Ok(())
     } else {
-        Err(verdict)
+        Err(JournalError::at(path, verdict))
     })
+}
+
+fn not_newer(path: &Path, version: i32) -> Result<(), JournalError> {
+    if version > SCHEMA_VERSION {
+        let path = path.to_owned();
+        return Err(JournalError::Newer { path, version });
+    }
+    Ok(())
 }
 
 /// Brings a journal of an older version up to this one; the version that it then has.
@@ -100,9 +118,10 @@ fn advance_schema(connection: &Connection) -> rusqlite::Result<i32> {
 /// Marks the file as ours: "Quid" in ASCII.
 const APPLICATION_ID: i32 = 0x5175_6964;
 
-/// Length of a database's header, and where in it the application's mark stands (SQLite, "Database
-/// File Format").
+/// Length of a database's header, and where in it its version and the application's mark stand
+/// (SQLite, "Database File Format").
 const HEADER_LEN: usize = 100;
+const VERSION_AT: usize = 60;
 const APPLICATION_ID_AT: usize = 68;
 
 pub(super) const SCHEMA_VERSION: i32 = 2;

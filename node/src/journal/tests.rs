@@ -25,7 +25,7 @@ async fn an_order_is_open_until_its_one_end_also_after_reopening() {
     let (_folder, path) = empty();
     let (settled, refused) = (order(ME, 1, None), order(ME, 2, None));
     {
-        let journal = Journal::open(&path).expect("a journal");
+        let journal = Journal::open(&path, Workers::Threads).expect("a journal");
         for order in [&settled, &refused] {
             assert_eq!(
                 journal.insert_order(new(order, "bob")).await,
@@ -38,7 +38,7 @@ async fn an_order_is_open_until_its_one_end_also_after_reopening() {
             .await
             .expect("written");
     }
-    let journal = Journal::open(&path).expect("the same journal");
+    let journal = Journal::open(&path, Workers::Threads).expect("the same journal");
     let open = journal.open_orders(10).await.expect("readable");
     assert_eq!(
         open.iter().map(|row| row.order.clone()).collect::<Vec<_>>(),
@@ -74,7 +74,7 @@ async fn an_order_is_open_until_its_one_end_also_after_reopening() {
         Ok(false)
     );
     drop(journal);
-    let journal = Journal::open(&path).expect("the same journal");
+    let journal = Journal::open(&path, Workers::Threads).expect("the same journal");
     let state = |row: Option<OrderRow>| row.expect("there").state;
     assert_eq!(
         state(journal.order(id(&settled)).await.expect("readable")),
@@ -94,7 +94,7 @@ async fn an_order_is_open_until_its_one_end_also_after_reopening() {
 #[tokio::test]
 async fn a_receipt_outweighs_a_refusal_that_was_believed() {
     let (_folder, path) = empty();
-    let journal = Journal::open(&path).expect("a journal");
+    let journal = Journal::open(&path, Workers::Threads).expect("a journal");
     let order = order(ME, 1, None);
     journal
         .insert_order(new(&order, "bob"))
@@ -117,7 +117,7 @@ async fn a_receipt_outweighs_a_refusal_that_was_believed() {
 #[tokio::test]
 async fn the_first_payment_pins_the_key_and_another_writes_nothing() {
     let (_folder, path) = empty();
-    let journal = Journal::open(&path).expect("a journal");
+    let journal = Journal::open(&path, Workers::Threads).expect("a journal");
     let bob = "bob".parse().expect("a name");
     assert_eq!(journal.contact(&bob).await, Ok(None));
     journal
@@ -137,7 +137,7 @@ async fn the_first_payment_pins_the_key_and_another_writes_nothing() {
 #[tokio::test]
 async fn an_order_is_taken_over_by_one_process_only() {
     let (_folder, path) = empty();
-    let journal = Journal::open(&path).expect("a journal");
+    let journal = Journal::open(&path, Workers::Threads).expect("a journal");
     let order = order(ME, 1, None);
     journal
         .insert_order(new(&order, "bob"))
@@ -165,7 +165,7 @@ async fn an_order_is_taken_over_by_one_process_only() {
 #[tokio::test]
 async fn a_note_is_paid_once_whichever_way_it_is_heard() {
     let (_folder, path) = empty();
-    let journal = Journal::open(&path).expect("a journal");
+    let journal = Journal::open(&path, Workers::Threads).expect("a journal");
     let order = order(PAYER, 1, None);
     assert_eq!(journal.note(order.clone(), false).await, Ok(Noted::New));
     assert_eq!(
@@ -187,7 +187,7 @@ async fn a_note_is_paid_once_whichever_way_it_is_heard() {
         })])
     );
     drop(journal);
-    let journal = Journal::open(&path).expect("the same journal");
+    let journal = Journal::open(&path, Workers::Threads).expect("the same journal");
     assert_eq!(
         journal.receive(vec![moved(&order, 7)]).await,
         Ok(vec![None])
@@ -218,7 +218,7 @@ async fn a_note_is_paid_once_whichever_way_it_is_heard() {
 #[tokio::test]
 async fn money_that_came_while_nobody_was_here_is_told_in_order_and_once() {
     let (_folder, path) = empty();
-    let journal = Journal::open(&path).expect("a journal");
+    let journal = Journal::open(&path, Workers::Threads).expect("a journal");
     assert_eq!(journal.watermark().await, Ok(None));
     let orders = [order(PAYER, 1, None), order(PAYER, 2, None)];
     let told = vec![
@@ -244,7 +244,7 @@ async fn money_that_came_while_nobody_was_here_is_told_in_order_and_once() {
 #[tokio::test]
 async fn a_refused_note_stays_refused_until_a_receipt_proves_otherwise() {
     let (_folder, path) = empty();
-    let journal = Journal::open(&path).expect("a journal");
+    let journal = Journal::open(&path, Workers::Threads).expect("a journal");
     let order = order(PAYER, 1, None);
     journal.note(order.clone(), false).await.expect("written");
     let stated = order.statement();
@@ -269,7 +269,7 @@ async fn a_refused_note_stays_refused_until_a_receipt_proves_otherwise() {
 #[tokio::test]
 async fn a_reference_is_used_once_and_freed_by_a_refusal() {
     let (_folder, path) = empty();
-    let journal = Journal::open(&path).expect("a journal");
+    let journal = Journal::open(&path, Workers::Threads).expect("a journal");
     let (ours, foreign) = (Reference([7; 16]), Reference([8; 16]));
     journal.issue_reference(ours).expect("written");
     let [one, two, three] = [1, 2, 3].map(|number| order(PAYER, number, Some(ours)));
@@ -312,7 +312,7 @@ async fn a_reference_is_used_once_and_freed_by_a_refusal() {
 #[tokio::test]
 async fn the_newest_checkpoint_is_kept() {
     let (_folder, path) = empty();
-    let journal = Journal::open(&path).expect("a journal");
+    let journal = Journal::open(&path, Workers::Threads).expect("a journal");
     assert_eq!(journal.checkpoint().await, Ok(None));
     for size in [5, 9, 7] {
         journal
@@ -347,7 +347,7 @@ async fn the_newest_checkpoint_is_kept() {
 #[tokio::test]
 async fn many_steps_at_once_all_stand_and_a_wrong_one_spoils_no_other() {
     let (_folder, path) = empty();
-    let journal = Arc::new(Journal::open(&path).expect("a journal"));
+    let journal = Arc::new(Journal::open(&path, Workers::Threads).expect("a journal"));
     let mut steps = tokio::task::JoinSet::new();
     for number in 0..100 {
         let journal = Arc::clone(&journal);
@@ -363,7 +363,7 @@ async fn many_steps_at_once_all_stand_and_a_wrong_one_spoils_no_other() {
 #[tokio::test]
 async fn a_full_disk_refuses_steps_whole_and_is_no_end() {
     let (_folder, path) = empty();
-    let journal = Arc::new(Journal::open(&path).expect("a journal"));
+    let journal = Arc::new(Journal::open(&path, Workers::Threads).expect("a journal"));
     let limit =
         |pages: i64| journal.step(move |it| it.pragma_update(None, "max_page_count", pages));
     let pages: i64 = journal
@@ -401,8 +401,8 @@ async fn a_full_disk_refuses_steps_whole_and_is_no_end() {
 #[tokio::test]
 async fn two_processes_see_each_others_steps() {
     let (_folder, path) = empty();
-    let one = Journal::open(&path).expect("a journal");
-    let other = Journal::open(&path).expect("the same journal");
+    let one = Journal::open(&path, Workers::Threads).expect("a journal");
+    let other = Journal::open(&path, Workers::Threads).expect("the same journal");
     one.insert_order(new(&order(ME, 1, None), "bob"))
         .await
         .expect("written");
@@ -422,7 +422,7 @@ fn processes_that_come_and_go_at_once_all_get_their_turn() {
             let path = &path;
             scope.spawn(move || {
                 for run in 0..10_u8 {
-                    let journal = Journal::open(path).expect("a turn");
+                    let journal = Journal::open(path, Workers::Threads).expect("a turn");
                     let mut reference = [worker; 16];
                     reference[0] = run;
                     journal
@@ -432,7 +432,7 @@ fn processes_that_come_and_go_at_once_all_get_their_turn() {
             });
         }
     });
-    let journal = Journal::open(&path).expect("a journal");
+    let journal = Journal::open(&path, Workers::Threads).expect("a journal");
     let mut reference = [7; 16];
     reference[0] = 9;
     assert!(
@@ -446,10 +446,10 @@ fn a_missing_foreign_newer_or_damaged_file_is_refused_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("journal.sqlite3");
     assert!(matches!(
-        Journal::open(&path),
+        Journal::open(&path, Workers::Threads),
         Err(JournalError::Missing { .. })
     ));
-    let unusable = |what: &str| match Journal::open(&path) {
+    let unusable = |what: &str| match Journal::open(&path, Workers::Threads) {
         Err(JournalError::Unusable { reason, .. }) => reason,
         other => panic!("{what}: {other:?}"),
     };
@@ -469,19 +469,29 @@ fn a_missing_foreign_newer_or_damaged_file_is_refused_by_name() {
         .pragma_update(None, "user_version", file::SCHEMA_VERSION + 1)
         .expect("changed");
     drop(connection);
-    assert!(unusable("newer").contains("newer program"));
+    let before = fs::read(&path).expect("there");
+    let error = Journal::open(&path, Workers::Threads).expect_err("newer");
+    let version = file::SCHEMA_VERSION + 1;
+    let expected = JournalError::Newer {
+        path: path.clone(),
+        version,
+    };
+    assert_eq!(error, expected);
+    // Nobody is told to move away what holds orders under way.
+    assert!(error.to_string().ends_with("use a newer quid"), "{error}");
+    assert_eq!(fs::read(&path).expect("there"), before, "it is left alone");
 }
 
 #[test]
 fn making_a_journal_again_keeps_the_first() {
     let (_folder, path) = empty();
-    let journal = Journal::open(&path).expect("a journal");
+    let journal = Journal::open(&path, Workers::Threads).expect("a journal");
     journal
         .issue_reference(Reference([1; 16]))
         .expect("written");
     drop(journal);
     Journal::create(&path).expect("there already");
-    let journal = Journal::open(&path).expect("the same journal");
+    let journal = Journal::open(&path, Workers::Threads).expect("the same journal");
     assert!(
         journal.issue_reference(Reference([1; 16])).is_err(),
         "issued before"

@@ -16,7 +16,6 @@ use quid_common::wire::{OpenTab, TabOffer};
 use tokio::sync::Notify;
 
 use super::incoming::{Held, IncomingTab, TabPolicy};
-use crate::backoff::Backoff;
 use crate::books::Books;
 use crate::clock::LedgerClock;
 use crate::directory::Directory;
@@ -80,7 +79,7 @@ impl Desk {
 
     /// Takes up the tabs that an earlier run left open.
     pub(crate) async fn resume(&self) {
-        let mut backoff = Backoff::default();
+        let mut backoff = self.books.home.backoff();
         let rows = loop {
             match self.books.home.journal().open_incoming_tabs().await {
                 Ok(rows) => break rows,
@@ -309,7 +308,8 @@ impl Desk {
             return Err(Reason::BAD_LINK);
         }
         // Up to a million links, in a home that has forgotten what it claimed.
-        let checked = tokio::task::spawn_blocking(move || mark.lower(&id, 0) == Some(start));
+        let workers = self.books.home.surroundings().workers;
+        let checked = workers.run(move || mark.lower(&id, 0) == Some(start));
         if checked.await.unwrap_or(false) {
             Ok(mark)
         } else {

@@ -16,7 +16,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::desk::Desk;
 use super::incoming::{Held, State};
-use crate::backoff::Backoff;
 use crate::directory::{Answer, Submission};
 use crate::heads::Source;
 
@@ -211,7 +210,7 @@ enum Until {
 
 /// Claims what is paid by now, and closes the tab if it is ending.
 async fn claim(desk: &Arc<Desk>, held: &Held, until: Until) {
-    let mut backoff = Backoff::default();
+    let mut backoff = desk.books.home.backoff();
     // What was paid when this began is claimed in any case.
     let paid = held.lock().mark.index;
     loop {
@@ -254,7 +253,8 @@ async fn claim_step(desk: &Arc<Desk>, held: &Held, from: u32, mark: Mark) -> Nex
     let target = if mark.index == to {
         Some(mark)
     } else {
-        tokio::task::spawn_blocking(lower).await.unwrap_or(None)
+        let workers = desk.books.home.surroundings().workers;
+        workers.run(lower).await.flatten()
     };
     let (Some(target), Some(link)) = (target, desk.directory.any_link().await) else {
         return Next::Again;

@@ -19,7 +19,6 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::paying::{Leaving, Paying, Shown};
-use crate::backoff::Backoff;
 use crate::books::Books;
 use crate::directory::{Directory, found_key};
 use crate::peer::REACH_WAIT;
@@ -103,7 +102,7 @@ impl Line {
 
     /// Keeps the line up until no tab is open any more.
     pub(super) async fn run(self: Arc<Self>, ground: Ground) {
-        let mut backoff = Backoff::default();
+        let mut backoff = ground.books.home.backoff();
         while self.has_work() {
             if let Some(connection) = self.connect(&ground).await {
                 let begun = Instant::now();
@@ -115,7 +114,7 @@ impl Line {
                     Err(error) => tracing::debug!(payee = %self.name, %error, "a tab line ended"),
                 }
                 if begun.elapsed() > Duration::from_secs(5) {
-                    backoff = Backoff::default();
+                    backoff.reset();
                 }
             }
             backoff.wait().await;

@@ -19,7 +19,6 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Tab, Tabs, hold};
-use crate::backoff::Backoff;
 use crate::calls::Lost;
 use crate::directory::{Link as Session, REQUEST_WAIT, RequestError, Submission};
 use crate::fate::{Judgement, Subject};
@@ -198,16 +197,19 @@ impl Tabs {
         }
         let local = |error: &dyn std::fmt::Display| RequestError::Local(error.to_string());
         let (mut random, mut last) = ([0; 10], [0; 32]);
-        getrandom::fill(&mut random).map_err(|error| local(&error))?;
-        getrandom::fill(&mut last).map_err(|error| local(&error))?;
+        let surroundings = self.ground.books.home.surroundings();
+        let source = &surroundings.random;
+        source.fill(&mut random).map_err(|error| local(&error))?;
+        source.fill(&mut last).map_err(|error| local(&error))?;
         let last = Link(last);
         let now = self.clock.now().unwrap_or(session.welcome.time);
         // A short tab must be open soon, or not at all.
         let id = OrderId::new(now.plus(LIFE_DEFAULT.min(wish.expires / 2)), random);
         let length = wish.units;
-        let chain = tokio::task::spawn_blocking(move || Chain::new(id, length, last))
+        let workers = surroundings.workers;
+        let chain = workers
+            .run(move || Chain::new(id, length, last))
             .await
-            .ok()
             .flatten()
             .ok_or_else(|| local(&"the chain cannot be made"))?;
         let terms = Terms {
@@ -230,7 +232,7 @@ impl Tabs {
 
     /// Submits the same terms until the answer is final; not so without a directory.
     async fn submit(&self, terms: &SignedTerms) -> Judgement {
-        let (subject, mut backoff) = (Subject::of_tab(terms), Backoff::default());
+        let (subject, mut backoff) = (Subject::of_tab(terms), self.ground.books.home.backoff());
         loop {
             let Some(link) = self.ground.directory.any_link().await else {
                 return Judgement::Open(None);
@@ -255,7 +257,7 @@ impl Tabs {
 
     /// Asks what became of terms that may have been sent, and voids them if nothing did.
     async fn find_out(self: &Arc<Self>, terms: SignedTerms, _lock: TabLock) {
-        let (subject, mut backoff) = (Subject::of_tab(&terms), Backoff::default());
+        let (subject, mut backoff) = (Subject::of_tab(&terms), self.ground.books.home.backoff());
         while let Some(link) = self.ground.directory.any_link().await {
             match self.resolver.ask(&link, &subject).await {
                 Ok(Judgement::Settled { receipt, size }) => {

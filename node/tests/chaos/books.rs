@@ -30,6 +30,7 @@ pub(crate) struct Books {
 /// A line of `quid history`.
 #[derive(Clone, Debug)]
 struct Line {
+    kind: String,
     entry: Option<u64>,
     order: Option<String>,
     incoming: bool,
@@ -67,7 +68,7 @@ impl Books {
             return Err(format!("{} still asks: {status}", who.name));
         }
         let books = Self::of(who)?;
-        let is_payment = |line: &&Line| line.incoming && line.order.is_some();
+        let is_payment = |line: &&Line| line.incoming && line.kind == "payment";
         let came = books.history.iter().filter(is_payment);
         let untold: Vec<_> = came
             .filter_map(|line| line.entry)
@@ -80,6 +81,15 @@ impl Books {
             ));
         }
         Ok(books)
+    }
+
+    /// Claims on tabs with somebody, in units, by entry.
+    pub(crate) fn claims(&self, with: &str, incoming: bool) -> BTreeMap<Option<u64>, u64> {
+        let claims = self.history.iter().filter(|line| {
+            line.kind == "claim" && line.incoming == incoming && line.counterparty == with
+        });
+        let units = |line: &Line| u64::try_from(line.amount).expect("no sign");
+        claims.map(|line| (line.entry, units(line))).collect()
     }
 
     fn lines<'a>(&'a self, memo: &'a str, incoming: bool) -> impl Iterator<Item = &'a Line> {
@@ -150,12 +160,25 @@ fn check_books(name: &str, books: &Books, attempts: &[Attempt], opening: i128) -
     let mut wrong = Vec::new();
     let mut balance = 0;
     let mut settled = [BTreeMap::new(), BTreeMap::new()];
+    let mut claimed = 0;
     for line in &books.history {
+        // What was held and not claimed is back: no tab is open any more.
+        if line.kind == "hold" || line.kind == "release" {
+            continue;
+        }
         balance += if line.incoming {
             line.amount
         } else {
             -line.amount
         };
+        if line.kind == "claim" {
+            claimed += if line.incoming {
+                line.amount
+            } else {
+                -line.amount
+            };
+            continue;
+        }
         let Some(order) = &line.order else {
             continue;
         };
@@ -207,11 +230,11 @@ fn check_books(name: &str, books: &Books, attempts: &[Attempt], opening: i128) -
             amount * (i128::from(it.payee == name) - i128::from(it.payer == name))
         })
         .sum();
-    if opening + own != books.balance {
+    if opening + own + claimed != books.balance {
         wrong.push(format!(
             "{name}: owns {}, payments say {}",
             books.balance,
-            opening + own
+            opening + own + claimed
         ));
     }
     wrong
@@ -253,7 +276,8 @@ pub(crate) fn check_told(name: &str, told: &[(usize, Value)], books: &Books) -> 
                     })
             }
             Some("refused") => found.is_none(),
-            Some("online") => true,
+            // What tabs paid is held against the books of both sides.
+            Some("online" | "tab") => true,
             // The directory may go away or restart, but has no reason to send anybody away.
             Some("offline") => !["1", "2", "5"]
                 .map(|code| format!("closed by peer: {code}"))
@@ -314,6 +338,7 @@ fn number(row: &rusqlite::Row<'_>, at: usize) -> Option<u64> {
 fn line(line: &Value) -> Line {
     let text = |field: &str| line[field].as_str().map(str::to_owned);
     Line {
+        kind: text("kind").unwrap_or_default(),
         entry: line["entry"].as_u64(),
         order: text("order"),
         incoming: line["direction"] == "in",

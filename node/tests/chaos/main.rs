@@ -1,8 +1,8 @@
 //! Any plug may be pulled at any moment: afterwards everybody knows each payment's end, and the
 //! books balance.
 //!
-//! Real programs, real signals. `QUID_SEED` makes the same choices again, `QUID_CHAOS_PAYMENTS`
-//! says how many payments there are (200).
+//! Real programs, real signals. `QUID_SEED` makes the same choices again, `QUID_CHAOS_KILLS` says how
+//! many programs are killed at least (50); there are four payments for each, and tabs beside them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,12 +15,14 @@ use plugs::{
     Attempt, Chance, Evidence, HEALING, Journal, Listener, Member, Paying, Said, by, lock, soon,
 };
 use processes::World;
+use tabs::TabPayer;
 
 mod books;
 mod plugs;
 #[path = "../commands_online/processes.rs"]
 #[allow(dead_code, reason = "the commands' own tests use the rest")]
 mod processes;
+mod tabs;
 
 /// What everybody begins with, in whole currency and in units.
 const OPENING: &str = "1000000";
@@ -31,6 +33,9 @@ const SENT: &str = "SELECT count(*) FROM orders WHERE route > 0";
 const NOTED: &str = "SELECT count(*) FROM notes";
 const OPEN: &str = "SELECT count(*) FROM orders WHERE state = 0";
 
+/// The directory and each listener are killed once in so many payments.
+const PAYMENTS_A_KILL: usize = 20;
+
 /// Longest time that anything is away.
 const AWAY: Duration = Duration::from_millis(1_200);
 
@@ -38,19 +43,21 @@ const AWAY: Duration = Duration::from_millis(1_200);
 const KILLED_AFTER: Duration = Duration::from_millis(400);
 
 #[test]
-fn a_community_survives_every_plug_pulled_at_random_in_two_hundred_payments() {
-    let payments = std::env::var("QUID_CHAOS_PAYMENTS")
-        .map_or(200, |number| number.parse().expect("a number of payments"));
+fn a_community_survives_fifty_kills_at_random_while_it_pays() {
+    let kills_min = std::env::var("QUID_CHAOS_KILLS")
+        .map_or(50, |number| number.parse().expect("a number of kills"));
+    let payments = 4 * kills_min;
     let mut chance = Chance::seeded();
     let mut world = plugs::world(OPENING);
     let _evidence = Evidence(world.path("").into());
     let join = |name| Arc::new(Member::join(&world, name));
-    let members = ["bob", "carol", "frank", "dave", "erin"].map(join);
+    let members = ["bob", "carol", "frank", "dave", "erin", "heidi"].map(join);
     let mut listeners: Vec<Listener> = members[..3]
         .iter()
         .map(|who| Listener::start(&world, who))
         .collect();
-    let [bob, _, frank, dave, erin] = &members;
+    let [bob, _, frank, dave, erin, heidi] = &members;
+    let mut tabs = TabPayer::new(heidi);
 
     // Dave pays twice at a time; Frank and Bob listen, and pay through the process that does.
     let payers = [dave, dave, erin, frank, frank, bob];
@@ -58,11 +65,13 @@ fn a_community_survives_every_plug_pulled_at_random_in_two_hundred_payments() {
     let started = AtomicUsize::new(0);
     let begun = Instant::now();
     thread::scope(|scope| {
+        let (fork, tabs, started_so_far) = (chance.fork(), &mut tabs, &started);
+        scope.spawn(move || tabs.pay_on(fork, payments, started_so_far));
         for payer in payers {
             let (chance, started, attempts) = (chance.fork(), &started, &attempts);
             scope.spawn(move || pay_on(payer, chance, payments, started, attempts));
         }
-        let times = (payments / 20).max(1);
+        let times = (payments / PAYMENTS_A_KILL).max(1);
         let moments = moments(&mut chance, payments, times);
         let (fork, started, world) = (chance.fork(), &started, &mut world);
         scope.spawn(move || {
@@ -86,7 +95,14 @@ fn a_community_survives_every_plug_pulled_at_random_in_two_hundred_payments() {
     });
     let attempts = attempts.into_inner().expect("nobody panicked");
     eprintln!("{payments} payments in {:?}", begun.elapsed());
-    close(&world, &attempts, &[dave, erin], listeners);
+    let payee_kills = payments / PAYMENTS_A_KILL;
+    let killed = 4 * payee_kills + attempts.iter().filter(|it| it.killed).count() + tabs.killed;
+    eprintln!("{killed} programs killed");
+    assert!(killed >= kills_min, "{killed} programs were killed");
+    tabs.close();
+    let all = close(&world, &attempts, &[dave, erin, heidi], listeners);
+    let wrong = tabs.check(&all, payee_kills);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(attempts.len(), payments);
     if payments >= 100 {
         // The chaos was neither too little nor too much.
@@ -263,7 +279,12 @@ fn a_payment_with_the_directory_down_is_unsent_or_unknown_until_it_is_back() {
 }
 
 /// Checks everything at the end: the books of all, and what the listeners told.
-fn close(world: &World, attempts: &[Attempt], others: &[&Arc<Member>], listeners: Vec<Listener>) {
+fn close(
+    world: &World,
+    attempts: &[Attempt],
+    others: &[&Arc<Member>],
+    listeners: Vec<Listener>,
+) -> All {
     let begun = Instant::now();
     let mut all: All = BTreeMap::new();
     for who in others {
@@ -281,6 +302,7 @@ fn close(world: &World, attempts: &[Attempt], others: &[&Arc<Member>], listeners
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let members = i128::try_from(all.len()).expect("few");
     books::audit(world, OPENING_UNITS * members);
+    all
 }
 
 /// Pays at random until all payments have begun.

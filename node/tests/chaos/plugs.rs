@@ -338,6 +338,8 @@ pub(crate) struct Attempt {
     pub(crate) amount: String,
     pub(crate) memo: String,
     pub(crate) said: Said,
+    /// Whether its process was killed.
+    pub(crate) killed: bool,
     /// Exit code, last line, what was on stderr, and how long it took.
     pub(crate) shown: String,
 }
@@ -373,6 +375,7 @@ impl Paying {
             amount: amount.to_owned(),
             memo: memo.to_owned(),
             said: Said::Nonsense,
+            killed: false,
             shown: String::new(),
         };
         Self {
@@ -384,27 +387,51 @@ impl Paying {
 
     /// Waits for its end, or kills it after a while.
     pub(crate) fn end(mut self, kill_after: Option<Duration>) -> Attempt {
-        let deadline = self.begun + kill_after.unwrap_or(PAY_MAX);
-        while self.child.try_wait().expect("it is ours").is_none() {
-            let now = Instant::now();
-            if now >= deadline {
-                self.child.kill().expect("it is ours");
-                break;
-            }
-            sleep((deadline - now).min(Duration::from_millis(5)));
-        }
-        let took = self.begun.elapsed();
-        let output = self.child.wait_with_output().expect("it is ours");
-        let stdout = String::from_utf8_lossy(&output.stdout);
-        let last: Option<Value> = stdout.lines().last().and_then(|line| {
-            // A killed process may have got half a line out.
-            serde_json::from_str(line).ok()
-        });
-        let code = output.status.code();
-        self.attempt.said = said(code, last.as_ref(), kill_after.is_some());
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        self.attempt.shown = format!("{code:?} {} {} {took:?}", stdout.trim(), stderr.trim());
+        let finished = finish(self.child, self.begun, kill_after);
+        let (code, last) = (finished.code, finished.last.as_ref());
+        self.attempt.said = said(code, last, kill_after.is_some());
+        self.attempt.killed = finished.killed;
+        self.attempt.shown = finished.shown;
         self.attempt
+    }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) code: Option<i32>,
+    /// The last line, if it is whole.
+    pub(crate) last: Option<Value>,
+    /// Whether it was killed before its end.
+    pub(crate) killed: bool,
+    /// Exit code, lines, what was on stderr, and how long it took.
+    shown: String,
+}
+
+/// Waits for a command's end, or kills it after a while.
+pub(crate) fn finish(mut child: Child, begun: Instant, kill_after: Option<Duration>) -> Finished {
+    let deadline = begun + kill_after.unwrap_or(PAY_MAX);
+    while child.try_wait().expect("it is ours").is_none() {
+        let now = Instant::now();
+        if now >= deadline {
+            child.kill().expect("it is ours");
+            break;
+        }
+        sleep((deadline - now).min(Duration::from_millis(5)));
+    }
+    let took = begun.elapsed();
+    let output = child.wait_with_output().expect("it is ours");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    // A killed process may have got half a line out.
+    let last = stdout.lines().last();
+    let last = last.and_then(|line| serde_json::from_str(line).ok());
+    let code = output.status.code();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Finished {
+        code,
+        last,
+        killed: code.is_none(),
+        shown: format!("{code:?} {} {} {took:?}", stdout.trim(), stderr.trim()),
     }
 }
 

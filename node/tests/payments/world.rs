@@ -26,10 +26,17 @@ pub(crate) struct World {
     folder: TempDir,
     directory: Option<Child>,
     address: String,
+    /// What `serve` is told besides.
+    settings: &'static [&'static str],
 }
 
 impl World {
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with more arguments for `serve`.
+    pub(crate) fn start_with(settings: &'static [&'static str]) -> Self {
         // RUST_LOG=quid_node=debug shows what the nodes did.
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
@@ -40,6 +47,7 @@ impl World {
             folder,
             directory: None,
             address: String::new(),
+            settings,
         };
         world.serve("127.0.0.1:0");
         world
@@ -56,6 +64,7 @@ impl World {
             .arg("--data")
             .arg(self.path("data"))
             .args(["--listen", listen, "--opening-balance", OPENING])
+            .args(self.settings)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()

@@ -10,6 +10,7 @@ use quid_common::order::{Memo, STATEMENT_VERSION};
 use quid_common::signed::Signed;
 
 use super::*;
+use crate::surroundings::Workers;
 
 const OWNER: InstanceId = InstanceId([1; 16]);
 
@@ -130,7 +131,10 @@ async fn a_journal_from_before_there_were_tabs_gets_room_for_them() {
         connection.execute_batch(before).expect("as it was");
     }
     // Two at once, as two commands may be.
-    let (one, two) = (Journal::open(&path), Journal::open(&path));
+    let (one, two) = (
+        Journal::open(&path, Workers::Threads),
+        Journal::open(&path, Workers::Threads),
+    );
     let terms = terms(1, 2, 7);
     let written = one.expect("a journal").insert_tab(new(&terms)).await;
     assert_eq!(written, Ok(Inserted::Written));
@@ -142,7 +146,7 @@ fn empty() -> (tempfile::TempDir, Journal) {
     let folder = tempfile::tempdir().expect("a folder");
     let path: PathBuf = folder.path().join("journal.sqlite3");
     Journal::create(&path).expect("made");
-    let journal = Journal::open(&path).expect("a journal");
+    let journal = Journal::open(&path, Workers::Threads).expect("a journal");
     (folder, journal)
 }
 
