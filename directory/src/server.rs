@@ -95,13 +95,21 @@ pub fn endpoint(
 pub async fn serve(endpoint: &Endpoint, directory: Directory, stop: CancellationToken) {
     let mut sessions = JoinSet::new();
     let mut porch = Porch::default();
-    let (mut greeted, mut called) = (Instant::now(), 0_u64);
+    let (mut greeted, mut called) = (Instant::now(), 0);
     loop {
         let handshaking = directory.traffic.handshakes.count();
         let due = greeted + directory.sentry.handshake_gap();
+        let greets = !porch.is_empty() && handshaking < HANDSHAKES_MAX;
         tokio::select! {
+            // In this order, so that a simulated run is the same each time.
+            biased;
             () = stop.cancelled() => break,
-            incoming = endpoint.accept() => {
+            Some(ended) = sessions.join_next() => {
+                if let Err(error) = ended {
+                    error!(%error, "a session failed");
+                }
+            }
+            incoming = endpoint.accept(), if called < CALLS_AT_ONCE || !greets => {
                 let Some(incoming) = incoming else { break };
                 admit(&directory, &mut porch, sessions.len(), handshaking, incoming);
                 called += 1;
@@ -109,19 +117,14 @@ pub async fn serve(endpoint: &Endpoint, directory: Directory, stop: Cancellation
                     tokio::task::yield_now().await;
                 }
             }
-            () = sleep_until(due), if !porch.is_empty() && handshaking < HANDSHAKES_MAX => {
-                greeted = Instant::now();
+            () = sleep_until(due), if greets => {
+                (greeted, called) = (Instant::now(), 0);
                 if let Some(incoming) = porch.take(greeted) {
                     // The endpoint does not tell handshakes from connections.
                     let handshake = directory.traffic.handshakes.enter();
                     sessions.spawn(greet(directory.clone(), incoming, handshake));
                     // One handshake at a time between other work.
                     tokio::task::yield_now().await;
-                }
-            }
-            Some(ended) = sessions.join_next() => {
-                if let Err(error) = ended {
-                    error!(%error, "a session failed");
                 }
             }
         }
@@ -239,7 +242,7 @@ fn server_config(key: &SecretKey) -> Result<ServerConfig, BindError> {
 }
 
 /// Calls that are looked at before others have their turn.
-const CALLS_AT_ONCE: u64 = 64;
+const CALLS_AT_ONCE: usize = 64;
 
 /// The limits of a stranger's connection; [`session`] widens them at login.
 fn transport() -> TransportConfig {
