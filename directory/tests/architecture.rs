@@ -95,7 +95,10 @@ fn what_could_panic_is_denied_in_every_crate_and_allowed_nowhere_without_a_reaso
     let mut reasons = 0;
     for place in ["common/src", "directory/src", "node/src"] {
         for file in sources(&root().join(place)) {
-            if PANIC_FREE.iter().any(|crate_root| file.ends_with(crate_root)) {
+            if PANIC_FREE
+                .iter()
+                .any(|crate_root| file.ends_with(crate_root))
+            {
                 continue;
             }
             let text = fs::read_to_string(&file).expect("a source is text");
