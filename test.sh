@@ -84,6 +84,8 @@ if $all; then
     cargo run --release -q -p quid-bench -- "$scenario" --quick
   done
 
+  step 'every flood quickly; it fails if the pair cannot pay or the books are wrong'
+  cargo run --release -q -p quid-bench -- flood all --quick --seconds 1
   step 'the systemd units'
   need systemd-analyze systemd
   need pgrep procps

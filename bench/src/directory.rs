@@ -25,8 +25,19 @@ impl Directory {
         Self::start_on(tempfile::tempdir_in(parent)?)
     }
 
-    /// The directory on the ledger in `place`, or on a new one.
+    /// The same with the limits that it has unless it is told otherwise, and a log to be read.
+    pub(crate) fn start_besieged(parent: Option<&Path>) -> Result<Self, Failure> {
+        let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
+        Self::start_with(tempfile::tempdir_in(parent)?, &["--log-format", "json"])
+    }
+
+    /// The directory on the ledger in `place`, or on a new one. No rate of what members do bounds
+    /// what is measured.
     pub(crate) fn start_on(place: TempDir) -> Result<Self, Failure> {
+        Self::start_with(place, &UNLIMITED)
+    }
+
+    fn start_with(place: TempDir, more: &[&str]) -> Result<Self, Failure> {
         let log = File::create(place.path().join("directory.log"))?;
         let mut child = Command::new(program()?)
             .args([
@@ -38,6 +49,7 @@ impl Directory {
                 "--data",
             ])
             .arg(place.path().join("data"))
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()?;
@@ -64,6 +76,11 @@ impl Directory {
 
     pub(crate) fn data(&self) -> PathBuf {
         self.place.path().join("data")
+    }
+
+    /// What it logs.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.place.path().join("directory.log")
     }
 
     /// Ends it in order and gives the folder back.
@@ -136,6 +153,18 @@ fn program() -> Result<PathBuf, Failure> {
     }
     Ok(beside)
 }
+
+/// Without the rates of `serve`.
+const UNLIMITED: [&str; 8] = [
+    "--registrations-per-network",
+    "off",
+    "--logins",
+    "off",
+    "--questions",
+    "off",
+    "--tab-openings",
+    "off",
+];
 
 /// What every account starts with: payments of one unit never exhaust it.
 const OPENING: &str = "1000000";

@@ -10,6 +10,8 @@ mod crowd;
 mod directory;
 mod fill;
 mod flood;
+mod flooder;
+mod floods;
 mod floors;
 mod idle;
 mod large;
@@ -51,6 +53,8 @@ fn main() -> ExitCode {
         Scenario::Tick(options) => tab::tick(&options),
         Scenario::Tabs(options) => tabs::tabs(&options),
         Scenario::Claim(options) => claim::claim(&options),
+        Scenario::Flood(options) => return ended(floods::floods(&options)),
+        Scenario::Flooder(role) => return ended(flooder::run(&role)),
         Scenario::TabPayee(role) => return ended(tab_payee::run(&role)),
         Scenario::TabPayers(role) => return ended(tab_payers::run(&role)),
         Scenario::Payees(role) => return ended(payees::run(&role)),

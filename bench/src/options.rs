@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use quid_common::address::DirectoryAddress;
 use quid_common::chain::LENGTH_MAX;
 
+use crate::flooder::Kind;
+
 /// Measures a Quid directory on this machine, beside the floors that bound it.
 #[derive(Debug, Parser)]
 #[command(name = "quid-bench", version, max_term_width = 100)]
@@ -42,6 +44,12 @@ pub(crate) enum Scenario {
     /// Claims as long as they may be: the directory's CPU, and what they take from payments of
     /// others.
     Claim(Options),
+    /// Floods by strangers and accounts: what they leave of an honest pair's pace, and what memory
+    /// they take. Prints a report of each.
+    Flood(FloodOptions),
+    /// A process that floods, started by `flood`.
+    #[command(hide = true)]
+    Flooder(Flooder),
     /// A process of payees, started by the scenarios.
     #[command(hide = true)]
     Payees(Payees),
@@ -101,6 +109,28 @@ impl Options {
         let default = if self.quick { 4 } else { 10 };
         Duration::from_secs(self.seconds.unwrap_or(default))
     }
+}
+
+/// Which flood.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FloodOptions {
+    /// Its name (bench/README.md has them all), or `all`.
+    #[arg(default_value = "all")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+/// A process that floods.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Flooder {
+    #[arg(long)]
+    pub(crate) directory: DirectoryAddress,
+    #[arg(long, value_enum)]
+    pub(crate) kind: Kind,
+    /// A tenth of the accounts and connections.
+    #[arg(long)]
+    pub(crate) small: bool,
 }
 
 /// A process of payees.

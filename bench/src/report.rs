@@ -23,6 +23,11 @@ impl Report {
         self.0.push((name.to_owned(), cut.into()));
     }
 
+    /// Adds a word.
+    pub(crate) fn word(&mut self, name: &str, word: &str) {
+        self.0.push((name.to_owned(), word.into()));
+    }
+
     /// Adds a count.
     pub(crate) fn count(&mut self, name: &str, count: u64) {
         self.0.push((name.to_owned(), count.into()));

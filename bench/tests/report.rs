@@ -84,6 +84,21 @@ fn long_claims_are_compared_with_their_links_and_with_none() {
     assert!((ratio - figure("ratio_claim_links")).abs() < 0.01);
 }
 
+#[test]
+fn beside_a_flood_the_pair_pays_and_the_books_are_sound() {
+    let report = run(&["flood", "signatures", "--quick"]);
+    let figure = |name: &str| report[name].as_f64().expect(name);
+    assert!(figure("payments") > 0.0 && figure("flood_done") > 0.0);
+    let ratio = figure("p99_us") / figure("p99_quiet_us");
+    assert!((ratio - figure("ratio_flood_p99")).abs() < 0.01);
+    let report = run(&["flood", "strangers", "--quick"]);
+    assert!(
+        report["bytes_per_stranger"]
+            .as_f64()
+            .is_some_and(|bytes| bytes > 0.0)
+    );
+}
+
 /// What a scenario prints, every field of which README.md documents.
 fn run(arguments: &[&str]) -> Map<String, Value> {
     let output = Command::new(env!("CARGO_BIN_EXE_quid-bench"))

@@ -149,6 +149,17 @@ reasons! {
     82 GAP_TOO_LONG "gap_too_long" Request;
     /// the tab has ended and takes no more payments
     83 TAB_OVER "tab_over" Request;
+
+    /// this directory registers by invitation; give the code that its operator gave you
+    96 UNINVITED "uninvited" Request;
+    /// the directory knows no such invite code
+    97 INVITE_UNKNOWN "invite_unknown" Request;
+    /// the invite code's time is over
+    98 INVITE_EXPIRED "invite_expired" Request;
+    /// the invite code is used up
+    99 INVITE_USED_UP "invite_used_up" Request;
+    /// this directory registers nobody now
+    100 REGISTRATION_CLOSED "registration_closed" Request;
 }
 
 impl fmt::Display for Reason {

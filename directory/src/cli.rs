@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use quid_common::address::HostPort;
@@ -10,6 +11,8 @@ use quid_common::amount::Currency;
 use quid_common::id::OperationId;
 use quid_common::name::Name;
 
+use crate::invites::{LIFE_MAX, USES_MAX};
+use crate::limits::Limits;
 use crate::logging::LogFormat;
 
 /// The directory of a Quid ledger: registration, login, presence and settlement.
@@ -56,6 +59,8 @@ pub enum Command {
     Freeze(Standing),
     /// Thaw a frozen account.
     Thaw(Standing),
+    /// Make an invite code for directories that register by invitation, and print it.
+    Invite(Invite),
     /// Rebuild every balance from the log and check every signature, the tree and its checkpoints.
     Audit {
         /// The data folder.
@@ -126,6 +131,9 @@ pub struct Serve {
     /// Go on although the clock is more than a day ahead of the ledger.
     #[arg(long)]
     pub accept_clock: bool,
+    /// What strangers and members may do, and how often.
+    #[command(flatten)]
+    pub limits: Limits,
 }
 
 /// Whose account to freeze or thaw.
@@ -139,6 +147,32 @@ pub struct Standing {
     /// Repeat an earlier operation.
     #[arg(long)]
     pub id: Option<OperationId>,
+}
+
+/// A code, and how often and how long it is good.
+#[derive(Debug, Args)]
+pub struct Invite {
+    /// The data folder.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Accounts that may register with it.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(USES_MAX)))]
+    pub uses: u32,
+    /// How long it is good, as in 12h or 30d; for ever unless it is said.
+    #[arg(long, value_name = "DURATION", value_parser = life)]
+    pub expires: Option<Duration>,
+    /// Repeat an earlier operation: it prints the same code, which is no better for it.
+    #[arg(long)]
+    pub id: Option<OperationId>,
+}
+
+fn life(text: &str) -> Result<Duration, String> {
+    let life = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if life < Duration::from_millis(1) || life > LIFE_MAX {
+        return Err("it is longer than nothing and at most ten years".to_owned());
+    }
+    Ok(life)
 }
 
 /// How the command ends; a documented table.

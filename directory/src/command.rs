@@ -13,14 +13,17 @@ use quid_common::id::OperationId;
 use quid_common::name::Name;
 use quid_common::printable::Printable;
 use quid_common::refusal::Reason;
+use quid_common::time::LedgerTime;
 use serde_json::json;
 
 use crate::ahead;
 use crate::audit::{self, AuditError};
 use crate::backup::Options;
 use crate::books::{self, Books, OpenError};
-use crate::cli::{Cli, Command, Exit, Failure, Standing, print, print_address};
+use crate::cli::{Cli, Command, Exit, Failure, Invite, Standing, print, print_address};
+use crate::clock;
 use crate::folder::Folder;
+use crate::invites::{Code, Invites, InvitesError, Terms};
 use crate::logging::LogFormat;
 use crate::operator::{self, Act, Ended, Operation, SendError};
 use crate::serve;
@@ -87,6 +90,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Freeze(standing) => stand(json, standing, Act::Freeze),
         Command::Thaw(standing) => stand(json, standing, Act::Thaw),
+        Command::Invite(wanted) => invite(json, &wanted),
         Command::Audit { data, against } => run_audit(json, &data, against.as_deref()),
         Command::Backup {
             file,
@@ -112,6 +116,41 @@ fn stand(json: bool, standing: Standing, act: Act) -> Result<(), Failure> {
     let folder = Folder::open(&standing.data).map_err(Failure::files)?;
     let currency = currency(&folder)?;
     operate(json, &folder, &currency, standing.name, act, standing.id)
+}
+
+/// Makes a code good, whether a directory serves or not, and prints it.
+fn invite(json: bool, wanted: &Invite) -> Result<(), Failure> {
+    let folder = Folder::open(&wanted.data).map_err(Failure::files)?;
+    currency(&folder)?;
+    let id = match wanted.id {
+        Some(id) => id,
+        None => OperationId(random().map_err(Failure::files)?),
+    };
+    eprintln!("operation {id} (repeat with --id {id})");
+    let code = Code::of(&folder.key().map_err(Failure::files)?, id);
+    let terms = Terms {
+        uses: wanted.uses,
+        life: wanted.expires,
+    };
+    let mut invites = Invites::open(&folder).map_err(Failure::files)?;
+    match invites.make(
+        &code,
+        id,
+        terms,
+        LedgerTime::from_millis(clock::system()().wall_ms),
+    ) {
+        Ok(()) if json => {
+            let line =
+                json!({ "code": code.to_string(), "id": id.to_string(), "uses": terms.uses });
+            print(&line.to_string())
+        }
+        Ok(()) => print(&code.to_string()),
+        Err(error @ InvitesError::Reused(_)) => {
+            let name = Reason::OPERATION_REUSED.name();
+            Err(Failure::new(Exit::Refused, name, error))
+        }
+        Err(error @ InvitesError::File { .. }) => Err(Failure::files(error)),
+    }
 }
 
 /// Carries out an operation through the directory that serves, or directly if none does.

@@ -10,6 +10,7 @@ use crate::events::Moved;
 use crate::member::{Directory, Member};
 use crate::presence::Change;
 use crate::settlement::{Answer, Ask};
+use crate::shed::Cause;
 use crate::stream::{ReadError, Reader, WriteError, Writer};
 
 /// Serves an event stream until either side ends it.
@@ -43,11 +44,10 @@ async fn send(
 ) -> Result<(), WriteError> {
     // Both subscriptions begin before the current state is read, so that nothing falls between.
     let mut money = directory.hub.subscribe(member.key);
-    let (people, mut changes) = if wanted.presence {
+    let mut changes = if wanted.presence {
         directory.presence.watch()
     } else {
-        // Everybody online is too much to hold for each stream that does not ask.
-        (Vec::new(), broadcast::channel(1).1)
+        broadcast::channel(1).1
     };
     let told = directory.settlements.durable();
     if let Some(after) = wanted.after
@@ -57,11 +57,8 @@ async fn send(
         writer.queue(&Lagged {}.into());
         return writer.flush().await;
     }
-    for (told, person) in (1..).zip(people) {
-        writer.queue(&Online { person }.into());
-        if told % usize::from(PAGE_LEN_MAX) == 0 {
-            writer.flush().await?;
-        }
+    if wanted.presence {
+        people(directory, member, writer).await?;
     }
     writer.queue(&CaughtUp { entries: told }.into());
     writer.flush().await?;
@@ -72,6 +69,7 @@ async fn send(
                 Some(moved) if moved.index < told && wanted.after.is_some() => continue,
                 Some(moved) => writer.queue(&movement(moved)),
                 None => {
+                    directory.sentry.shed.count(Cause::Events);
                     writer.queue(&Lagged {}.into());
                     return writer.flush().await;
                 }
@@ -89,6 +87,35 @@ async fn send(
     }
 }
 
+/// Tells who is online, a page at a time: a copy of all of them would be too much to hold for a
+/// stream that is read slowly. Whoever comes or goes meanwhile is told of afterwards.
+async fn people(
+    directory: &Directory,
+    member: &Member,
+    writer: &mut Writer,
+) -> Result<(), WriteError> {
+    let mut after = None;
+    loop {
+        pace(directory, member, PAGE_COST).await;
+        let (page, more) = directory
+            .presence
+            .page(after.as_ref(), usize::from(PAGE_LEN_MAX));
+        after = page.last().map(|person| person.name.clone());
+        for person in page {
+            writer.queue(&Online { person }.into());
+        }
+        writer.flush().await?;
+        if !more {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits until the account's rate has room for another page.
+async fn pace(directory: &Directory, member: &Member, cost: u32) {
+    while directory.sentry.question(&member.key, cost).await.is_err() {}
+}
+
 /// Tells every movement on the account above `after` and below `end`, oldest first; false if one
 /// could not be read now.
 async fn catch_up(
@@ -100,6 +127,7 @@ async fn catch_up(
 ) -> Result<bool, WriteError> {
     let mut after = after;
     loop {
+        pace(directory, member, 1).await;
         let Some(page) = directory.history.after(member.key, after, end).await else {
             return Ok(false);
         };
@@ -135,3 +163,6 @@ fn presence(change: Change) -> Message {
         Change::Offline { name, key } => wire::Offline { name, key }.into(),
     }
 }
+
+/// How many questions a page of people is worth: as many as one of [`wire::Who`].
+const PAGE_COST: u32 = 41;

@@ -1,7 +1,8 @@
 //! Who hears of which entry, and who wants to: the subscriptions of the sessions that are connected
-//! now.
+//! now. And which accounts are frozen, which the sessions must know too.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use quid_common::entry::Fact;
@@ -13,6 +14,14 @@ use tokio::sync::mpsc;
 /// Most movements that wait for one session; one that falls further behind is told to catch up
 /// from the log instead.
 pub const EVENTS_LEN_MAX: usize = 256;
+
+/// Most movements that wait for all sessions together; past its part of what is free, a session is
+/// told to catch up from the log instead. Some 100 MiB.
+pub const EVENTS_OF_ALL_MAX: usize = 64 * 1024;
+
+/// The part of the free room that one event stream's movements may be as many as. Small, since an
+/// account may have hundreds of streams.
+const EVENTS_SHARE: usize = 64;
 
 /// Money came to an account or left it, or something happened to a tab of its.
 #[derive(Clone, Debug)]
@@ -63,9 +72,29 @@ pub const fn is_of_tab(fact: &Fact) -> bool {
 #[derive(Debug, Default)]
 pub struct Hub {
     subscribers: Mutex<HashMap<PublicKey, Vec<mpsc::Sender<Moved>>>>,
+    /// Movements that wait for a session.
+    waiting: AtomicUsize,
+    frozen: Mutex<HashSet<PublicKey>>,
 }
 
 impl Hub {
+    /// Says that `account` is frozen now, or is not any more.
+    pub fn freeze(&self, account: PublicKey, is_frozen: bool) {
+        let mut frozen = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_frozen {
+            frozen.insert(account);
+        } else {
+            frozen.remove(&account);
+        }
+    }
+
+    /// Whether `account` is frozen.
+    #[must_use]
+    pub fn is_frozen(&self, account: &PublicKey) -> bool {
+        let frozen = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        frozen.contains(account)
+    }
+
     /// Every movement on `account` from now on, until the subscription is dropped. The channel
     /// closes early when [`EVENTS_LEN_MAX`] movements wait: subscribe again and read the log.
     #[must_use]
@@ -89,11 +118,27 @@ impl Hub {
     pub fn moved(&self, account: &PublicKey, moved: &Moved) {
         let mut subscribers = self.lock();
         if let Some(sessions) = subscribers.get_mut(account) {
-            sessions.retain(|session| session.try_send(moved.clone()).is_ok());
+            sessions.retain(|session| self.send(session, moved));
             if sessions.is_empty() {
                 subscribers.remove(account);
             }
         }
+    }
+
+    /// Lets `moved` wait for a session, if it has room for it.
+    fn send(&self, session: &mpsc::Sender<Moved>, moved: &Moved) -> bool {
+        let free = EVENTS_OF_ALL_MAX.saturating_sub(self.waiting.load(Ordering::Relaxed));
+        let own = EVENTS_LEN_MAX.saturating_sub(session.capacity());
+        if own.saturating_mul(EVENTS_SHARE) >= free {
+            return false;
+        }
+        // Counted first: the session may take it at once.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let sent = session.try_send(moved.clone()).is_ok();
+        if !sent {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        sent
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PublicKey, Vec<mpsc::Sender<Moved>>>> {
@@ -118,7 +163,13 @@ impl Subscription {
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Moved> {
-        self.moved.recv().await
+        let moved = self.moved.recv().await;
+        if moved.is_some()
+            && let Some(hub) = self.hub.upgrade()
+        {
+            hub.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        moved
     }
 }
 
@@ -126,6 +177,12 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         self.moved.close();
         if let Some(hub) = self.hub.upgrade() {
+            // Nothing is sent to a channel that is closed.
+            let mut left = 0;
+            while self.moved.try_recv().is_ok() {
+                left += 1;
+            }
+            hub.waiting.fetch_sub(left, Ordering::Relaxed);
             let mut subscribers = hub.lock();
             if let Some(sessions) = subscribers.get_mut(&self.account) {
                 sessions.retain(|session| !session.is_closed());
@@ -182,6 +239,24 @@ mod tests {
         assert_eq!(subscription.next().await.map(|moved| moved.index), Some(2));
         drop(subscription);
         assert!(!hub.wants(&mine));
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_all_sessions_together_is_bounded_and_forgotten_with_them() {
+        let hub = Arc::new(Hub::default());
+        let mine = PublicKey::from_bytes([1; 32]);
+        let streams: Vec<Subscription> = (0..1000).map(|_| hub.subscribe(mine)).collect();
+        for index in 0..EVENTS_LEN_MAX as u64 {
+            hub.moved(&mine, &moved(index));
+        }
+        let waiting = hub.waiting.load(Ordering::Relaxed);
+        assert!(waiting <= EVENTS_OF_ALL_MAX, "{waiting}");
+        let other = PublicKey::from_bytes([2; 32]);
+        let mut newcomer = hub.subscribe(other);
+        hub.moved(&other, &moved(1));
+        assert_eq!(newcomer.next().await.map(|moved| moved.index), Some(1));
+        drop(streams);
+        assert_eq!(hub.waiting.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]

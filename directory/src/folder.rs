@@ -2,7 +2,7 @@
 //!
 //! Only the holder of the [`Lock`] writes here. The ledger (`ledger.db`) and the key (`key`) are
 //! the truth and are never overwritten; `index.db`, `tree`, `snapshot` and `redo-*` are derived from
-//! them and may be deleted while nothing runs.
+//! them and may be deleted while nothing runs. `invites.db` is the operator's.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
@@ -138,6 +138,12 @@ impl Folder {
         let mut paths = paths.map_err(io("read", &self.path))?;
         paths.retain(ours);
         Ok(paths)
+    }
+
+    /// Which invite codes are good, and who has used them; the operator's.
+    #[must_use]
+    pub fn invites(&self) -> PathBuf {
+        self.path.join("invites.db")
     }
 
     /// A signed checkpoint that the log does not hold; there only while there is one.

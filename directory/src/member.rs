@@ -10,6 +10,8 @@ use quid_common::wire::Refused;
 use crate::events::Hub;
 use crate::history::History;
 use crate::presence::Presence;
+use crate::registration::Door;
+use crate::sentry::Sentry;
 use crate::sessions::{InFlight, Sessions};
 use crate::settlement::{Answer, Settlements};
 use crate::traffic::Traffic;
@@ -21,6 +23,10 @@ pub struct Directory {
     pub key: PublicKey,
     /// The way to the ledger.
     pub settlements: Settlements,
+    /// Who is let in, and how often one may ask.
+    pub sentry: Arc<Sentry>,
+    /// The invite codes.
+    pub door: Door,
     /// How many connections there are, and which were turned away.
     pub traffic: Arc<Traffic>,
     /// Who has how many sessions.

@@ -126,15 +126,11 @@ impl Presence {
         (page.collect(), people.next().is_some())
     }
 
-    /// Everybody online now, and every change from this moment on.
+    /// Every change from this moment on: with the pages that are read after it, nothing falls
+    /// between.
     #[must_use]
-    pub fn watch(&self) -> (Vec<Person>, broadcast::Receiver<Change>) {
-        let online = self.lock();
-        let people = online.accounts.iter().filter_map(|(name, account)| {
-            let session = account.sessions.last()?;
-            Some(person(name, account.key, session.address))
-        });
-        (people.collect(), self.changes.subscribe())
+    pub fn watch(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
     }
 
     /// Number of accounts online.
@@ -235,7 +231,7 @@ mod tests {
     #[test]
     fn presence_ends_with_its_own_session_and_the_next_newest_takes_over() {
         let presence = Arc::new(Presence::default());
-        let (_, mut changes) = presence.watch();
+        let mut changes = presence.watch();
         let first = presence.enter(name("alice"), key(1), INSTANCE, at(1));
         let second = presence.enter(name("alice"), key(1), INSTANCE, at(2));
         let third = presence.enter(name("alice"), key(1), INSTANCE, at(3));

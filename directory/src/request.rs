@@ -8,6 +8,7 @@ use quid_common::wire::{
 };
 
 use crate::member::{Directory, Member, refused};
+use crate::sentry::FROZEN_COST;
 use crate::settlement::{Answer, Ask};
 use crate::stream::Writer;
 
@@ -18,6 +19,11 @@ pub async fn answer(
     message: Message,
     writer: Writer,
 ) -> Option<CloseCode> {
+    let is_frozen = directory.hub.is_frozen(&member.key);
+    let cost = cost(&message).saturating_mul(if is_frozen { FROZEN_COST } else { 1 });
+    if let Err(reason) = directory.sentry.question(&member.key, cost).await {
+        return tell(writer, &Refused { reason }.into()).await;
+    }
     let answer = match message {
         Message::Who(who) => page_of_who(directory, &who),
         Message::Find(find) => found(directory, member, find).await,
@@ -63,7 +69,22 @@ pub async fn answer(
         }
         .into(),
     };
-    match writer.finish_with(&answer).await {
+    tell(writer, &answer).await
+}
+
+/// How many plain questions `message` is worth, by the work of answering it.
+fn cost(message: &Message) -> u32 {
+    let page = |limit: u16| 1 + u32::from(limit.clamp(1, PAGE_LEN_MAX)) / LINES_PER_QUESTION;
+    match message {
+        Message::Who(who) => page(who.limit),
+        Message::AskHistory(ask) => page(ask.limit),
+        Message::AskConsistency(_) => CONSISTENCY_COST,
+        _ => 1,
+    }
+}
+
+async fn tell(writer: Writer, answer: &Message) -> Option<CloseCode> {
+    match writer.finish_with(answer).await {
         Ok(()) | Err(crate::stream::WriteError::Gone(_)) => None,
         Err(crate::stream::WriteError::Deadline) => Some(CloseCode::SLOW),
     }
@@ -128,3 +149,9 @@ async fn history(directory: &Directory, member: &Member, ask: &AskHistory) -> Me
         .into(),
     }
 }
+
+/// Lines of a page that count as one question.
+const LINES_PER_QUESTION: u32 = 5;
+
+/// A consistency proof reads up to a hundred nodes of the tree from the disk.
+const CONSISTENCY_COST: u32 = 5;

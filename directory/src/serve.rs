@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use quid_common::address::DirectoryAddress;
 use quid_common::amount::Currency;
+use quid_common::key::PublicKey;
 use quid_common::printable::Printable;
 use sd_notify::NotifyState;
 use tokio::net::UnixListener;
@@ -17,9 +18,12 @@ use crate::cli::{self, Exit, Failure, Serve, print_address};
 use crate::events::Hub;
 use crate::folder::Folder;
 use crate::history::History;
+use crate::invites::Invites;
 use crate::member::Directory;
 use crate::metrics::{Listener, Metrics, Serving};
 use crate::presence::Presence;
+use crate::registration::Door;
+use crate::sentry::Sentry;
 use crate::server;
 use crate::sessions::Sessions;
 use crate::traffic::Traffic;
@@ -82,13 +86,19 @@ async fn serve(
     let hub = Arc::new(Hub::default());
     let (index, log) = books.readers().map_err(Failure::files)?;
     let history = History::new(index, log, key.public());
+    let mut invites = Invites::open(folder).map_err(Failure::files)?;
+    let is_registered = |key: &PublicKey| books.ledger.account(key).is_some();
+    invites.reconcile(is_registered).map_err(Failure::files)?;
     let (entries, ledger) = (books.ledger.entries(), books.ledger.ledger_id());
     let (settlements, threads) = settlement::start(books, Arc::clone(&hub))
         .map_err(|error| Failure::new(Exit::Other, "system", error))?;
     let presence = Arc::new(Presence::default());
+    let sentry = Arc::new(Sentry::new(&arguments.limits));
     let directory = Directory {
         key: key.public(),
         settlements: settlements.clone(),
+        sentry: Arc::clone(&sentry),
+        door: Door::new(invites),
         traffic: Arc::new(Traffic::default()),
         sessions: Arc::new(Sessions::default()),
         presence,
@@ -105,6 +115,10 @@ async fn serve(
         settlements.clone(),
         stop.clone(),
     ));
+    let tell = {
+        let stop = stop.clone();
+        tokio::spawn(async move { sentry.shed.tell(stop).await })
+    };
     let releases = tokio::spawn(releases::serve(key.public(), settlements, stop.clone()));
     let numbers = match numbers {
         Some(listener) => Some(show_numbers(listener, &directory, folder, &stop)?),
@@ -116,7 +130,7 @@ async fn serve(
     server::serve(&endpoint, directory, stop.clone()).await;
     stop.cancel();
     tell_service_manager(&NotifyState::Stopping);
-    for part in [operator, releases] {
+    for part in [operator, releases, tell] {
         part.await
             .map_err(|error| Failure::new(Exit::Other, "system", error))?;
     }

@@ -15,17 +15,22 @@ use quinn::{
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 
 use crate::member::Directory;
+use crate::network::Network;
+use crate::porch::Porch;
 use crate::session;
-use crate::traffic::{Shed, Traffic, Within};
+use crate::shed::Cause;
+use crate::traffic::{Shed, Within};
 
-/// Connections that may be open at once. Each costs about 40 KiB.
+/// Connections that may be open at once. Each costs about 40 KiB, a listening node's some 60.
 pub const CONNECTIONS_MAX: usize = 20_000;
 
-/// Above this many handshakes in progress, a client must first prove its address (QUIC Retry).
+/// Above this many calls and handshakes in progress, a caller must first prove its address (QUIC
+/// Retry).
 pub const HANDSHAKES_BEFORE_RETRY: usize = 256;
 
 /// Handshakes in progress at once; more are refused.
@@ -48,6 +53,12 @@ pub const RECEIVE_WINDOW_STRANGER: u32 = 4 * 1024;
 
 /// Bytes that we keep for one peer until it acknowledges them.
 pub const SEND_WINDOW: u64 = 256 * 1024;
+
+/// Bytes of early packets kept for a call that waits for its handshake.
+pub const CALL_BUFFER: u64 = 16 * 1024;
+
+/// Bytes of early packets kept for all of them.
+pub const CALL_BUFFERS: u64 = 4 * 1024 * 1024;
 
 /// The kernel's buffer for datagrams not read yet; a burst beyond it is lost.
 pub const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
@@ -83,15 +94,29 @@ pub fn endpoint(
 /// Serves connections until `stop`, then closes them all.
 pub async fn serve(endpoint: &Endpoint, directory: Directory, stop: CancellationToken) {
     let mut sessions = JoinSet::new();
+    let mut porch = Porch::default();
+    let (mut greeted, mut called) = (Instant::now(), 0_u64);
     loop {
+        let handshaking = directory.traffic.handshakes.count();
+        let due = greeted + directory.sentry.handshake_gap();
         tokio::select! {
             () = stop.cancelled() => break,
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { break };
-                if let Some(incoming) = admit(sessions.len(), &directory.traffic, incoming) {
+                admit(&directory, &mut porch, sessions.len(), handshaking, incoming);
+                called += 1;
+                if called % CALLS_AT_ONCE == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            () = sleep_until(due), if !porch.is_empty() && handshaking < HANDSHAKES_MAX => {
+                greeted = Instant::now();
+                if let Some(incoming) = porch.take(greeted) {
                     // The endpoint does not tell handshakes from connections.
                     let handshake = directory.traffic.handshakes.enter();
                     sessions.spawn(greet(directory.clone(), incoming, handshake));
+                    // One handshake at a time between other work.
+                    tokio::task::yield_now().await;
                 }
             }
             Some(ended) = sessions.join_next() => {
@@ -126,26 +151,42 @@ pub enum BindError {
     Quic(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
 }
 
-/// Refuses what there is no room for, in order of cost.
-fn admit(open: usize, traffic: &Traffic, incoming: Incoming) -> Option<Incoming> {
-    let handshaking = traffic.handshakes.count();
-    if open >= CONNECTIONS_MAX || handshaking >= HANDSHAKES_MAX {
-        warn!(open, "full: refused a connection");
+/// Refuses what there is no room for, in order of cost; the rest waits on the porch.
+fn admit(
+    directory: &Directory,
+    porch: &mut Porch<Incoming>,
+    open: usize,
+    handshaking: usize,
+    incoming: Incoming,
+) {
+    let (shed, traffic) = (&directory.sentry.shed, &directory.traffic);
+    if open >= CONNECTIONS_MAX {
+        shed.count(Cause::Connections);
         traffic.shed(Shed::Full);
-        incoming.refuse();
-        return None;
+        return incoming.refuse();
     }
-    if handshaking >= HANDSHAKES_BEFORE_RETRY && incoming.may_retry() {
+    if handshaking + porch.len() >= HANDSHAKES_BEFORE_RETRY && incoming.may_retry() {
+        shed.count(Cause::Retry);
         traffic.shed(Shed::Retry);
         // Fails only for a connection that has proved its address already.
         let _ = incoming.retry();
-        return None;
+        return;
     }
-    Some(incoming)
+    let network = Network::of(incoming.remote_address().ip());
+    let line = (network, incoming.remote_address_validated());
+    if let Some(away) = porch.put(line, incoming, Instant::now()) {
+        shed.count(Cause::Handshakes);
+        traffic.shed(Shed::Full);
+        away.refuse();
+    }
 }
 
 async fn greet(directory: Directory, incoming: Incoming, handshake: Within) {
     let peer = incoming.remote_address();
+    let Some(stranger) = directory.sentry.stranger(Network::of(peer.ip())) else {
+        directory.traffic.shed(Shed::Full);
+        return incoming.refuse();
+    };
     let connecting = match incoming.accept() {
         Ok(connecting) => connecting,
         Err(error) => {
@@ -156,7 +197,7 @@ async fn greet(directory: Directory, incoming: Incoming, handshake: Within) {
     let greeted = tokio::time::timeout(HANDSHAKE_DEADLINE, connecting).await;
     drop(handshake);
     match greeted {
-        Ok(Ok(connection)) => session::serve(directory, connection, peer).await,
+        Ok(Ok(connection)) => session::serve(directory, connection, peer, stranger).await,
         Ok(Err(error)) => {
             directory.traffic.shed(Shed::Handshake);
             debug!(%peer, %error, "a handshake failed");
@@ -189,10 +230,16 @@ fn server_config(key: &SecretKey) -> Result<ServerConfig, BindError> {
     let tls = tls::server_config(&identity, &[tls::ALPN_DIRECTORY])?;
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     config.transport_config(Arc::new(transport()));
-    config.max_incoming(HANDSHAKES_MAX);
+    config
+        .max_incoming(HANDSHAKES_MAX)
+        .incoming_buffer_size(CALL_BUFFER)
+        .incoming_buffer_size_total(CALL_BUFFERS);
     config.migration(true);
     Ok(config)
 }
+
+/// Calls that are looked at before others have their turn.
+const CALLS_AT_ONCE: u64 = 64;
 
 /// The limits of a stranger's connection; [`session`] widens them at login.
 fn transport() -> TransportConfig {

@@ -3,18 +3,18 @@
 //! It begins as a *stranger*, known by the key that the handshake proved, who may only register
 //! and log in, within [`STRANGER_LIFE`]. After login it is an *account* with more room. Who asks is
 //! always known from the connection, never from what a message says. An account has so many
-//! sessions at once and no more ([`crate::sessions`]).
+//! sessions at once and no more ([`crate::sessions`]); what else bounds strangers and members is
+//! in [`crate::sentry`].
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use quid_common::entry::Registration;
 use quid_common::frame::{BODY_LEN_MAX, BODY_LEN_MAX_STRANGER};
 use quid_common::key::PublicKey;
 use quid_common::refusal::Reason;
-use quid_common::signed::Signed;
 use quid_common::tls;
-use quid_common::wire::{CloseCode, Login, Message, Refused, Register, Registered, Welcome};
+use quid_common::wire::{CloseCode, Login, Message, Refused, Welcome};
 use quinn::{Connection, VarInt};
 use thiserror::Error;
 use tokio::task::JoinSet;
@@ -22,13 +22,16 @@ use tokio::time::timeout;
 use tracing::{Instrument, debug, info, info_span};
 
 use crate::member::{Directory, Member, refused};
+use crate::network::Network;
 use crate::presence::Guard;
 use crate::sessions::{Place, SESSIONS_PER_ACCOUNT_MAX};
 use crate::settle_stream::IN_FLIGHT_MAX;
 use crate::settlement::{Answer, Ask, Standing};
+use crate::shares::Share;
+use crate::shed::Cause;
 use crate::stream::{ReadError, Reader, Writer};
 use crate::traffic::Shed;
-use crate::{event_stream, request, settle_stream};
+use crate::{event_stream, registration, request, settle_stream};
 
 /// Longest time that a stranger may take to register and log in.
 pub const STRANGER_LIFE: Duration = Duration::from_secs(10);
@@ -39,9 +42,18 @@ pub const STREAMS_MAX: u32 = 16;
 /// Bytes that an account may send before we read them, on all its streams together.
 pub const RECEIVE_WINDOW: u32 = 256 * 1024;
 
+/// The same while too many connections have the wider window: enough for 140 orders at once.
+pub const RECEIVE_WINDOW_NARROW: u32 = 32 * 1024;
+
 /// Serves `connection` until it ends. `peer` is the address that its handshake proved: the
-/// connection's own is whatever its newest packet bears, proved or not.
-pub async fn serve(directory: Directory, connection: Connection, peer: SocketAddr) {
+/// connection's own is whatever its newest packet bears, proved or not. `place` is its place among
+/// the strangers, until it has logged in.
+pub async fn serve(
+    directory: Directory,
+    connection: Connection,
+    peer: SocketAddr,
+    place: Share<Network>,
+) {
     let Some(key) = peer_key(&connection) else {
         return close(&connection, CloseCode::PROTOCOL);
     };
@@ -50,21 +62,24 @@ pub async fn serve(directory: Directory, connection: Connection, peer: SocketAdd
     async {
         let within = directory.traffic.strangers.enter();
         let login = timeout(STRANGER_LIFE, stranger(&directory, &connection, key, peer)).await;
-        drop(within);
+        drop((place, within));
         match login {
             Ok(Ok(Some((member, place, presence)))) => {
+                let wide = make_room(&directory, &connection, &member);
                 account(&directory, &connection, &member).await;
-                drop((presence, place));
+                drop((presence, place, wide));
                 info!(name = %member.name, "logged out");
             }
             Ok(Ok(None)) => {}
             Ok(Err(error)) => {
                 debug!(%error, "closed a stranger");
+                directory.sentry.shed.count(Cause::Idlers);
                 directory.traffic.shed(error.shed());
                 close(&connection, error.code());
             }
             Err(_) => {
                 debug!("closed a stranger that did not log in in time");
+                directory.sentry.shed.count(Cause::Idlers);
                 directory.traffic.shed(Shed::StrangerLate);
                 close(&connection, CloseCode::TIMEOUT);
             }
@@ -98,16 +113,17 @@ async fn stranger(
             }
         };
         let answer = match message {
-            Message::Register(message) => register(directory, key, message).await,
+            Message::Register(message) => registration::answer(directory, key, peer, message).await,
             Message::Login(message) => {
-                let Some(place) = directory.sessions.enter(key) else {
+                let is_frozen = directory.hub.is_frozen(&key);
+                let Some(place) = directory.sessions.enter(key, is_frozen) else {
+                    directory.sentry.shed.count(Cause::Sessions);
                     let reason = Reason::FULL;
                     writer.farewell(&Refused { reason }.into()).await;
                     return Err(StrangerError::Full);
                 };
                 match log_in(directory, peer, key, &place, message).await {
                     Ok((welcome, member, guard)) => {
-                        make_room(connection);
                         let sent = writer.finish_with(&welcome.into()).await;
                         return Ok(sent.is_ok().then_some((member, place, guard)));
                     }
@@ -128,28 +144,6 @@ async fn stranger(
     Err(StrangerError::TooMany)
 }
 
-async fn register(directory: &Directory, key: PublicKey, message: Register) -> Message {
-    let Ok(registration) = Signed::<Registration>::from_bytes(&message.registration) else {
-        return Refused {
-            reason: Reason::ENCODING,
-        }
-        .into();
-    };
-    let name = registration.statement().name.clone();
-    match directory
-        .settlements
-        .ask(key, Ask::Register(registration))
-        .await
-    {
-        Answer::Done(proof) => {
-            let receipt = proof.into_receipt();
-            info!(%name, entry = receipt.index, "registered");
-            Registered { receipt }.into()
-        }
-        answer => refused(&answer).into(),
-    }
-}
-
 async fn log_in(
     directory: &Directory,
     peer: SocketAddr,
@@ -157,6 +151,9 @@ async fn log_in(
     place: &Place,
     login: Login,
 ) -> Result<(Welcome, Member, Option<Guard>), Refused> {
+    let sentry = &directory.sentry;
+    sentry.log_in(&key).map_err(|reason| Refused { reason })?;
+    let _turn = sentry.turn().await;
     let standing = match directory
         .settlements
         .ask(key, Ask::Login(login.checkpoint))
@@ -215,7 +212,7 @@ async fn account(directory: &Directory, connection: &Connection, member: &Member
                         connection.clone(),
                         member.clone(),
                         reader,
-                        Writer::new(send),
+                        Writer::of(send, member.key, Arc::clone(&directory.sentry)),
                     );
                     streams.spawn(work.in_current_span());
                 }
@@ -241,7 +238,7 @@ async fn serve_stream(
     let first = timeout(STRANGER_LIFE, reader.next()).await;
     let code = match first {
         Ok(Ok(Some(Message::OpenSettle(_)))) => {
-            settle_stream::serve(&directory.settlements, &member, reader, writer).await
+            settle_stream::serve(&directory, &member, reader, writer).await
         }
         Ok(Ok(Some(Message::Subscribe(wanted)))) => {
             event_stream::serve(&directory, &member, &wanted, reader, writer).await
@@ -260,13 +257,29 @@ async fn serve_stream(
         Err(_) => Some(CloseCode::TIMEOUT),
     };
     if let Some(code) = code {
+        if code == CloseCode::SLOW {
+            directory.sentry.shed.count(Cause::Slow);
+        }
         close(&connection, code);
     }
 }
 
-fn make_room(connection: &Connection) {
+/// Gives a connection an account's room; what comes back is its place among those with the wide
+/// window.
+fn make_room(
+    directory: &Directory,
+    connection: &Connection,
+    member: &Member,
+) -> Option<Share<PublicKey>> {
+    let wide = directory.sentry.wide(member.key);
+    let window = if wide.is_some() {
+        RECEIVE_WINDOW
+    } else {
+        RECEIVE_WINDOW_NARROW
+    };
+    connection.set_receive_window(VarInt::from_u32(window));
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(STREAMS_MAX));
-    connection.set_receive_window(VarInt::from_u32(RECEIVE_WINDOW));
+    wide
 }
 
 fn peer_key(connection: &Connection) -> Option<PublicKey> {

@@ -1,4 +1,4 @@
-//! What one account may take up at once, whatever its sessions.
+//! What one account may take up at once, whatever its sessions, and all accounts together.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quid_common::key::PublicKey;
 
+use crate::sentry::SHARE;
 use crate::session::STREAMS_MAX;
 use crate::settle_stream::IN_FLIGHT_MAX;
+use crate::shares::{Share, Shares};
 
 /// Most sessions of one account at once. A node needs one, a moment's second after a change of
 /// network, and one for each command that runs without it. The next is turned away rather than an
@@ -19,10 +21,26 @@ pub const SESSIONS_PER_ACCOUNT_MAX: usize = 32;
 pub const IN_FLIGHT_PER_ACCOUNT_MAX: usize = 16 * 1024;
 const _: () = assert!(IN_FLIGHT_PER_ACCOUNT_MAX == (STREAMS_MAX * IN_FLIGHT_MAX as u32) as usize);
 
+/// The same of all accounts together; of what is free, one account may have an eighth. Some 150 MiB
+/// if none of the answers is read.
+pub const IN_FLIGHT_OF_ALL_MAX: usize = 96 * 1024;
+
+/// Sessions of all accounts beyond the first of each; of what is free, one account may have an
+/// eighth. So a few hundred accounts cannot take all connections there are.
+pub const MORE_SESSIONS_MAX: usize = 2048;
+
+/// Most sessions of a frozen account at once.
+pub const SESSIONS_OF_FROZEN_MAX: usize = 2;
+
+/// Most orders, voids and wishes about tabs of a frozen account whose answers are not written yet.
+pub const IN_FLIGHT_OF_FROZEN_MAX: usize = 64;
+
 /// All sessions, by account.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sessions {
     accounts: Mutex<HashMap<PublicKey, Account>>,
+    more: Arc<Shares<PublicKey>>,
+    in_flight: Arc<AtomicUsize>,
 }
 
 #[derive(Debug, Default)]
@@ -31,20 +49,48 @@ struct Account {
     in_flight: Arc<InFlight>,
 }
 
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            accounts: Mutex::default(),
+            more: Arc::new(Shares::new(MORE_SESSIONS_MAX, SHARE)),
+            in_flight: Arc::default(),
+        }
+    }
+}
+
 impl Sessions {
     /// A place for one more session of `account`; `None` if it has as many as it may.
     #[must_use]
-    pub fn enter(self: &Arc<Self>, account: PublicKey) -> Option<Place> {
+    pub fn enter(self: &Arc<Self>, account: PublicKey, is_frozen: bool) -> Option<Place> {
+        let max = if is_frozen {
+            SESSIONS_OF_FROZEN_MAX
+        } else {
+            SESSIONS_PER_ACCOUNT_MAX
+        };
         let mut accounts = self.lock();
-        let entry = accounts.entry(account).or_default();
-        if entry.sessions >= SESSIONS_PER_ACCOUNT_MAX {
+        let sessions = accounts.get(&account).map_or(0, |entry| entry.sessions);
+        if sessions >= max {
             return None;
         }
+        let more = match sessions {
+            0 => None,
+            _ => Some(self.more.take(account)?),
+        };
+        let entry = accounts.entry(account).or_insert_with(|| Account {
+            sessions: 0,
+            in_flight: Arc::new(InFlight {
+                own: AtomicUsize::new(0),
+                all: Arc::clone(&self.in_flight),
+                doubtful: tokio::sync::Mutex::default(),
+            }),
+        });
         entry.sessions += 1;
         Some(Place {
             in_flight: Arc::clone(&entry.in_flight),
             sessions: Arc::clone(self),
             account,
+            _more: more,
         })
     }
 
@@ -78,6 +124,8 @@ pub struct Place {
     sessions: Arc<Sessions>,
     account: PublicKey,
     in_flight: Arc<InFlight>,
+    /// Held by all but the account's first.
+    _more: Option<Share<PublicKey>>,
 }
 
 impl Place {
@@ -96,23 +144,42 @@ impl Drop for Place {
 
 /// How many orders, voids and wishes about tabs of one account wait for their answers to be written.
 #[derive(Debug, Default)]
-pub struct InFlight(AtomicUsize);
+pub struct InFlight {
+    own: AtomicUsize,
+    /// Those of all accounts.
+    all: Arc<AtomicUsize>,
+    doubtful: tokio::sync::Mutex<()>,
+}
 
 impl InFlight {
     /// Whether the account must wait before it submits more.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.0.load(Ordering::Relaxed) >= IN_FLIGHT_PER_ACCOUNT_MAX
+    pub fn is_full(&self, is_frozen: bool) -> bool {
+        let own = self.own.load(Ordering::Relaxed);
+        let free = IN_FLIGHT_OF_ALL_MAX.saturating_sub(self.all.load(Ordering::Relaxed));
+        let max = if is_frozen {
+            IN_FLIGHT_OF_FROZEN_MAX
+        } else {
+            IN_FLIGHT_PER_ACCOUNT_MAX
+        };
+        own >= max || own.saturating_mul(SHARE) >= free
+    }
+
+    /// Waits until no other stream of the account, which is distrusted, waits for its turn to submit.
+    pub async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.doubtful.lock().await
     }
 
     /// Counts so many more.
     pub fn add(&self, count: usize) {
-        self.0.fetch_add(count, Ordering::Relaxed);
+        self.own.fetch_add(count, Ordering::Relaxed);
+        self.all.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Counts so many less.
     pub fn sub(&self, count: usize) {
-        self.0.fetch_sub(count, Ordering::Relaxed);
+        self.own.fetch_sub(count, Ordering::Relaxed);
+        self.all.fetch_sub(count, Ordering::Relaxed);
     }
 }
 
@@ -127,7 +194,7 @@ mod tests {
     #[test]
     fn an_account_has_so_many_sessions_and_no_more_until_one_ends() {
         let sessions = Arc::new(Sessions::default());
-        let enter = |number| sessions.enter(account(number));
+        let enter = |number| sessions.enter(account(number), false);
         let mut places: Vec<Place> = (0..SESSIONS_PER_ACCOUNT_MAX)
             .map(|_| enter(1).expect("there is room"))
             .collect();
@@ -142,13 +209,67 @@ mod tests {
     }
 
     #[test]
+    fn hundreds_of_accounts_leave_a_first_session_to_everybody() {
+        let sessions = Arc::new(Sessions::default());
+        let mut places = Vec::new();
+        for number in 0..200 {
+            let of = std::iter::from_fn(|| sessions.enter(account(number), false));
+            places.extend(of);
+        }
+        assert!(places.len() <= 200 + MORE_SESSIONS_MAX, "{}", places.len());
+        assert!(sessions.enter(account(201), false).is_some());
+        drop(places);
+        assert!(sessions.more.is_empty());
+    }
+
+    #[test]
+    fn a_frozen_account_has_little_of_everything() {
+        let sessions = Arc::new(Sessions::default());
+        let places: Vec<Place> = std::iter::from_fn(|| sessions.enter(account(1), true)).collect();
+        assert_eq!(places.len(), SESSIONS_OF_FROZEN_MAX);
+        let in_flight = places.first().map(Place::in_flight).expect("there is room");
+        in_flight.add(IN_FLIGHT_OF_FROZEN_MAX);
+        assert!(in_flight.is_full(true) && !in_flight.is_full(false));
+    }
+
+    #[test]
+    fn what_all_accounts_have_unread_together_is_bounded_and_a_newcomer_has_room() {
+        let sessions = Arc::new(Sessions::default());
+        let places: Vec<Place> = (0..200)
+            .filter_map(|number| sessions.enter(account(number), false))
+            .collect();
+        let mut all = 0;
+        // In turn, as many accounts would ask that are answered and read nothing.
+        for _ in 0..1000 {
+            for place in &places {
+                let in_flight = place.in_flight();
+                if !in_flight.is_full(false) {
+                    in_flight.add(16);
+                    all += 16;
+                }
+            }
+        }
+        assert!(all <= IN_FLIGHT_OF_ALL_MAX, "{all}");
+        let newcomer = sessions.enter(account(201), false).expect("there is room");
+        assert!(!newcomer.in_flight().is_full(false));
+        let of_one = places
+            .first()
+            .map(Place::in_flight)
+            .expect("there are many");
+        assert!(of_one.is_full(false));
+    }
+
+    #[test]
     fn all_sessions_of_an_account_count_together() {
         let sessions = Arc::new(Sessions::default());
-        let (one, two) = (sessions.enter(account(1)), sessions.enter(account(1)));
+        let enter = || sessions.enter(account(1), false);
+        let (one, two) = (enter(), enter());
         let of = |place: &Option<Place>| place.as_ref().expect("there is room").in_flight();
-        of(&one).add(IN_FLIGHT_PER_ACCOUNT_MAX);
-        assert!(of(&two).is_full());
+        let most = IN_FLIGHT_OF_ALL_MAX.div_ceil(SHARE + 1);
+        assert!(most < IN_FLIGHT_PER_ACCOUNT_MAX);
+        of(&one).add(most);
+        assert!(of(&two).is_full(false));
         of(&two).sub(1);
-        assert!(!of(&one).is_full());
+        assert!(!of(&one).is_full(false));
     }
 }

@@ -13,9 +13,10 @@ use serde_bytes::ByteBuf;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::member::Member;
+use crate::member::{Directory, Member};
 use crate::sessions::InFlight;
-use crate::settlement::{Answer, Ask, Job, Links, Outlet, Proof, Reply, Settlements};
+use crate::settlement::{Answer, Ask, Job, Links, Outlet, Proof, Reply};
+use crate::shed::Cause;
 use crate::stream::{ReadError, Reader, WriteError, Writer};
 
 /// Most orders, voids and wishes about tabs of one stream that wait for their answers. The next is not read before
@@ -28,12 +29,12 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// Serves a settle stream to its end; says how to close the connection if the peer broke the
 /// protocol.
 pub async fn serve(
-    settlements: &Settlements,
+    directory: &Directory,
     member: &Member,
     mut reader: Reader,
     mut writer: Writer,
 ) -> Option<CloseCode> {
-    let waiting = Waiting::new(member);
+    let waiting = Waiting::new(directory, member);
     let read = async {
         loop {
             waiting.room().await;
@@ -41,7 +42,14 @@ pub async fn serve(
                 Ok(jobs) => jobs,
                 Err(ended) => return ended,
             };
-            if !settlements.submit(member.key, jobs) {
+            if directory.settlements.distrusts(&member.key) {
+                // One stream of the account at a time, so that many give it nothing.
+                let _turn = member.in_flight.turn().await;
+                directory.sentry.doubtful(jobs.len()).await;
+            }
+            directory.sentry.pays();
+            if !directory.settlements.submit(member.key, jobs) {
+                directory.sentry.shed.count(Cause::Orders);
                 sleep(BUSY_PAUSE).await;
             }
         }
@@ -65,6 +73,7 @@ pub async fn serve(
 /// What of a stream waits for its answer.
 #[derive(Debug)]
 struct Waiting<'a> {
+    directory: &'a Directory,
     member: &'a Member,
     outlet: Arc<Outlet>,
     count: AtomicUsize,
@@ -73,8 +82,9 @@ struct Waiting<'a> {
 }
 
 impl<'a> Waiting<'a> {
-    fn new(member: &'a Member) -> Self {
+    fn new(directory: &'a Directory, member: &'a Member) -> Self {
         Self {
+            directory,
             member,
             outlet: Arc::default(),
             count: AtomicUsize::new(0),
@@ -88,8 +98,12 @@ impl<'a> Waiting<'a> {
             self.fewer.notified().await;
         }
         // Room that another stream of the account makes wakes nobody here.
-        while self.account().is_full() {
-            sleep(BUSY_PAUSE).await;
+        let is_frozen = || self.directory.hub.is_frozen(&self.member.key);
+        if self.account().is_full(is_frozen()) {
+            self.directory.sentry.shed.count(Cause::Answers);
+            while self.account().is_full(is_frozen()) {
+                sleep(BUSY_PAUSE).await;
+            }
         }
     }
 
@@ -137,7 +151,11 @@ impl<'a> Waiting<'a> {
         let (number, ask) = match message {
             Message::Submit(submit) => (submit.number, order(submit)),
             Message::SubmitVoid(submit) => (submit.number, signed(submit.void).map(Ask::Void)),
-            Message::SubmitTab(submit) => (submit.number, signed(submit.terms).map(Ask::Tab)),
+            Message::SubmitTab(submit) => {
+                let allowed = self.directory.sentry.open_tab(&self.member.key);
+                let terms = allowed.and_then(|()| signed(submit.terms));
+                (submit.number, terms.map(Ask::Tab))
+            }
             Message::SubmitClaim(submit) => (submit.number, claim(&submit)),
             Message::SubmitClose(submit) => (submit.number, signed(submit.close).map(Ask::Close)),
             _ => return Err(CloseCode::PROTOCOL),

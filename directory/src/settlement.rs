@@ -53,7 +53,7 @@ mod tell;
 pub(crate) mod testing;
 
 pub use self::check::{Checked, check};
-pub use self::committer::{CommitError, Committer};
+pub use self::committer::{CommitError, Committer, Conduct};
 pub use self::counts::{Counts, Label};
 pub use self::hashing::{CLAIMS_LEN_MAX, CLAIMS_PER_ACCOUNT_MAX, Links, SHORT_GAP_MAX};
 use self::hashing::{Hasher, Lines};
@@ -251,6 +251,13 @@ impl Settlements {
         }
     }
 
+    /// Whether `account` sent bad signatures or claims lately, or asks again and again for what it
+    /// was answered.
+    #[must_use]
+    pub fn distrusts(&self, account: &PublicKey) -> bool {
+        self.entrance.queue.distrusts(account)
+    }
+
     /// When [`Ask::Release`] is next worth asking, as long as nothing changes; `None` while no tab
     /// is open.
     #[must_use]
@@ -347,11 +354,9 @@ fn run(queue: &Queue, stage: &Stage<Committer>) {
     while let Some(batch) = queue.take() {
         let number = batch.number;
         let checked = check::check_batch(queue, batch);
-        let mut claims = Vec::new();
-        stage.turn(number, |committer| claims = committer.commit(checked));
-        for (from, good) in claims {
-            queue.judge(&from, u32::from(good), u32::from(!good));
-        }
+        let mut conduct = Vec::new();
+        stage.turn(number, |committer| conduct = committer.commit(checked));
+        queue.learn(conduct);
         queue.done();
     }
 }

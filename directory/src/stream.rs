@@ -1,14 +1,18 @@
 //! Messages on one QUIC stream of a session: read with a deadline, written with a deadline.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use quid_common::frame::{FrameError, FrameReader};
+use quid_common::key::PublicKey;
 use quid_common::refusal::Reason;
 use quid_common::wire::{Message, MessageError};
 use quinn::{RecvStream, SendStream};
 use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::sentry::{SLOW_AFTER, Sentry};
 
 /// Longest time between a frame's first byte and its last.
 pub const READ_DEADLINE: Duration = Duration::from_secs(5);
@@ -96,6 +100,8 @@ impl Reader {
 pub struct Writer {
     stream: SendStream,
     buffer: Vec<u8>,
+    /// Whose place among the slow it takes while the peer does not read.
+    account: Option<(PublicKey, Arc<Sentry>)>,
 }
 
 impl Writer {
@@ -105,6 +111,17 @@ impl Writer {
         Self {
             stream,
             buffer: Vec::new(),
+            account: None,
+        }
+    }
+
+    /// Writes messages of `account`'s, who may be slow as long as `sentry` has a place for that.
+    #[must_use]
+    pub const fn of(stream: SendStream, account: PublicKey, sentry: Arc<Sentry>) -> Self {
+        Self {
+            stream,
+            buffer: Vec::new(),
+            account: Some((account, sentry)),
         }
     }
 
@@ -128,7 +145,19 @@ impl Writer {
     pub async fn flush(&mut self) -> Result<(), WriteError> {
         // The deadline is for a piece, so that a slow link may take its time for a long list.
         for piece in self.buffer.chunks(PIECE_LEN) {
-            timeout(WRITE_DEADLINE, self.stream.write_all(piece))
+            let write = self.stream.write_all(piece);
+            tokio::pin!(write);
+            if let Ok(written) = timeout(SLOW_AFTER, &mut write).await {
+                written?;
+                continue;
+            }
+            // What a peer that does not read holds is bounded for all of them together.
+            let _place = match &self.account {
+                Some((account, sentry)) => Some(sentry.slow(*account).ok_or(WriteError::Deadline)?),
+                None => None,
+            };
+            let left = WRITE_DEADLINE.saturating_sub(SLOW_AFTER);
+            timeout(left, write)
                 .await
                 .map_err(|_| WriteError::Deadline)??;
         }
@@ -185,8 +214,8 @@ pub enum ReadError {
 /// Why a message could not be sent.
 #[derive(Debug, Error)]
 pub enum WriteError {
-    /// The peer does not read.
-    #[error("the peer left our messages unread for {} s", WRITE_DEADLINE.as_secs())]
+    /// The peer does not read, or too many others do not.
+    #[error("the peer left our messages unread")]
     Deadline,
     /// The stream or its connection is gone.
     #[error(transparent)]

@@ -95,6 +95,9 @@ pub(crate) enum Command {
     Register {
         /// 3 to 32 of a to z, 0 to 9, '-' and '_', beginning with a letter
         name: Name,
+        /// The code of an operator who registers by invitation
+        #[arg(long, value_name = "CODE")]
+        invite: Option<String>,
     },
     /// Show name, balance and what is still open
     Status,

@@ -356,10 +356,14 @@ impl Directory {
     ///
     /// # Cancel safety
     /// Dropping the future may leave the name registered.
-    pub(crate) async fn register(&self, name: &Name) -> Result<Registered, RequestError> {
+    pub(crate) async fn register(
+        &self,
+        name: &Name,
+        invite: Option<&str>,
+    ) -> Result<Registered, RequestError> {
         let _turn = self.turn.lock().await;
         let connection = self.dial().await?;
-        let registered = self.register_on(&connection, name).await;
+        let registered = self.register_on(&connection, name, invite).await;
         connection.close(close_code(CloseCode::BYE), b"");
         let registered = registered?;
         // Whoever waits for a session may hope again.
@@ -378,6 +382,7 @@ impl Directory {
         &self,
         connection: &Connection,
         name: &Name,
+        invite: Option<&str>,
     ) -> Result<Registered, RequestError> {
         let key = self.home.key();
         let registration = Registration {
@@ -391,7 +396,7 @@ impl Directory {
             .into();
         let question = Register {
             registration,
-            invite: None,
+            invite: invite.map(str::to_owned),
         }
         .into();
         let receipt = match ask_stranger(connection, &question).await? {

@@ -258,7 +258,23 @@ impl Node {
     /// # Cancel safety
     /// Dropping this future may leave the name registered; ask again.
     pub async fn register(&self, name: &Name) -> Result<Registered, RequestError> {
-        self.parts.directory.register(name).await
+        self.parts.directory.register(name, None).await
+    }
+
+    /// The same at a directory that registers by invitation, with the code that its operator gave
+    /// out. Repeated for the same name, it is one use of the code.
+    ///
+    /// # Errors
+    /// [`RequestError`]; a code that is not good is refused by name.
+    ///
+    /// # Cancel safety
+    /// As [`Self::register`].
+    pub async fn register_with(
+        &self,
+        name: &Name,
+        invite: &str,
+    ) -> Result<Registered, RequestError> {
+        self.parts.directory.register(name, Some(invite)).await
     }
 
     /// Waits until this node is logged in, at most 5 s.

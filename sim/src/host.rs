@@ -14,8 +14,12 @@ use quid_directory::clock::Reading;
 use quid_directory::events::Hub;
 use quid_directory::folder::Folder;
 use quid_directory::history::History;
+use quid_directory::invites::Invites;
+use quid_directory::limits::Limits;
 use quid_directory::member::Directory;
 use quid_directory::presence::Presence;
+use quid_directory::registration::Door;
+use quid_directory::sentry::Sentry;
 use quid_directory::sessions::Sessions;
 use quid_directory::settlement::{Inline, Settlements, start_inline};
 use quid_directory::surroundings::{Random, Surroundings, Workers};
@@ -240,6 +244,8 @@ impl Host {
             key: key.public(),
             settlements: settlements.clone(),
             traffic: Arc::default(),
+            sentry: Arc::new(Sentry::new(&Limits::default())),
+            door: Door::new(Invites::open(&folder).map_err(|error| error.to_string())?),
             sessions: Arc::new(Sessions::default()),
             presence: Arc::new(Presence::default()),
             hub,

@@ -374,12 +374,14 @@ fn limit_in_source(name: &str, file: &str) -> String {
         .unwrap_or_else(|| panic!("{name} is not in {file} any more"));
     let (_, value) = rest.split_once(" = ").expect("a constant has a value");
     let (value, _) = value.split_once(';').expect("a declaration ends");
-    match value
-        .strip_prefix("Duration::from_secs(")
-        .and_then(|it| it.strip_suffix(')'))
-    {
-        Some(seconds) => format!("{} s", product(seconds)),
-        None => product(value).to_string(),
+    let time = |unit| {
+        let value = value.strip_prefix(unit)?;
+        value.strip_suffix(')').map(product)
+    };
+    match (time("Duration::from_secs("), time("Duration::from_millis(")) {
+        (Some(seconds), _) => format!("{seconds} s"),
+        (_, Some(millis)) => format!("{millis} ms"),
+        _ => product(value).to_string(),
     }
 }
 

@@ -41,6 +41,15 @@ pub struct Committer {
     pub(super) due: watch::Sender<Option<Due>>,
 }
 
+/// What the queue should know of somebody who asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conduct {
+    /// It claimed on a tab; whether the links were worth hashing.
+    Claimed(bool),
+    /// It was told again what it had been told.
+    Repeated,
+}
+
 /// Why a batch came to nothing: whoever settles answers nobody any more and leaves the process
 /// ([`crate::store::give_up`]).
 #[derive(Debug, Error)]
@@ -116,6 +125,8 @@ impl Committer {
         let served_since = books.now();
         let next = books.ledger.next_due(served_since);
         let due = next.map(|time| Due::new(time, served_since));
+        let frozen = books.ledger.accounts().iter().filter(|it| it.frozen);
+        frozen.for_each(|account| hub.freeze(account.key, true));
         Self {
             books,
             hub,
@@ -134,11 +145,11 @@ impl Committer {
         self.books
     }
 
-    /// Decides, commits and answers one batch. Callable on any one thread. Returns who claimed, and
-    /// whether its links were worth hashing. After an error it leaves the process.
-    pub fn commit(&mut self, batch: Vec<Checked>) -> Vec<(PublicKey, bool)> {
+    /// Decides, commits and answers one batch. Callable on any one thread. Returns what the queue
+    /// should know of who asked. After an error it leaves the process.
+    pub fn commit(&mut self, batch: Vec<Checked>) -> Vec<(PublicKey, Conduct)> {
         match self.try_commit(batch) {
-            Ok(claims) => claims,
+            Ok(conduct) => conduct,
             Err(error) => store::give_up(&error),
         }
     }
@@ -150,7 +161,7 @@ impl Committer {
     pub fn try_commit(
         &mut self,
         batch: Vec<Checked>,
-    ) -> Result<Vec<(PublicKey, bool)>, CommitError> {
+    ) -> Result<Vec<(PublicKey, Conduct)>, CommitError> {
         let mut outcomes = Vec::with_capacity(batch.len());
         let result = self.commit_into(batch, &mut outcomes);
         if result.is_err() {
@@ -164,10 +175,10 @@ impl Committer {
         &mut self,
         batch: Vec<Checked>,
         outcomes: &mut Vec<(Job, Outcome)>,
-    ) -> Result<Vec<(PublicKey, bool)>, CommitError> {
+    ) -> Result<Vec<(PublicKey, Conduct)>, CommitError> {
         let now = self.books.now();
         let mut open = Batch::default();
-        let mut claims = Vec::new();
+        let mut conduct = Vec::new();
         let mut batch = batch.into_iter();
         while let Some(Checked { job, forged }) = batch.next() {
             let decided = match forged {
@@ -183,7 +194,9 @@ impl Committer {
                 }
             };
             if matches!(job.ask, Ask::Claim(..)) {
-                claims.push((job.from, outcome.is_worth_hashing()));
+                conduct.push((job.from, Conduct::Claimed(outcome.is_worth_hashing())));
+            } else if job.ask.is_signed() && matches!(outcome, Outcome::Known(_)) {
+                conduct.push((job.from, Conduct::Repeated));
             }
             outcomes.push((job, outcome));
         }
@@ -205,7 +218,7 @@ impl Committer {
         Reply::send_all(answers);
         self.tell(&entries, receipts.as_ref());
         self.books.tidy();
-        Ok(claims)
+        Ok(conduct)
     }
 
     /// The receipts of a batch that is durable now; `None` if they cannot be made, which is loud.

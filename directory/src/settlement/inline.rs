@@ -71,10 +71,8 @@ impl Inline {
             return Ok(hashed);
         };
         let checked = check::check_batch(&self.queue, batch);
-        let claims = self.committer.try_commit(checked)?;
-        for (from, good) in claims {
-            self.queue.judge(&from, u32::from(good), u32::from(!good));
-        }
+        let conduct = self.committer.try_commit(checked)?;
+        self.queue.learn(conduct);
         self.queue.done();
         Ok(true)
     }

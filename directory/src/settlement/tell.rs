@@ -24,6 +24,10 @@ impl Committer {
                 self.log(index, &entry.fact, lines);
             }
             match &entry.fact {
+                Fact::Freeze(freeze) => {
+                    let freeze = freeze.statement();
+                    self.hub.freeze(freeze.account, freeze.frozen);
+                }
                 Fact::Issue(issue) => {
                     let issue = issue.statement();
                     self.tell_of(index, &issue.account, &issue.directory, receipts);

@@ -3,6 +3,7 @@
 
 mod facts;
 mod floods;
+mod limits;
 mod messages;
 mod operator;
 mod readers;

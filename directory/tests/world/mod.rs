@@ -39,6 +39,8 @@ pub(crate) struct Directory {
     /// Where it serves metrics, if it does.
     pub(crate) metrics: Option<SocketAddr>,
     child: Child,
+    /// What `serve` was told besides, and is told again at a restart.
+    settings: Vec<String>,
 }
 
 impl Directory {
@@ -48,13 +50,31 @@ impl Directory {
         Self::start_on(place, opening, "127.0.0.1:0")
     }
 
+    /// The same with more arguments for `serve`.
+    pub(crate) fn start_told(opening: &str, settings: &[&str]) -> Self {
+        let place = tempfile::tempdir().expect("a place for the test's files");
+        let settings = settings.iter().map(ToString::to_string).collect();
+        Self::serve(place, opening, "127.0.0.1:0", settings)
+    }
+
     /// The data that is in `place`, served at `listen`.
     pub(crate) fn start_on(place: TempDir, opening: &str, listen: &str) -> Self {
-        Self::start_with(place, opening, listen, &[])
+        Self::serve(place, opening, listen, Vec::new())
+    }
+
+    /// The data that is in `place`, with more arguments for `serve`.
+    pub(crate) fn serve_on(place: TempDir, settings: &[&str]) -> Self {
+        let settings = settings.iter().map(ToString::to_string).collect();
+        Self::serve(place, "100", "127.0.0.1:0", settings)
     }
 
     /// The same, with more arguments.
     pub(crate) fn start_with(place: TempDir, opening: &str, listen: &str, more: &[&str]) -> Self {
+        let settings = more.iter().map(ToString::to_string).collect();
+        Self::serve(place, opening, listen, settings)
+    }
+
+    fn serve(place: TempDir, opening: &str, listen: &str, settings: Vec<String>) -> Self {
         let mut child = Command::new(PROGRAM)
             .args([
                 "serve",
@@ -65,7 +85,7 @@ impl Directory {
                 "--data",
             ])
             .arg(place.path().join("data"))
-            .args(more)
+            .args(&settings)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -81,13 +101,15 @@ impl Directory {
         };
         // The log must not fill its pipe.
         let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
-        let metrics = more.contains(&"--metrics").then(|| metrics_in(&mut stderr));
+        let shown = settings.iter().any(|it| it == "--metrics");
+        let metrics = shown.then(|| metrics_in(&mut stderr));
         std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
         Self {
             place,
             address,
             metrics,
             child,
+            settings,
         }
     }
 
@@ -128,7 +150,8 @@ impl Directory {
     fn restart(mut self) -> Self {
         let listen = format!("{}:{}", self.address.host(), self.address.port());
         let place = std::mem::replace(&mut self.place, tempfile::tempdir().expect("a place"));
-        Self::start_on(place, "100", &listen)
+        let settings = std::mem::take(&mut self.settings);
+        Self::serve(place, "100", &listen, settings)
     }
 
     /// Runs another command of the program on the same data.
@@ -215,6 +238,24 @@ impl Client {
     }
 
     pub(crate) async fn register(&self, name: &str) -> Result<u64, Reason> {
+        self.register_with(name, None).await
+    }
+
+    /// Registers with an invite code.
+    pub(crate) async fn register_with(
+        &self,
+        name: &str,
+        invite: Option<&str>,
+    ) -> Result<u64, Reason> {
+        let message = self.registration(name, invite);
+        match self.request(&message).await {
+            Message::Registered(registered) => Ok(registered.receipt.index),
+            Message::Refused(Refused { reason }) => Err(reason),
+            other => panic!("not an answer to a registration: {other:?}"),
+        }
+    }
+
+    pub(crate) fn registration(&self, name: &str, invite: Option<&str>) -> Message {
         let registration = Registration {
             directory: self.directory,
             name: name.parse().expect("a valid name"),
@@ -222,20 +263,12 @@ impl Client {
             recovery: None,
         };
         let registration = Signed::new(registration, &self.key).into_bytes().into();
-        match self
-            .request(
-                &Register {
-                    registration,
-                    invite: None,
-                }
-                .into(),
-            )
-            .await
-        {
-            Message::Registered(registered) => Ok(registered.receipt.index),
-            Message::Refused(Refused { reason }) => Err(reason),
-            other => panic!("not an answer to a registration: {other:?}"),
+        let invite = invite.map(str::to_owned);
+        Register {
+            registration,
+            invite,
         }
+        .into()
     }
 
     pub(crate) async fn log_in(self, listening: bool) -> Result<Member, Reason> {

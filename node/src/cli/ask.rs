@@ -31,7 +31,7 @@ impl Asker<'_> {
     /// Carries out any command but `init`, `listen` and `shell`, which are not asked of a node.
     pub(crate) async fn execute(&self, command: Command, sink: &Sink) -> Result<(), Failure> {
         let request = match command {
-            Command::Register { name } => Request::Register { name },
+            Command::Register { name, invite } => Request::Register { name, invite },
             Command::Status => Request::Status,
             Command::Who { watch } => Request::Who { watch },
             Command::Pay(pay) => Request::Pay(PayRequest {

@@ -169,6 +169,7 @@ pub(crate) fn report(error: RequestError) -> Report {
 pub(crate) fn refused(reason: Reason) -> String {
     let advice = match reason {
         Reason::NOT_REGISTERED => ": `quid register NAME`",
+        Reason::UNINVITED => ": `quid register NAME --invite CODE`",
         Reason::NAME_TAKEN | Reason::NAME_LOOKS_TAKEN | Reason::NAME_RESERVED => {
             "; choose another name"
         }

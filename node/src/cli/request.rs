@@ -16,6 +16,8 @@ use super::value::{AmountText, ReceiptName};
 pub(crate) enum Request {
     Register {
         name: Name,
+        #[serde(default)]
+        invite: Option<String>,
     },
     Status,
     Who {
@@ -83,7 +85,7 @@ impl Request {
     /// What is being done, for the progress line.
     pub(crate) fn progress(&self) -> String {
         match self {
-            Self::Register { name } => format!("registering {name}"),
+            Self::Register { name, .. } => format!("registering {name}"),
             Self::Pay(pay) => format!("paying {}", pay.payee),
             Self::Void { .. } => "voiding".to_owned(),
             Self::OpenTab(open) => format!("opening a tab for {}", open.payee),

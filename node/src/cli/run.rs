@@ -32,8 +32,11 @@ pub(crate) async fn run(
     sink: &Sink,
 ) -> Result<(), Failure> {
     match request {
-        Request::Register { name } => {
-            let registered = node.register(&name).await?;
+        Request::Register { name, invite } => {
+            let registered = match invite {
+                Some(code) => node.register_with(&name, &code).await?,
+                None => node.register(&name).await?,
+            };
             sink.item(Registered {
                 name: registered.name.to_string(),
                 key: registered.key.to_string(),

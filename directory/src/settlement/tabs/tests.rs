@@ -20,7 +20,7 @@ use crate::books::Books;
 use crate::clock::{self, Reading};
 use crate::folder::Folder;
 use crate::settlement::testing::{claim, order, person, registration, terms};
-use crate::settlement::{Ask, Job, Links, Outlet, Reply, check};
+use crate::settlement::{Ask, Conduct, Job, Links, Outlet, Reply, check};
 use crate::surroundings::Surroundings;
 
 #[test]
@@ -113,12 +113,12 @@ fn claims_that_prove_nothing_are_refused_by_name_and_told_of() {
             matches!(answer, Answer::Refused(it, None) if it == reason),
             "{answer:?}"
         );
-        assert_eq!(judged, [(person(n).public(), false)]);
+        assert_eq!(judged, [(person(n).public(), Conduct::Claimed(false))]);
     }
     assert_eq!(world.committer.books.ledger.entries(), entries);
     let (answer, judged) = world.ask_and_judge(&person(1), shown(100, 200, good));
     assert!(matches!(answer, Answer::Settled(_)), "{answer:?}");
-    assert_eq!(judged, [(person(1).public(), true)]);
+    assert_eq!(judged, [(person(1).public(), Conduct::Claimed(true))]);
 
     // What no link could mend never becomes a claim.
     for (from, index, reason) in [
@@ -390,7 +390,7 @@ impl World {
         self.ask_and_judge(&person(n), ask).0
     }
 
-    fn ask_and_judge(&mut self, from: &SecretKey, ask: Ask) -> (Answer, Vec<(PublicKey, bool)>) {
+    fn ask_and_judge(&mut self, from: &SecretKey, ask: Ask) -> (Answer, Vec<(PublicKey, Conduct)>) {
         let outlet = Arc::new(Outlet::default());
         let job = Job {
             from: from.public(),
