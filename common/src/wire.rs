@@ -38,6 +38,8 @@ impl CloseCode {
     pub const STOPPING: Self = Self(4);
     /// The peer reads too slowly.
     pub const SLOW: Self = Self(5);
+    /// The account has another key now; this one does not serve any more.
+    pub const REPLACED: Self = Self(6);
 }
 
 macro_rules! messages {
@@ -162,6 +164,58 @@ messages! {
     5 Refused {
         /// Why.
         reason: Reason,
+    }
+    /// What an account's keys say about it; from anybody, before or after login. Answered by
+    /// [`KeysChanged`].
+    6 ChangeKeys {
+        /// A signed [`crate::account::Change`].
+        change: ByteBuf,
+    }
+    /// It is in the log; repeated it is the same entry.
+    7 KeysChanged {
+        /// Proves the entry.
+        receipt: Receipt,
+    }
+    /// Asks where the keys of an account stand; from anybody, before or after login. Answered by
+    /// [`KeysStanding`].
+    8 AskKeys {
+        /// The account's name.
+        name: Name,
+    }
+    /// The keys of an account.
+    9 KeysStanding {
+        /// The ledger.
+        ledger: LedgerId,
+        /// The ledger's time now.
+        time: LedgerTime,
+        /// The account's number, for ever.
+        account: u64,
+        /// Its key.
+        key: PublicKey,
+        /// Its recovery key.
+        recovery: Option<PublicKey>,
+        /// Whether the operator has frozen it.
+        frozen: bool,
+        /// Whether its own keys have.
+        locked: bool,
+        /// The entry of its key's last word, to be named in the next.
+        said: u64,
+        /// The entry of its recovery key's last word, to be named in the next.
+        recovery_said: u64,
+        /// A recovery that has been announced.
+        pending: Option<PendingRecovery>,
+    }
+    /// Asks which key followed a key that was replaced; from anybody, before or after login.
+    /// Answered by [`Successor`].
+    10 AskSuccessor {
+        /// The key.
+        key: PublicKey,
+    }
+    /// What replaced a key.
+    11 Successor {
+        /// Proves the rotation or takeover by which the next key followed; absent if the key was not
+        /// replaced.
+        receipt: Option<Receipt>,
     }
 
     /// Asks who is online. Answered by [`WhoPage`].
@@ -533,6 +587,19 @@ pub struct OpenTab {
     pub expires: LedgerTime,
     /// From when on the rest may be released.
     pub until: LedgerTime,
+}
+
+/// A recovery that has been announced and has not taken effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct PendingRecovery {
+    /// The entry that announced it.
+    pub announced: u64,
+    /// The key that shall be the account's.
+    pub successor: PublicKey,
+    /// From which ledger time on it may take over.
+    pub due: LedgerTime,
+    /// Whether the account's key has objected.
+    pub contested: bool,
 }
 
 /// Somebody online.

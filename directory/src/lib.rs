@@ -36,6 +36,7 @@ pub mod events;
 pub mod folder;
 pub mod history;
 pub mod index;
+pub mod keys;
 pub mod ledger;
 pub mod logging;
 pub mod member;

@@ -21,7 +21,6 @@ use crate::member::Directory;
 use crate::metrics::{Listener, Metrics, Serving};
 use crate::presence::Presence;
 use crate::server;
-use crate::sessions::Sessions;
 use crate::traffic::Traffic;
 use crate::{operator, releases, settlement};
 
@@ -90,7 +89,7 @@ async fn serve(
         key: key.public(),
         settlements: settlements.clone(),
         traffic: Arc::new(Traffic::default()),
-        sessions: Arc::new(Sessions::default()),
+        sessions: hub.sessions(),
         presence,
         hub,
         history,

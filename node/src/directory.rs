@@ -356,10 +356,14 @@ impl Directory {
     ///
     /// # Cancel safety
     /// Dropping the future may leave the name registered.
-    pub(crate) async fn register(&self, name: &Name) -> Result<Registered, RequestError> {
+    pub(crate) async fn register(
+        &self,
+        name: &Name,
+        recovery: Option<PublicKey>,
+    ) -> Result<Registered, RequestError> {
         let _turn = self.turn.lock().await;
         let connection = self.dial().await?;
-        let registered = self.register_on(&connection, name).await;
+        let registered = self.register_on(&connection, name, recovery).await;
         connection.close(close_code(CloseCode::BYE), b"");
         let registered = registered?;
         // Whoever waits for a session may hope again.
@@ -378,13 +382,14 @@ impl Directory {
         &self,
         connection: &Connection,
         name: &Name,
+        recovery: Option<PublicKey>,
     ) -> Result<Registered, RequestError> {
         let key = self.home.key();
         let registration = Registration {
             directory: self.home.directory().key(),
             name: name.clone(),
             key,
-            recovery: None,
+            recovery,
         };
         let registration = Signed::new(registration, self.home.secret())
             .into_bytes()

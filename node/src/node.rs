@@ -12,7 +12,9 @@ use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::order::Order;
 use quid_common::tls::TlsIdentity;
-use quid_common::wire::{AskBalance, CloseCode, Message, PAGE_LEN_MAX, Person, Welcome, Who};
+use quid_common::wire::{
+    AskBalance, AskKeys, CloseCode, KeysStanding, Message, PAGE_LEN_MAX, Person, Welcome, Who,
+};
 use thiserror::Error;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -258,7 +260,23 @@ impl Node {
     /// # Cancel safety
     /// Dropping this future may leave the name registered; ask again.
     pub async fn register(&self, name: &Name) -> Result<Registered, RequestError> {
-        self.parts.directory.register(name).await
+        self.register_with(name, None).await
+    }
+
+    /// As [`Self::register`], with a recovery key, which can name another key for the account one
+    /// day. It must be the same when this is repeated.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    ///
+    /// # Cancel safety
+    /// As [`Self::register`].
+    pub async fn register_with(
+        &self,
+        name: &Name,
+        recovery: Option<PublicKey>,
+    ) -> Result<Registered, RequestError> {
+        self.parts.directory.register(name, recovery).await
     }
 
     /// Waits until this node is logged in, at most 5 s.
@@ -323,6 +341,21 @@ impl Node {
             fork: self.parts.trust.fork().map(Path::to_owned),
             doubt: self.parts.trust.doubt(),
         })
+    }
+
+    /// Where the keys of `name` stand.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn keys(&self, name: &Name) -> Result<KeysStanding, RequestError> {
+        let name = name.clone();
+        match self.parts.directory.ask(AskKeys { name }).await? {
+            Message::KeysStanding(standing) => Ok(standing),
+            answer => Err(unexpected(&answer)),
+        }
     }
 
     /// What the directory does not show of its log, or says that it lacks, for people; as far as

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quid_common::id::{OrderId, Reference};
+use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::order::Memo;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,8 @@ use super::value::{AmountText, ReceiptName};
 pub(crate) enum Request {
     Register {
         name: Name,
+        #[serde(default, with = "optional_text")]
+        recovery: Option<PublicKey>,
     },
     Status,
     Who {
@@ -83,7 +86,7 @@ impl Request {
     /// What is being done, for the progress line.
     pub(crate) fn progress(&self) -> String {
         match self {
-            Self::Register { name } => format!("registering {name}"),
+            Self::Register { name, .. } => format!("registering {name}"),
             Self::Pay(pay) => format!("paying {}", pay.payee),
             Self::Void { .. } => "voiding".to_owned(),
             Self::OpenTab(open) => format!("opening a tab for {}", open.payee),
