@@ -75,7 +75,7 @@ async fn confirmed(
 
 /// One line from the terminal, empty if there is none. The thread that waits for it ends with the
 /// process.
-async fn typed_line() -> String {
+pub(super) async fn typed_line() -> String {
     let (sender, receiver) = oneshot::channel();
     std::thread::spawn(move || {
         let mut line = String::new();

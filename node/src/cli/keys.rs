@@ -1,7 +1,7 @@
 //! `quid key`: what is said and done about keys. Each runs in this process, beside whoever listens;
 //! only a change of the key's file wants the home for itself.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use quid_common::name::Name;
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::Exit;
 use super::failure::{Failure, Report};
+use super::init::typed_line;
 use super::item::{self, rfc3339};
 use super::screen::Sink;
 use super::{Key, Lock, passphrase};
@@ -141,9 +142,7 @@ async fn accept(
         }
         sink.note("Type yes to pay the new key from now on:".to_owned())
             .await?;
-        let mut answer = String::new();
-        let _ = io::stdin().lock().read_line(&mut answer);
-        if answer.trim() != "yes" {
+        if typed_line().await.trim() != "yes" {
             return Err(Failure::other(
                 "not_confirmed",
                 "not confirmed; nothing was changed",

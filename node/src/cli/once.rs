@@ -30,14 +30,15 @@ pub(crate) async fn once(
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
     // The process that listens has the key: nobody is asked for a passphrase for its sake.
-    if Home::is_sealed(path) && !passphrase::is_known() {
-        if let Some(listener) = Listener::find_at(path).await? {
-            let interrupted = interruption(&request, None);
-            return tokio::select! {
-                result = listener.ask(&request, sink) => result,
-                () = stop.cancelled() => interrupted,
-            };
-        }
+    if Home::is_sealed(path)
+        && !passphrase::is_known()
+        && let Some(listener) = Listener::find_at(path).await?
+    {
+        let interrupted = interruption(&request, None);
+        return tokio::select! {
+            result = listener.ask(&request, sink) => result,
+            () = stop.cancelled() => interrupted,
+        };
     }
     let home = keys::opened(path).await?;
     check(&request, home.currency().as_ref())?;

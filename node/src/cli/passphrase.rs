@@ -4,13 +4,14 @@
 //! again. Whether one is needed is seen from the key's file; what a process that listens can do
 //! itself needs none.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use quid_common::key::{PublicKey, SecretKey};
 use quid_node::{Home, HomeError, KeyFile, Passphrase};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
@@ -144,11 +145,35 @@ async fn typed(prompt: Prompt, sink: &Sink) -> Result<Option<Passphrase>, Failur
 
 async fn line(ask: &str, sink: &Sink) -> Result<Zeroizing<Vec<u8>>, Failure> {
     sink.note(ask.to_owned()).await?;
-    let mut line = Zeroizing::new(Vec::with_capacity(LINE_LEN));
-    io::stdin()
-        .lock()
-        .read_until(b'\n', &mut line)
-        .map_err(|error| Failure::files(format!("the passphrase cannot be read: {error}")))?;
+    let (sender, receiver) = oneshot::channel();
+    // A thread that waits for typed input ends with the process.
+    std::thread::spawn(move || {
+        let _ = sender.send(read_line());
+    });
+    let unreadable = |why: String| Failure::files(format!("the passphrase cannot be read: {why}"));
+    tokio::select! {
+        read = receiver => match read {
+            Ok(Ok(line)) => Ok(line),
+            Ok(Err(error)) => Err(unreadable(error.to_string())),
+            Err(_) => Err(unreadable("the terminal has gone".to_owned())),
+        },
+        _ = tokio::signal::ctrl_c() => {
+            Err(Failure::other("interrupted", "interrupted; nothing was sent"))
+        }
+    }
+}
+
+/// One line from the terminal, past the buffers of the standard library, which are not wiped.
+fn read_line() -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut line = Zeroizing::new(vec![0; LINE_LEN]);
+    let mut len = 0;
+    while len < LINE_LEN && !line[..len].ends_with(b"\n") {
+        match rustix::io::read(io::stdin(), &mut line[len..])? {
+            0 => break,
+            read => len += read,
+        }
+    }
+    line.truncate(len);
     Ok(line)
 }
 

@@ -205,7 +205,7 @@ impl Home {
         match fs::rename(&next, &key) {
             // Another process of this home has just done so.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(io_error(&key, "replace")(error));
+                Err(io_error(&key, "replace")(error))
             }
             _ => sync_folder(&self.path),
         }

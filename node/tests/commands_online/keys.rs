@@ -17,12 +17,7 @@ fn a_rotation_keeps_name_money_and_history_and_whoever_pays_is_told() {
     let thief = copy(&world, &alice, "thief");
     let thiefs = thief.listen();
     let before = alice.ok(&["key", "status"]);
-    assert_fields(
-        &before,
-        &[
-            "name", "account", "key", "recovery", "frozen", "locked", "entry",
-        ],
-    );
+    assert_fields(&before, &["name", "account", "key", "frozen", "locked"]);
 
     let rotated = alice.ok(&["key", "rotate"]);
     assert_eq!(rotated["name"], "alice");
@@ -213,7 +208,7 @@ fn a_sealed_key_needs_its_passphrase_and_nothing_of_either_is_ever_written() {
     fs::set_permissions(alice.0.join("key.pem"), fs::Permissions::from_mode(0o600)).expect("ours");
 
     // The process that listens has the key: beside it nobody is asked.
-    let listen = alice.run(&with(&["listen", "--json", "-vvv"]));
+    let mut listen = alice.run(&with(&["listen", "-vv"]));
     listen.event("online");
     assert_eq!(alice.ok(&["status"])["listening"], true);
     assert_eq!(alice.ok(&["pay", "treasury", "1"])["state"], "settled");
@@ -226,12 +221,22 @@ fn a_sealed_key_needs_its_passphrase_and_nothing_of_either_is_ever_written() {
         words[4..6].iter().all(|it| ["0", "1"].contains(it)),
         "{words:?}"
     );
-    drop(listen);
+    listen.signal("TERM");
+    assert_eq!(listen.wait(), Some(0));
+    let mut told = vec![listen.stderr().into_bytes()];
 
     // The seed, read from the key as it is written plainly, is nowhere else.
-    let rotated = alice.run(&with(&["key", "rotate", "--json", "-vvv"]));
-    let rotated = rotated.next("the rotation");
-    assert_ne!(rotated["key"], made["key"]);
+    for arguments in [
+        &["key", "rotate", "-vvv", "--log-format", "json"][..],
+        &["status", "-vvv"],
+        &["key", "status", "-vvv", "--json"],
+        &["pay", "treasury", "1", "-vvv"],
+    ] {
+        let output = alice.quid(&with(arguments));
+        assert!(output.status.success(), "{output:?}");
+        told.extend([output.stdout, output.stderr]);
+    }
+    assert_ne!(alice.ok(&with(&["status"]))["key"], made["key"]);
     let next = fs::read_to_string(alice.0.join("key.pem")).expect("it is there");
     assert!(
         next.starts_with("-----BEGIN ENCRYPTED"),
@@ -244,14 +249,58 @@ fn a_sealed_key_needs_its_passphrase_and_nothing_of_either_is_ever_written() {
     fs::remove_file(&file).expect("it is ours");
     let planted = forms(&seed);
     let mut files = 0;
-    grep(Path::new(&world.path("")), &mut |path, bytes| {
+    let mut look = |path: &Path, bytes: &[u8]| {
         files += 1;
         for secret in &planted {
             let found = bytes.windows(secret.len()).any(|window| window == secret);
             assert!(!found, "{} holds a secret", path.display());
         }
-    });
+    };
+    for output in &told {
+        look(Path::new("what a command said"), output);
+    }
+    grep(Path::new(&world.path("")), &mut look);
     assert!(files > 10, "there is something to look through");
+}
+
+#[test]
+fn a_passphrase_is_typed_unseen_and_twice_when_it_is_new() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let alice = world.account("alice");
+    let Some(mut sealing) = alice.on_terminal("key seal") else {
+        return;
+    };
+    sealing.until("(it is not shown):");
+    sealing.keys("correct horse\n");
+    sealing.until("The same again:");
+    sealing.keys("correct h0rse\n");
+    assert!(!sealing.until("differ").contains("horse"));
+    assert_eq!(sealing.wait(), Some(7));
+    assert_eq!(alice.balance(), "10.000000", "nothing was written");
+
+    let mut sealing = alice.on_terminal("key seal").expect("as before");
+    for prompt in ["(it is not shown):", "The same again:"] {
+        assert!(!sealing.until(prompt).contains("horse"));
+        sealing.keys("correct horse\n");
+    }
+    assert!(
+        !sealing
+            .until("sealed under its passphrase")
+            .contains("horse")
+    );
+    assert_eq!(sealing.wait(), Some(0));
+    assert_eq!(alice.fails(&["status"], 7)["error"], "files");
+
+    let mut status = alice.on_terminal("status").expect("as before");
+    status.until("(it is not shown):");
+    status.keys("correct horse\n");
+    assert!(!status.until("balance    10.000000 QUID").contains("horse"));
+    assert_eq!(status.wait(), Some(0));
+    let mut status = alice.on_terminal("status").expect("as before");
+    status.until("(it is not shown):");
+    status.keys("wrong\n");
+    status.until("the passphrase does not open");
+    assert_eq!(status.wait(), Some(7));
 }
 
 /// What must be found nowhere: the seed in each of its forms, and the passphrase.
