@@ -178,7 +178,7 @@ impl Ledger {
     /// Takes `entry` into the books and returns its index.
     ///
     /// Everything but signatures and links is checked: an auditor verifies those beside it
-    /// ([`Fact::signature`], [`Ledger::check_link`]). The caps are not rules of the log and are not looked at.
+    /// ([`Fact::signatures`], [`Ledger::check_link`]). The caps are not rules of the log and are not looked at.
     ///
     /// # Errors
     /// [`Fault`]: the entry cannot stand here, and the books are as they were.
