@@ -16,7 +16,6 @@ use quid_directory::folder::Folder;
 use quid_directory::history::History;
 use quid_directory::member::Directory;
 use quid_directory::presence::Presence;
-use quid_directory::sessions::Sessions;
 use quid_directory::settlement::{Inline, Settlements, start_inline};
 use quid_directory::surroundings::{Random, Surroundings, Workers};
 use quid_directory::{releases, server};
@@ -240,7 +239,7 @@ impl Host {
             key: key.public(),
             settlements: settlements.clone(),
             traffic: Arc::default(),
-            sessions: Arc::new(Sessions::default()),
+            sessions: hub.sessions(),
             presence: Arc::new(Presence::default()),
             hub,
             history,

@@ -167,10 +167,11 @@ async fn line(ask: &str, sink: &Sink) -> Result<Zeroizing<Vec<u8>>, Failure> {
 fn read_line() -> io::Result<Zeroizing<Vec<u8>>> {
     let mut line = Zeroizing::new(vec![0; LINE_LEN]);
     let mut len = 0;
-    while len < LINE_LEN && !line[..len].ends_with(b"\n") {
-        match rustix::io::read(io::stdin(), &mut line[len..])? {
-            0 => break,
-            read => len += read,
+    while let Some(rest) = line.get_mut(len..) {
+        let read = rustix::io::read(io::stdin(), rest)?;
+        len += read;
+        if read == 0 || line.get(..len).is_some_and(|line| line.ends_with(b"\n")) {
+            break;
         }
     }
     line.truncate(len);
