@@ -81,6 +81,8 @@ reasons! {
     7 SELF_PAYMENT "self_payment" Static;
     /// the tab's length, hold, end or grace is out of range
     8 BAD_TERMS "bad_terms" Static;
+    /// this key was replaced by another one of its account
+    9 KEY_REPLACED "key_replaced" Static;
 
     /// the payer voided this order
     16 VOIDED "voided" Logged;
@@ -160,6 +162,18 @@ reasons! {
     99 INVITE_USED_UP "invite_used_up" Request;
     /// this directory registers nobody now
     100 REGISTRATION_CLOSED "registration_closed" Request;
+    /// this key has no say in that account
+    101 WRONG_KEY "wrong_key" Request;
+    /// this does not follow the key's last word about the account; ask where its keys stand
+    102 STALE_CHANGE "stale_change" Request;
+    /// the key is or was an account's, or is the recovery key
+    103 KEY_USED "key_used" Request;
+    /// there is no such recovery
+    104 NO_RECOVERY "no_recovery" Request;
+    /// the recovery has not taken effect yet
+    105 TOO_EARLY "too_early" Request;
+    /// the account is frozen
+    106 ACCOUNT_FROZEN "account_frozen" Request;
 }
 
 impl fmt::Display for Reason {
