@@ -87,6 +87,7 @@ impl Sessions {
                 all: Arc::clone(&self.in_flight),
                 doubtful: tokio::sync::Mutex::default(),
             }),
+            ended: watch::Sender::default(),
         });
         entry.sessions += 1;
         Some(Place {
@@ -233,7 +234,7 @@ mod tests {
     #[tokio::test]
     async fn sessions_of_a_replaced_key_end_and_no_others() {
         let sessions = Arc::new(Sessions::default());
-        let enter = |number| sessions.enter(account(number)).expect("there is room");
+        let enter = |number| sessions.enter(account(number), false).expect("there is room");
         let (one, two, other) = (enter(1), enter(1), enter(2));
         sessions.end(&account(1));
         sessions.end(&account(3));
