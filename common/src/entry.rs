@@ -8,6 +8,7 @@ use serde_bytes::{ByteBuf, Bytes};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use thiserror::Error;
 
+use crate::account::{SignedLock, SignedObjection, SignedRecovery, SignedRotation, SignedTakeover};
 use crate::amount::{Amount, Currency};
 use crate::cbor::{self, CborError};
 use crate::id::{Digest, LedgerId, OperationId, OrderId};
@@ -59,6 +60,16 @@ pub enum Fact {
     Close(SignedClose),
     /// What was left of a hold returned to its payer, and the tab is no more.
     Release(Release),
+    /// An account's key was replaced, by itself.
+    Rotation(SignedRotation),
+    /// An account's recovery key announced another key.
+    Recovery(SignedRecovery),
+    /// An account's key objected to that.
+    Objection(SignedObjection),
+    /// An account's key was replaced by the one that its recovery key had announced.
+    Takeover(SignedTakeover),
+    /// An account's own keys froze or thawed it.
+    Lock(SignedLock),
 }
 
 /// How a ledger begins.
@@ -187,6 +198,11 @@ impl Entry {
                 own = cbor::encode(release);
                 (RELEASE, own.as_slice())
             }
+            Fact::Rotation(fact) => (ROTATION, fact.bytes()),
+            Fact::Recovery(fact) => (RECOVERY, fact.bytes()),
+            Fact::Objection(fact) => (OBJECTION, fact.bytes()),
+            Fact::Takeover(fact) => (TAKEOVER, fact.bytes()),
+            Fact::Lock(fact) => (LOCK, fact.bytes()),
         };
         let envelope = (ENTRY_VERSION, self.time, kind, Bytes::new(body));
         let mut bytes = Vec::with_capacity(body.len().saturating_add(ENVELOPE_LEN_MAX));
@@ -219,6 +235,11 @@ impl Entry {
             CLAIM => Fact::Claim(cbor::decode(&body)?),
             CLOSE => Fact::Close(Signed::from_vec(body)?),
             RELEASE => Fact::Release(cbor::decode(&body)?),
+            ROTATION => Fact::Rotation(Signed::from_vec(body)?),
+            RECOVERY => Fact::Recovery(Signed::from_vec(body)?),
+            OBJECTION => Fact::Objection(Signed::from_vec(body)?),
+            TAKEOVER => Fact::Takeover(Signed::from_vec(body)?),
+            LOCK => Fact::Lock(Signed::from_vec(body)?),
             kind => return Err(EntryError::Kind(kind)),
         };
         Ok(Self {
@@ -258,24 +279,32 @@ impl Entry {
     }
 }
 
+/// A key, the message and the signature of it to verify.
+pub type ToVerify = (PublicKey, Vec<u8>, [u8; 64]);
+
 impl Fact {
-    /// The key, the message and the signature to verify; `None` for a refusal, a claim and a
-    /// release, which nobody signs: a claim's proof is its link.
+    /// What is to be verified: the signer's signature, and in a rotation the new key's too. None of
+    /// a refusal, a claim and a release, which nobody signs: a claim's proof is its link.
     #[must_use]
-    pub fn signature(&self) -> Option<(PublicKey, Vec<u8>, [u8; 64])> {
-        fn of<T: Statement>(fact: &Signed<T>) -> (PublicKey, Vec<u8>, [u8; 64]) {
+    pub fn signatures(&self) -> Vec<ToVerify> {
+        fn of<T: Statement>(fact: &Signed<T>) -> ToVerify {
             (fact.statement().signer(), fact.message(), *fact.signature())
         }
         match self {
-            Self::Genesis(fact) => Some(of(fact)),
-            Self::Register(fact) => Some(of(fact)),
-            Self::Issue(fact) => Some(of(fact)),
-            Self::Payment(fact) => Some(of(fact)),
-            Self::Void(fact) => Some(of(fact)),
-            Self::Freeze(fact) => Some(of(fact)),
-            Self::Tab(fact) => Some(of(fact)),
-            Self::Close(fact) => Some(of(fact)),
-            Self::Refusal(_) | Self::Claim(_) | Self::Release(_) => None,
+            Self::Genesis(fact) => vec![of(fact)],
+            Self::Register(fact) => vec![of(fact)],
+            Self::Issue(fact) => vec![of(fact)],
+            Self::Payment(fact) => vec![of(fact)],
+            Self::Void(fact) => vec![of(fact)],
+            Self::Freeze(fact) => vec![of(fact)],
+            Self::Tab(fact) => vec![of(fact)],
+            Self::Close(fact) => vec![of(fact)],
+            Self::Rotation(fact) => vec![of(fact), of(&fact.statement().takeover)],
+            Self::Recovery(fact) => vec![of(fact)],
+            Self::Objection(fact) => vec![of(fact)],
+            Self::Takeover(fact) => vec![of(fact)],
+            Self::Lock(fact) => vec![of(fact)],
+            Self::Refusal(_) | Self::Claim(_) | Self::Release(_) => Vec::new(),
         }
     }
 }
@@ -323,3 +352,8 @@ const TAB: u8 = 8;
 const CLAIM: u8 = 9;
 const CLOSE: u8 = 10;
 const RELEASE: u8 = 11;
+const ROTATION: u8 = 12;
+const RECOVERY: u8 = 13;
+const OBJECTION: u8 = 14;
+const TAKEOVER: u8 = 15;
+const LOCK: u8 = 16;

@@ -26,6 +26,7 @@
     )
 )]
 
+pub mod account;
 pub mod address;
 pub mod amount;
 mod armour;

@@ -81,6 +81,8 @@ reasons! {
     7 SELF_PAYMENT "self_payment" Static;
     /// the tab's length, hold, end or grace is out of range
     8 BAD_TERMS "bad_terms" Static;
+    /// this key was replaced by another one of its account
+    9 KEY_REPLACED "key_replaced" Static;
 
     /// the payer voided this order
     16 VOIDED "voided" Logged;
@@ -150,16 +152,29 @@ reasons! {
     /// the tab has ended and takes no more payments
     83 TAB_OVER "tab_over" Request;
 
+    /// this key has no say in that account
+    101 WRONG_KEY "wrong_key" Request;
+    /// this does not follow the key's last word about the account; ask where its keys stand
+    102 STALE_CHANGE "stale_change" Request;
+    /// the key is or was an account's, or is the recovery key
+    103 KEY_USED "key_used" Request;
+    /// there is no such recovery
+    104 NO_RECOVERY "no_recovery" Request;
+    /// the recovery has not taken effect yet
+    105 TOO_EARLY "too_early" Request;
+    /// the account is frozen
+    106 ACCOUNT_FROZEN "account_frozen" Request;
+
     /// this directory registers by invitation; give the code that its operator gave you
-    96 UNINVITED "uninvited" Request;
+    112 UNINVITED "uninvited" Request;
     /// the directory knows no such invite code
-    97 INVITE_UNKNOWN "invite_unknown" Request;
+    113 INVITE_UNKNOWN "invite_unknown" Request;
     /// the invite code's time is over
-    98 INVITE_EXPIRED "invite_expired" Request;
+    114 INVITE_EXPIRED "invite_expired" Request;
     /// the invite code is used up
-    99 INVITE_USED_UP "invite_used_up" Request;
+    115 INVITE_USED_UP "invite_used_up" Request;
     /// this directory registers nobody now
-    100 REGISTRATION_CLOSED "registration_closed" Request;
+    116 REGISTRATION_CLOSED "registration_closed" Request;
 }
 
 impl fmt::Display for Reason {

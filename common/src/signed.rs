@@ -6,9 +6,9 @@
 
 use std::fmt;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_bytes::Bytes;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_bytes::{ByteBuf, Bytes};
 use thiserror::Error;
 
 use crate::cbor::{self, ByteString, CborError};
@@ -157,6 +157,20 @@ impl<T: Statement> Signed<T> {
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest::of(&self.bytes)
+    }
+}
+
+/// In a message or another fact it is a byte string.
+impl<T> Serialize for Signed<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Bytes::new(&self.bytes).serialize(serializer)
+    }
+}
+
+impl<'de, T: Statement> Deserialize<'de> for Signed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = ByteBuf::deserialize(deserializer)?;
+        Self::from_vec(bytes.into_vec()).map_err(D::Error::custom)
     }
 }
 

@@ -38,6 +38,8 @@ impl CloseCode {
     pub const STOPPING: Self = Self(4);
     /// The peer reads too slowly.
     pub const SLOW: Self = Self(5);
+    /// The account has another key now; this one does not serve any more.
+    pub const REPLACED: Self = Self(6);
 }
 
 macro_rules! messages {
@@ -162,6 +164,58 @@ messages! {
     5 Refused {
         /// Why.
         reason: Reason,
+    }
+    /// What an account's keys say about it; from anybody, before or after login. Answered by
+    /// [`KeysChanged`].
+    6 ChangeKeys {
+        /// A signed [`crate::account::Change`].
+        change: ByteBuf,
+    }
+    /// It is in the log; repeated it is the same entry.
+    7 KeysChanged {
+        /// Proves the entry.
+        receipt: Receipt,
+    }
+    /// Asks where the keys of an account stand; from anybody, before or after login. Answered by
+    /// [`KeysStanding`].
+    8 AskKeys {
+        /// The account's name.
+        name: Name,
+    }
+    /// The keys of an account.
+    9 KeysStanding {
+        /// The ledger.
+        ledger: LedgerId,
+        /// The ledger's time now.
+        time: LedgerTime,
+        /// The account's number, for ever.
+        account: u64,
+        /// Its key.
+        key: PublicKey,
+        /// Its recovery key.
+        recovery: Option<PublicKey>,
+        /// Whether the operator has frozen it.
+        frozen: bool,
+        /// Whether its own keys have.
+        locked: bool,
+        /// The entry of its key's last word, to be named in the next.
+        said: u64,
+        /// The entry of its recovery key's last word, to be named in the next.
+        recovery_said: u64,
+        /// A recovery that has been announced.
+        pending: Option<PendingRecovery>,
+    }
+    /// Asks which key followed a key that was replaced; from anybody, before or after login.
+    /// Answered by [`Successor`].
+    10 AskSuccessor {
+        /// The key.
+        key: PublicKey,
+    }
+    /// What replaced a key.
+    11 Successor {
+        /// Proves the rotation or takeover by which the next key followed; absent if the key was not
+        /// replaced.
+        receipt: Option<Receipt>,
     }
 
     /// Asks who is online. Answered by [`WhoPage`].
@@ -535,6 +589,19 @@ pub struct OpenTab {
     pub until: LedgerTime,
 }
 
+/// A recovery that has been announced and has not taken effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct PendingRecovery {
+    /// The entry that announced it.
+    pub announced: u64,
+    /// The key that shall be the account's.
+    pub successor: PublicKey,
+    /// From which ledger time on it may take over.
+    pub due: LedgerTime,
+    /// Whether the account's key has objected.
+    pub contested: bool,
+}
+
 /// Somebody online.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct Person {
@@ -627,41 +694,4 @@ impl MessageError {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn a_payment_is_read_where_it_stands_as_it_is_read_whole(
-            number in any::<u32>(), first in any::<u32>(), step in any::<u32>(),
-            links in prop::collection::vec(any::<u8>(), 0..200),
-            cut in any::<prop::sample::Index>(), flip in any::<u8>(),
-        ) {
-            let whole = TabPay { number, first, step, links: links.clone().into() };
-            let borrowed = TabPayRef { number, first, step, links: &links };
-            let (mut theirs, mut ours) = (Vec::new(), Vec::new());
-            Message::from(whole).write(&mut theirs);
-            borrowed.write(&mut ours);
-            prop_assert_eq!(&theirs, &ours);
-            let body = &theirs[frame::HEADER_LEN..];
-            prop_assert_eq!(TabPayRef::read(body), Ok(borrowed));
-            // And what is damaged is refused by both, or read alike.
-            let mut damaged = body.to_vec();
-            let at = cut.index(damaged.len());
-            damaged[at] ^= flip;
-            for damaged in [&damaged[..], &body[..at]] {
-                let ours = TabPayRef::read(damaged).ok();
-                let theirs: Option<TabPay> = cbor::decode(damaged).ok();
-                let theirs = theirs.as_ref().map(|pay| TabPayRef {
-                    number: pay.number,
-                    first: pay.first,
-                    step: pay.step,
-                    links: &pay.links,
-                });
-                prop_assert_eq!(ours, theirs);
-            }
-        }
-    }
-}
+mod tests;

@@ -29,8 +29,9 @@ impl Acknowledged {
             return;
         };
         self.last = self.last.max(Some(entry));
-        // Neither who registered nor a void is in the payer's history.
-        if operation != Operation::Register && line["state"] != "voided" {
+        // Neither who registered is in the payer's history, nor an order that came to nothing.
+        let moved = line["state"] != "voided" && line["state"] != "refused";
+        if operation != Operation::Register && moved {
             self.payer.insert(entry, line.to_string());
         }
     }

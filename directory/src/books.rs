@@ -19,7 +19,7 @@ use crate::ahead::{Ahead, AheadError};
 use crate::clock::{Clock, ClockError};
 use crate::folder::{Folder, FolderError, Lock};
 use crate::index::{Index, IndexError, IndexReader};
-use crate::ledger::{Ledger, Past};
+use crate::ledger::{Account, Ledger, Past};
 use crate::snapshot::{self, Chain, Keeper};
 use crate::store::{self, LogEntry, LogReader, Store, StoreError};
 use crate::surroundings::{Random, Surroundings, Workers};
@@ -335,7 +335,9 @@ impl OldIds {
         if self.through.get() < ledger.forgotten_through() {
             return Past::Behind;
         }
-        match self.look(payer, id) {
+        // Entries name an account by the key that it had then; the index knows it by its first.
+        let first = ledger.account(payer).map(Account::first_key);
+        match self.look(&first.unwrap_or(*payer), id) {
             Ok(past) => past,
             Err(error) => {
                 warn!(%error, order = %id, "the index cannot be read");

@@ -128,7 +128,10 @@ async fn catch_up(
     let mut after = after;
     loop {
         pace(directory, member, 1).await;
-        let Some(page) = directory.history.after(member.key, after, end).await else {
+        let page = directory
+            .history
+            .after(&directory.settlements, member.key, after, end);
+        let Some(page) = page.await else {
             return Ok(false);
         };
         let Some(&last) = page.last() else {

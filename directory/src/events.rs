@@ -11,6 +11,8 @@ use quid_common::name::Name;
 use quid_common::receipt::Receipt;
 use tokio::sync::mpsc;
 
+use crate::sessions::Sessions;
+
 /// Most movements that wait for one session; one that falls further behind is told to catch up
 /// from the log instead.
 pub const EVENTS_LEN_MAX: usize = 256;
@@ -54,7 +56,11 @@ pub fn parties(fact: &Fact) -> [Option<PublicKey>; 2] {
         Fact::Freeze(freeze) => [Some(freeze.statement().account), None],
         Fact::Void(void) => [Some(void.statement().payer), None],
         Fact::Refusal(refusal) => [Some(refusal.payer), None],
-        Fact::Genesis(_) => [None, None],
+        Fact::Rotation(rotation) => [Some(rotation.statement().key), None],
+        Fact::Objection(objection) => [Some(objection.statement().key), None],
+        Fact::Takeover(takeover) => [Some(takeover.statement().key), None],
+        // Their signers are no accounts' keys, or need not be.
+        Fact::Genesis(_) | Fact::Recovery(_) | Fact::Lock(_) => [None, None],
     }
 }
 
@@ -68,9 +74,11 @@ pub const fn is_of_tab(fact: &Fact) -> bool {
     )
 }
 
-/// The subscriptions of all sessions, by account.
+/// The subscriptions of all sessions, by account, and the sessions themselves, some of which end when
+/// a key is replaced.
 #[derive(Debug, Default)]
 pub struct Hub {
+    sessions: Arc<Sessions>,
     subscribers: Mutex<HashMap<PublicKey, Vec<mpsc::Sender<Moved>>>>,
     /// Movements that wait for a session.
     waiting: AtomicUsize,
@@ -93,6 +101,12 @@ impl Hub {
     pub fn is_frozen(&self, account: &PublicKey) -> bool {
         let frozen = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
         frozen.contains(account)
+    }
+
+    /// Who has how many sessions.
+    #[must_use]
+    pub fn sessions(&self) -> Arc<Sessions> {
+        Arc::clone(&self.sessions)
     }
 
     /// Every movement on `account` from now on, until the subscription is dropped. The channel

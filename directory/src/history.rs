@@ -63,11 +63,11 @@ impl History {
         let limit = usize::from(ask.limit.clamp(1, PAGE_LEN_MAX));
         let before = Some(ask.before.map_or(end, |before| before.min(end)));
         let after = ask.after;
+        let owner = owner(settlements, account).await?;
+        let keys = owner.clone();
         let mut entries = self
             .blocking(move |files| {
-                let numbers = files
-                    .index
-                    .history(&account, before, after, limit + 1, end)?;
+                let numbers = files.index.history(&keys, before, after, limit + 1, end)?;
                 numbers
                     .into_iter()
                     .map(|number| Ok((number, files.log.entry(number)?.bytes)))
@@ -84,16 +84,23 @@ impl History {
         let name = |key: &PublicKey| names.get(key).cloned().unwrap_or_else(Name::treasury);
         let lines = moves
             .iter()
-            .filter_map(|(number, entry)| line(*number, entry, &account, &self.treasury, name))
+            .filter_map(|(number, entry)| line(*number, entry, &owner, &self.treasury, name))
             .collect();
         Some(HistoryPage { lines, more })
     }
 
     /// The numbers of the entries above `after` and below `end` that moved `account`'s money or
     /// concern its tabs, in order, at most one page of them; `None` if the files cannot be read now.
-    pub async fn after(&self, account: PublicKey, after: u64, end: u64) -> Option<Vec<u64>> {
+    pub async fn after(
+        &self,
+        settlements: &Settlements,
+        account: PublicKey,
+        after: u64,
+        end: u64,
+    ) -> Option<Vec<u64>> {
         let limit = usize::from(PAGE_LEN_MAX);
-        self.blocking(move |files| files.index.concerning(&account, after, limit, end))
+        let owner = owner(settlements, account).await?;
+        self.blocking(move |files| files.index.concerning(&owner, after, limit, end))
             .await
     }
 
@@ -145,5 +152,14 @@ impl History {
                 None
             }
         }
+    }
+}
+
+/// All the keys that the account of the key `account` has had, the first first: entries name it by
+/// the one that it had then.
+async fn owner(settlements: &Settlements, account: PublicKey) -> Option<Vec<PublicKey>> {
+    match settlements.ask(account, Ask::AllKeys).await {
+        Answer::AllKeys(keys) => Some(keys),
+        _ => None,
     }
 }

@@ -239,6 +239,8 @@ pub enum IndexError {
 enum Posting {
     /// The next account's key; the first is the treasury's.
     Account(PublicKey),
+    /// The account with this number has another key now.
+    Key { account: u64, key: PublicKey },
     /// Money moved between two accounts, under an order id of the first.
     Payment {
         payer: PublicKey,
@@ -298,7 +300,17 @@ impl Posting {
                 payer: refusal.payer,
                 id: refusal.id,
             },
-            Fact::Freeze(_) => Self::Nothing,
+            Fact::Rotation(rotation) => Self::Key {
+                account: rotation.statement().account,
+                key: rotation.statement().successor(),
+            },
+            Fact::Takeover(takeover) => Self::Key {
+                account: takeover.statement().account,
+                key: takeover.statement().key,
+            },
+            Fact::Freeze(_) | Fact::Recovery(_) | Fact::Objection(_) | Fact::Lock(_) => {
+                Self::Nothing
+            }
             Fact::Tab(_) | Fact::Claim(_) | Fact::Close(_) | Fact::Release(_) => {
                 Self::of_tab(&entry.fact)
             }
@@ -354,26 +366,27 @@ impl Posting {
                 [Some((payer, own)), Some((payee, both))]
             }
             Self::Closed { payer, .. } => [Some((payer, false)), None],
-            Self::Account(_) | Self::Used { .. } | Self::Nothing => [None, None],
+            Self::Account(_) | Self::Key { .. } | Self::Used { .. } | Self::Nothing => [None, None],
         }
     }
 
-    /// The payee, if this is the opening of `payer`'s tab `id`.
-    fn payee_of(&self, payer: &PublicKey, id: OrderId) -> Option<PublicKey> {
+    /// Payer and payee, if this is the opening of a tab `id`.
+    fn opening(&self, id: OrderId) -> Option<[PublicKey; 2]> {
         match *self {
             Self::Opened {
-                payer: opener,
+                payer,
                 payee,
                 id: opened,
-            } if opener == *payer && opened == id => Some(payee),
+            } if opened == id => Some([payer, payee]),
             _ => None,
         }
     }
 
-    /// Whether `which` of `account`'s entries hold this one.
-    fn is_in(&self, which: Which, account: &PublicKey) -> bool {
+    /// Whether `which` of the entries of the account that has, or had, the keys `owner` hold this one.
+    fn is_in(&self, which: Which, owner: &[PublicKey]) -> bool {
         let mut parties = self.parties().into_iter().flatten();
-        parties.any(|(party, moved)| party == *account && (moved || which == Which::Concerning))
+        parties
+            .any(|(party, moved)| owner.contains(&party) && (moved || which == Which::Concerning))
     }
 
     /// The order id that the entry used, and whose.
@@ -383,6 +396,7 @@ impl Posting {
             | Self::Used { payer, id }
             | Self::Opened { payer, id, .. } => Some((payer, id)),
             Self::Account(_)
+            | Self::Key { .. }
             | Self::Issue(_)
             | Self::Closed { .. }
             | Self::Tab { .. }
@@ -653,7 +667,7 @@ const ENTRIES: &str = "entries";
 const APPLICATION_ID: i64 = 0x5155_4958;
 
 /// The format of the index, kept as its `user_version`; another one is made anew.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 #[cfg(test)]
 mod tests;

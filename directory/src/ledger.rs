@@ -21,6 +21,7 @@
 //! | 4 | busy: a cap is reached; too many tabs | no |
 //! | 5 | frozen, payee declined, insufficient funds | burns it, by an entry |
 //!
+//! What names a key that its account has replaced is *key replaced*, the last of the third row.
 //! A tab's terms are refused in the same order, *bad terms* last of the third row; claims and closes
 //! touch no id.
 //!
@@ -52,6 +53,7 @@ use self::walk::Walk;
 mod apply;
 mod decide;
 mod ids;
+mod keys;
 mod redo;
 mod snapshot;
 mod tabs;
@@ -71,11 +73,16 @@ mod testing;
 pub use self::apply::{Fault, Rule};
 pub use self::decide::{Past, Verdict};
 pub use self::ids::{FORGET_MAX, LIFE_LONG};
+pub use self::keys::{Delays, Keys, Pending, Replaced, Said};
 pub use self::snapshot::SnapshotError;
 
 /// Most accounts. About 300 bytes each in memory, so 5 GB when full; a larger directory wants
 /// another design before it wants a larger number.
 pub const ACCOUNTS_MAX: usize = 16_000_000;
+
+/// Most keys that accounts have or have had: as many again as there may be accounts. Those that were
+/// replaced are remembered for ever, since no other account may have them.
+pub const KEYS_MAX: usize = 32_000_000;
 
 /// Most ids in memory: live ones, and past ones that the index has not taken over. About 100
 /// bytes each, so 0.8 GB when full; twice what one core can settle in the default life of 60 s.
@@ -108,6 +115,7 @@ pub struct Ledger {
     burnt: u64,
     /// By number: an account's number is its place here.
     accounts: Vec<Account>,
+    /// The replaced keys too.
     by_key: HashMap<PublicKey, usize>,
     /// By skeleton, so that look-alikes meet; a name has one skeleton.
     by_skeleton: HashMap<String, usize>,
@@ -115,6 +123,7 @@ pub struct Ledger {
     tabs: Tabs,
     operations: BTreeMap<OperationId, Operation>,
     caps: Caps,
+    delays: Delays,
     /// The entries in short that nobody has taken yet.
     redo: Redo,
     /// A snapshot that is being taken.
@@ -128,16 +137,19 @@ pub struct Account {
     pub number: u64,
     /// What people call it.
     pub name: Name,
-    /// Who signs for it.
+    /// Who signs for it now.
     pub key: PublicKey,
-    /// Who may take over one day.
+    /// Who may name another key for it.
     pub recovery: Option<PublicKey>,
     /// What it can spend. Always nothing for the treasury, whose side is [`Totals`]'.
     pub available: Amount,
     /// What is reserved for its tabs.
     pub held: Amount,
-    /// Whether its orders are refused.
+    /// Whether the operator has frozen it; [`Account::is_frozen`] tells whether its orders are
+    /// refused.
     pub frozen: bool,
+    /// What its keys have said since; nothing yet for most.
+    pub keys: Option<Box<Keys>>,
     /// The entry that registered it; the treasury came with entry 0.
     pub registered: u64,
 }
@@ -172,6 +184,7 @@ impl Ledger {
             tabs: Tabs::default(),
             operations: BTreeMap::new(),
             caps: Caps::default(),
+            delays: Delays::default(),
             redo: Redo::default(),
             walk: None,
         }
@@ -207,7 +220,7 @@ impl Ledger {
         &self.origin.currency
     }
 
-    /// The account of `key`; the treasury for the directory's.
+    /// The account of which `key` is or was; the treasury for the directory's.
     #[must_use]
     pub fn account(&self, key: &PublicKey) -> Option<&Account> {
         self.accounts.get(*self.by_key.get(key)?)
@@ -348,7 +361,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// The place of `key`'s account, unless it is the treasury, which nobody orders from.
+    /// The place of the account of which `key` is or was, unless it is the treasury, which nobody
+    /// orders from.
     fn holder_at(&self, key: &PublicKey) -> Option<usize> {
         self.by_key
             .get(key)
@@ -428,6 +442,7 @@ enum Effect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Caps {
     accounts: usize,
+    keys: usize,
     live_ids: usize,
     long_ids: u32,
     open_tabs: usize,
@@ -439,6 +454,7 @@ impl Default for Caps {
     fn default() -> Self {
         Self {
             accounts: ACCOUNTS_MAX,
+            keys: KEYS_MAX,
             live_ids: LIVE_IDS_MAX,
             long_ids: LONG_IDS_MAX,
             open_tabs: OPEN_TABS_MAX,

@@ -37,6 +37,7 @@ pub mod folder;
 pub mod history;
 pub mod index;
 pub mod invites;
+pub mod keys;
 pub mod ledger;
 pub mod limits;
 pub mod logging;

@@ -7,6 +7,7 @@ use quid_common::wire::{
     PAGE_LEN_MAX, Proof, Refused, TabStanding, Who, WhoPage,
 };
 
+use crate::keys;
 use crate::member::{Directory, Member, refused};
 use crate::sentry::FROZEN_COST;
 use crate::settlement::{Answer, Ask};
@@ -60,6 +61,9 @@ pub async fn answer(
             }
         }
         Message::AskConsistency(ask) => consistency(directory, member, &ask).await,
+        message @ (Message::ChangeKeys(_) | Message::AskKeys(_) | Message::AskSuccessor(_)) => {
+            keys::answer(directory, member.key, message).await
+        }
         Message::Register(_) | Message::Login(_) => Refused {
             reason: Reason::OUT_OF_TURN,
         }

@@ -25,7 +25,6 @@ use crate::presence::Presence;
 use crate::registration::Door;
 use crate::sentry::Sentry;
 use crate::server;
-use crate::sessions::Sessions;
 use crate::traffic::Traffic;
 use crate::{operator, releases, settlement};
 
@@ -100,7 +99,7 @@ async fn serve(
         sentry: Arc::clone(&sentry),
         door: Door::new(invites),
         traffic: Arc::new(Traffic::default()),
-        sessions: Arc::new(Sessions::default()),
+        sessions: hub.sessions(),
         presence,
         hub,
         history,

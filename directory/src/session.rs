@@ -1,7 +1,7 @@
 //! One session: a connection from its handshake to its end.
 //!
 //! It begins as a *stranger*, known by the key that the handshake proved, who may only register
-//! and log in, within [`STRANGER_LIFE`]. After login it is an *account* with more room. Who asks is
+//! and log in, and ask about keys, within [`STRANGER_LIFE`]. After login it is an *account* with more room. Who asks is
 //! always known from the connection, never from what a message says. An account has so many
 //! sessions at once and no more ([`crate::sessions`]); what else bounds strangers and members is
 //! in [`crate::sentry`].
@@ -31,7 +31,7 @@ use crate::shares::Share;
 use crate::shed::Cause;
 use crate::stream::{ReadError, Reader, Writer};
 use crate::traffic::Shed;
-use crate::{event_stream, registration, request, settle_stream};
+use crate::{event_stream, keys, registration, request, settle_stream};
 
 /// Longest time that a stranger may take to register and log in.
 pub const STRANGER_LIFE: Duration = Duration::from_secs(10);
@@ -66,7 +66,7 @@ pub async fn serve(
         match login {
             Ok(Ok(Some((member, place, presence)))) => {
                 let wide = make_room(&directory, &connection, &member);
-                account(&directory, &connection, &member).await;
+                account(&directory, &connection, &member, &place).await;
                 drop((presence, place, wide));
                 info!(name = %member.name, "logged out");
             }
@@ -129,6 +129,9 @@ async fn stranger(
                     }
                     Err(refused) => refused.into(),
                 }
+            }
+            message @ (Message::ChangeKeys(_) | Message::AskKeys(_) | Message::AskSuccessor(_)) => {
+                keys::answer(directory, key, message).await
             }
             _ => Refused {
                 reason: Reason::NOT_LOGGED_IN,
@@ -199,8 +202,9 @@ async fn log_in(
     ))
 }
 
-/// Serves a member's streams until the connection ends. A panic in one of them ends the session.
-async fn account(directory: &Directory, connection: &Connection, member: &Member) {
+/// Serves a member's streams until the connection ends or the account's key is replaced. A panic in
+/// one of them ends the session.
+async fn account(directory: &Directory, connection: &Connection, member: &Member, place: &Place) {
     let mut streams = JoinSet::new();
     loop {
         tokio::select! {
@@ -218,6 +222,10 @@ async fn account(directory: &Directory, connection: &Connection, member: &Member
                 }
                 Err(_) => return,
             },
+            () = place.ended() => {
+                info!(name = %member.name, "ended: the key was replaced");
+                return close(connection, CloseCode::REPLACED);
+            }
             Some(ended) = streams.join_next() => if let Err(error) = ended {
                 tracing::error!(%error, "a stream of this session failed");
                 return close(connection, CloseCode::PROTOCOL);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quid_common::key::PublicKey;
+use tokio::sync::watch;
 
 use crate::sentry::SHARE;
 use crate::session::STREAMS_MAX;
@@ -47,6 +48,8 @@ pub struct Sessions {
 struct Account {
     sessions: usize,
     in_flight: Arc<InFlight>,
+    /// Whether its key was replaced.
+    ended: watch::Sender<bool>,
 }
 
 impl Default for Sessions {
@@ -84,10 +87,12 @@ impl Sessions {
                 all: Arc::clone(&self.in_flight),
                 doubtful: tokio::sync::Mutex::default(),
             }),
+            ended: watch::Sender::default(),
         });
         entry.sessions += 1;
         Some(Place {
             in_flight: Arc::clone(&entry.in_flight),
+            ended: entry.ended.subscribe(),
             sessions: Arc::clone(self),
             account,
             _more: more,
@@ -100,6 +105,13 @@ impl Sessions {
         let accounts = self.lock();
         let sessions = accounts.values().map(|account| account.sessions).sum();
         (sessions, accounts.len())
+    }
+
+    /// Ends the sessions that the key `account` has, because it was replaced.
+    pub fn end(&self, account: &PublicKey) {
+        if let Some(entry) = self.lock().get(account) {
+            entry.ended.send_replace(true);
+        }
     }
 
     fn leave(&self, account: &PublicKey) {
@@ -126,6 +138,7 @@ pub struct Place {
     in_flight: Arc<InFlight>,
     /// Held by all but the account's first.
     _more: Option<Share<PublicKey>>,
+    ended: watch::Receiver<bool>,
 }
 
 impl Place {
@@ -133,6 +146,16 @@ impl Place {
     #[must_use]
     pub fn in_flight(&self) -> Arc<InFlight> {
         Arc::clone(&self.in_flight)
+    }
+
+    /// Waits until the session must end, because its key was replaced since this place was taken.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        // The sender lives as long as this place.
+        let _ = ended.wait_for(|ended| *ended).await;
     }
 }
 
@@ -206,6 +229,21 @@ mod tests {
         assert_eq!(sessions.count(), (SESSIONS_PER_ACCOUNT_MAX + 1, 2));
         drop((places, other));
         assert!(sessions.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn sessions_of_a_replaced_key_end_and_no_others() {
+        let sessions = Arc::new(Sessions::default());
+        let enter = |number| {
+            sessions
+                .enter(account(number), false)
+                .expect("there is room")
+        };
+        let (one, two, other) = (enter(1), enter(1), enter(2));
+        sessions.end(&account(1));
+        sessions.end(&account(3));
+        tokio::join!(one.ended(), two.ended());
+        assert!(!*other.ended.borrow());
     }
 
     #[test]

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
+use quid_common::account::Change;
 use quid_common::amount::{Amount, Currency};
 use quid_common::checkpoint::Checkpoint;
 use quid_common::entry::Registration;
@@ -34,7 +35,7 @@ use quid_common::refusal::Reason;
 use quid_common::signed::Signed;
 use quid_common::tab::{SignedClose, SignedTerms};
 use quid_common::time::LedgerTime;
-use quid_common::wire::OpenTab;
+use quid_common::wire::{KeysStanding, OpenTab};
 use tokio::sync::watch;
 
 mod check;
@@ -42,6 +43,7 @@ mod committer;
 mod counts;
 mod hashing;
 mod inline;
+mod keys;
 mod queue;
 mod receipts;
 mod reply;
@@ -103,6 +105,14 @@ pub enum Ask {
     Survey,
     /// One of these that could not be read; answered with this in its turn like any other.
     Malformed(Reason),
+    /// What an account's keys say about it.
+    Change(Change),
+    /// Where the keys of a name stand.
+    Keys(Name),
+    /// What replaced a key.
+    Successor(PublicKey),
+    /// All the keys that the asking account has had.
+    AllKeys,
     /// Tie a key to a name.
     Register(Signed<Registration>),
     /// The operator's: issue money to a name.
@@ -134,7 +144,12 @@ impl Ask {
     const fn is_signed(&self) -> bool {
         matches!(
             self,
-            Self::Order(..) | Self::Void(_) | Self::Register(_) | Self::Tab(_) | Self::Close(_)
+            Self::Order(..)
+                | Self::Void(_)
+                | Self::Register(_)
+                | Self::Change(_)
+                | Self::Tab(_)
+                | Self::Close(_)
         )
     }
 }
@@ -154,6 +169,12 @@ pub enum Answer {
     Account(Box<Standing>),
     /// To [`Ask::Find`].
     Key(PublicKey),
+    /// To [`Ask::Keys`].
+    Keys(Box<KeysStanding>),
+    /// To [`Ask::Successor`]: what replaced the key, if anything did.
+    Successor(Option<Receipt>),
+    /// To [`Ask::AllKeys`]: the first first.
+    AllKeys(Vec<PublicKey>),
     /// To [`Ask::Fate`].
     Fate(Option<Receipt>, LedgerTime),
     /// To [`Ask::OpenTab`].
@@ -178,6 +199,9 @@ impl Answer {
             Self::Refused(_, proof) => proof.iter_mut().for_each(Proof::unshare),
             Self::Account(_)
             | Self::Key(_)
+            | Self::Keys(_)
+            | Self::Successor(_)
+            | Self::AllKeys(_)
             | Self::Fate(..)
             | Self::OpenTab(..)
             | Self::Released

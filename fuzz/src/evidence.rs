@@ -94,7 +94,8 @@ impl Genuine {
 
     /// That an entry with the signature of one of our keys holds one of our facts.
     pub(crate) fn entry(&self, entry: &Entry) {
-        let Some((key, message, signature)) = entry.fact.signature() else {
+        // The first is of whoever says it, over all of it.
+        let Some((key, message, signature)) = entry.fact.signatures().into_iter().next() else {
             return;
         };
         if self.is_ours(&key) && key.verify(&message, &signature) {

@@ -137,8 +137,15 @@ impl Books {
         let mut came = Vec::new();
         for movement in movements {
             match &movement.proven.entry().fact {
-                Fact::Payment(order) if order.statement().payer == self.home.key() => {
+                Fact::Payment(order) if self.home.is_own(&order.statement().payer) => {
                     self.sent_elsewhere(&movement, order).await?;
+                }
+                // To or by a key that the account had before it was recovered in this home.
+                Fact::Payment(order) if !self.home.is_own(&order.statement().payee) => {
+                    tracing::warn!(
+                        entry = movement.proven.index(),
+                        "a payment under a key that this home never had: `quid history` shows it"
+                    );
                 }
                 Fact::Payment(order) => {
                     let order = Some(order.clone());
@@ -182,24 +189,24 @@ impl Books {
 
     /// What the directory tells of a tab to or by this account.
     async fn tab_moved(&self, movement: &Movement) -> Result<(), JournalError> {
-        let (me, journal) = (self.home.key(), self.home.journal());
+        let (home, journal) = (&self.home, self.home.journal());
         let entry = movement.proven.entry();
         match &entry.fact {
-            Fact::Tab(terms) if terms.statement().payee == me => {
+            Fact::Tab(terms) if home.is_own(&terms.statement().payee) => {
                 let Terms { payer, id, .. } = *terms.statement();
                 journal.learn_name(payer, &movement.counterparty).await?;
                 self.tell_desk((payer, id), Some(&movement.counterparty), None);
             }
-            Fact::Close(close) if close.statement().payer != me => {
+            Fact::Close(close) if !home.is_own(&close.statement().payer) => {
                 let Close { payer, id, .. } = *close.statement();
                 self.tell_desk((payer, id), None, Some(entry.time));
             }
-            Fact::Claim(claim) if claim.payee == me => {
+            Fact::Claim(claim) if home.is_own(&claim.payee) => {
                 journal
                     .tab_claimed(claim.payer, claim.id, claim.index)
                     .await?;
             }
-            Fact::Release(release) if release.payer == me => {
+            Fact::Release(release) if home.is_own(&release.payer) => {
                 journal.tab_closed(release.id).await?;
             }
             Fact::Release(release) => {

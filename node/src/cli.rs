@@ -7,10 +7,12 @@ mod home;
 mod human;
 mod init;
 pub(crate) mod item;
+mod keys;
 pub(crate) mod listen;
 mod live;
 pub(crate) mod log;
 mod once;
+pub(crate) mod passphrase;
 mod receipt;
 pub(crate) mod request;
 pub(crate) mod run;
@@ -60,6 +62,11 @@ pub(crate) struct Global {
     /// Print one JSON object per line
     #[arg(long, global = true, display_order = 101, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
+    /// Read the passphrase of a sealed key from this file, or from /dev/fd/N
+    #[arg(long, global = true, value_name = "FILE", value_parser = value::path)]
+    #[arg(env = "QUID_PASSPHRASE_FILE", hide_env_values = true)]
+    #[arg(display_order = 104, help_heading = EVERYWHERE)]
+    pub(crate) passphrase_file: Option<PathBuf>,
     /// How the log on stderr is written: human or json
     #[arg(
         long,
@@ -98,6 +105,10 @@ pub(crate) enum Command {
         /// The code of an operator who registers by invitation
         #[arg(long, value_name = "CODE")]
         invite: Option<String>,
+        /// Make a recovery key in this new file, to be kept elsewhere: it can freeze the account,
+        /// and replace a key that was lost
+        #[arg(long, value_name = "FILE", value_parser = value::path)]
+        recovery: Option<PathBuf>,
     },
     /// Show name, balance and what is still open
     Status,
@@ -125,6 +136,9 @@ pub(crate) enum Command {
     /// Show, save or verify what proves a payment
     #[command(subcommand, arg_required_else_help = false)]
     Receipt(Receipt),
+    /// Seal, replace, recover and freeze the account's key
+    #[command(subcommand, arg_required_else_help = false)]
+    Key(Key),
     /// Type commands, with history and completion, while payments come in
     Shell(Listen),
 }
@@ -136,6 +150,63 @@ pub(crate) struct Init {
     /// missing: it is then asked for and shown, to be confirmed
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) directory: AnyAddress,
+    /// Seal the new key under a passphrase, which is asked for; --passphrase-file gives it
+    #[arg(long)]
+    pub(crate) seal: bool,
+}
+
+/// `quid key`
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Show where the keys of an account stand
+    Status {
+        /// Whose [default: this home's]
+        name: Option<Name>,
+    },
+    /// Replace this home's key by a new one, at once
+    Rotate,
+    /// Make this home's key that of an account, by its recovery key: announces it, and run again
+    /// after 72 hours completes it
+    Recover {
+        /// The account
+        name: Name,
+        /// The recovery key, as `register --recovery` made it
+        #[arg(long, value_name = "FILE", value_parser = value::path)]
+        recovery: PathBuf,
+    },
+    /// Object to a recovery that is announced: it then takes 30 days, and the account is frozen
+    Object,
+    /// Refuse the account's orders from now on
+    Freeze(Lock),
+    /// Take the account's orders again; needs the recovery key, or ask the operator
+    Thaw(Lock),
+    /// Seal this home's key under a passphrase, which is asked for
+    Seal {
+        /// Read the new passphrase from this file
+        #[arg(long, value_name = "FILE", value_parser = value::path)]
+        new_passphrase_file: Option<PathBuf>,
+    },
+    /// Write this home's key without a passphrase
+    Unseal,
+    /// Show how the key of somebody who was paid before has changed, and pay the new one from now on
+    Accept {
+        /// Who
+        name: Name,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// `quid key freeze` and `quid key thaw`
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Lock {
+    /// Whose account [default: this home's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<Name>,
+    /// The recovery key, as `register --recovery` made it
+    #[arg(long, value_name = "FILE", value_parser = value::path)]
+    pub(crate) recovery: Option<PathBuf>,
 }
 
 /// `quid pay`

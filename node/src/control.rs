@@ -240,8 +240,19 @@ impl Listener {
     /// # Errors
     /// If there is one that cannot be talked to.
     pub(crate) async fn find(home: &Home) -> Result<Option<Self>, Failure> {
-        let path = home.control_socket();
-        let connected = match ShortPath::new(&path) {
+        Self::connect(&home.control_socket(), Some(home)).await
+    }
+
+    /// As [`Self::find`], for the home at `path`, whose key is sealed.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub(crate) async fn find_at(path: &Path) -> Result<Option<Self>, Failure> {
+        Self::connect(&Home::control_socket_at(path), None).await
+    }
+
+    async fn connect(path: &Path, home: Option<&Home>) -> Result<Option<Self>, Failure> {
+        let connected = match ShortPath::new(path) {
             Ok(short) => UnixStream::connect(&short.path).await,
             Err(error) => Err(error),
         };
@@ -266,7 +277,7 @@ impl Listener {
                 reader,
                 writer,
                 pid: hello.pid,
-                currency: home.currency(),
+                currency: home.and_then(Home::currency),
             })),
             // It was just ending, or was killed before it took the connection.
             Ok(Ok(None)) => Ok(None),
@@ -279,9 +290,9 @@ impl Listener {
                 path.display()
             ))),
             Err(_) => {
-                let holder = match home.lock_listener() {
-                    Err(HomeError::Held { pid, .. }) => format!("process {pid}"),
-                    Ok(_) | Err(_) => "a process".to_owned(),
+                let holder = match home.map(Home::lock_listener) {
+                    Some(Err(HomeError::Held { pid, .. })) => format!("process {pid}"),
+                    _ => "a process".to_owned(),
                 };
                 Err(Failure::files(format!(
                     "{holder} listens for this home and does not answer: stop it, or let it go on"

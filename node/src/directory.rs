@@ -359,11 +359,12 @@ impl Directory {
     pub(crate) async fn register(
         &self,
         name: &Name,
+        recovery: Option<PublicKey>,
         invite: Option<&str>,
     ) -> Result<Registered, RequestError> {
         let _turn = self.turn.lock().await;
         let connection = self.dial().await?;
-        let registered = self.register_on(&connection, name, invite).await;
+        let registered = self.register_on(&connection, name, recovery, invite).await;
         connection.close(close_code(CloseCode::BYE), b"");
         let registered = registered?;
         // Whoever waits for a session may hope again.
@@ -382,6 +383,7 @@ impl Directory {
         &self,
         connection: &Connection,
         name: &Name,
+        recovery: Option<PublicKey>,
         invite: Option<&str>,
     ) -> Result<Registered, RequestError> {
         let key = self.home.key();
@@ -389,7 +391,7 @@ impl Directory {
             directory: self.home.directory().key(),
             name: name.clone(),
             key,
-            recovery: None,
+            recovery,
         };
         let registration = Signed::new(registration, self.home.secret())
             .into_bytes()

@@ -3,7 +3,9 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `key.pem` | the secret key, PKCS#8 PEM, mode 0600 |
+//! | `key.pem` | the secret key, PKCS#8 PEM, mode 0600; sealed if a passphrase was given |
+//! | `key.next.pem` | the next key, while it is not known whether the directory has it |
+//! | `key.old-*.pem` | keys that were replaced; nothing needs them |
 //! | `settings.json` | version and directory address |
 //! | `journal.sqlite3` | see [`crate::journal`] |
 //! | `fork-*.txt` | the proof that the directory has signed two histories: see [`crate::evidence`] |
@@ -29,6 +31,11 @@ use crate::backoff::Backoff;
 use crate::journal::{Journal, JournalError, Learned};
 use crate::surroundings::Surroundings;
 
+mod key_file;
+
+use self::key_file::read_key;
+pub use self::key_file::{KeyFile, Passphrase};
+
 /// A home folder, checked and open.
 ///
 /// Several processes may have one home open; see [`Home::lock_listener`] for the one thing that
@@ -37,6 +44,8 @@ use crate::surroundings::Surroundings;
 pub struct Home {
     path: PathBuf,
     key: SecretKey,
+    /// The keys before it, as far as this home had them.
+    old: Vec<PublicKey>,
     directory: DirectoryAddress,
     journal: Arc<Journal>,
     learned: Mutex<Learned>,
@@ -63,6 +72,28 @@ impl Home {
         directory: &DirectoryAddress,
         surroundings: Surroundings,
     ) -> Result<Self, HomeError> {
+        Self::make(path, directory, None, surroundings)
+    }
+
+    /// As [`Self::init`], with the key sealed under a passphrase if one is given. A key that is there
+    /// already is opened with it, and stays as it is.
+    ///
+    /// # Errors
+    /// As [`Self::init`].
+    pub fn init_sealed(
+        path: &Path,
+        directory: &DirectoryAddress,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<Self, HomeError> {
+        Self::make(path, directory, passphrase, Surroundings::default())
+    }
+
+    fn make(
+        path: &Path,
+        directory: &DirectoryAddress,
+        passphrase: Option<&Passphrase>,
+        surroundings: Surroundings,
+    ) -> Result<Self, HomeError> {
         make_folder(path)?;
         check_mode(path, FOLDER_MODE)?;
         // A home of another directory is left exactly as it is.
@@ -77,12 +108,8 @@ impl Home {
             Err(error) => return Err(error),
         }
         create_once(&path.join(KEY_FILE), || {
-            let mut seed = zeroed_seed();
-            surroundings.random.fill(&mut *seed)?;
-            let pem = SecretKey::from_seed(&seed)
-                .to_pem()
-                .map_err(io::Error::other)?;
-            Ok(Secret(pem.as_bytes().to_vec()))
+            let key = key_file::new_key(&surroundings.random)?;
+            key_file::text_of(&key, passphrase, &surroundings.random)
         })?;
         create_once(&path.join(SETTINGS_FILE), || {
             let settings = Settings {
@@ -96,7 +123,7 @@ impl Home {
         Journal::create(&path.join(JOURNAL_FILE))?;
         make_folder(&path.join(RUN_FOLDER))?;
         sync_folder(path)?;
-        Self::open_in(path, surroundings)
+        Self::load(path, passphrase, surroundings)
     }
 
     /// Opens a home, checking modes, key, settings and journal.
@@ -112,6 +139,24 @@ impl Home {
     /// # Errors
     /// [`HomeError`], as there.
     pub fn open_in(path: &Path, surroundings: Surroundings) -> Result<Self, HomeError> {
+        Self::load(path, None, surroundings)
+    }
+
+    /// As [`Self::open`], with the passphrase of a key that is sealed. One that is not needed is not
+    /// looked at.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; [`HomeError::Sealed`] if a passphrase is needed,
+    /// [`HomeError::Passphrase`] if this is not it.
+    pub fn open_sealed(path: &Path, passphrase: Option<&Passphrase>) -> Result<Self, HomeError> {
+        Self::load(path, passphrase, Surroundings::default())
+    }
+
+    fn load(
+        path: &Path,
+        passphrase: Option<&Passphrase>,
+        surroundings: Surroundings,
+    ) -> Result<Self, HomeError> {
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => {}
             Ok(_) => {
@@ -133,14 +178,16 @@ impl Home {
         }
         check_mode(path, FOLDER_MODE)?;
         let directory = read_settings(path)?;
-        let key = read_key(path)?;
+        let key = read_key(&path.join(KEY_FILE), passphrase)?;
         let journal = Journal::open(&path.join(JOURNAL_FILE), surroundings.workers)?;
         let learned = Mutex::new(journal.learned()?);
         make_folder(&path.join(RUN_FOLDER))?;
         let path = path.to_owned();
+        let old = key_file::old_keys(&path);
         Ok(Self {
             path,
             key,
+            old,
             directory,
             journal: Arc::new(journal),
             learned,
@@ -158,6 +205,11 @@ impl Home {
     #[must_use]
     pub const fn key(&self) -> PublicKey {
         self.key.public()
+    }
+
+    /// Whether `key` is the home's, or was before it was replaced.
+    pub(crate) fn is_own(&self, key: &PublicKey) -> bool {
+        self.key() == *key || self.old.contains(key)
     }
 
     /// The pinned directory.
@@ -214,7 +266,13 @@ impl Home {
     /// Where the process that listens serves other commands of this home.
     #[must_use]
     pub fn control_socket(&self) -> PathBuf {
-        self.path.join("control.sock")
+        Self::control_socket_at(&self.path)
+    }
+
+    /// [`Self::control_socket`] of the home at `path`, whose key may be sealed.
+    #[must_use]
+    pub fn control_socket_at(path: &Path) -> PathBuf {
+        path.join("control.sock")
     }
 
     pub(crate) const fn secret(&self) -> &SecretKey {
@@ -419,6 +477,38 @@ pub enum HomeError {
         /// What to do.
         remedy: &'static str,
     },
+    /// The key is sealed, and there is no passphrase.
+    #[error(
+        "the key in {} is sealed: give its passphrase with --passphrase-file FILE, or \
+         QUID_PASSPHRASE_FILE", .path.display()
+    )]
+    Sealed {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// The passphrase does not open the key.
+    #[error("the passphrase does not open {}: it is another's, or the file is damaged", .path.display())]
+    Passphrase {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// The key is just being replaced.
+    #[error(
+        "{} is there: a change of the key is under way; run `quid key rotate` first",
+        .path.display()
+    )]
+    Rotating {
+        /// The next key's file.
+        path: PathBuf,
+    },
+    /// A passphrase cannot be used.
+    #[error("the passphrase in {}: {reason}", .path.display())]
+    PassphraseFile {
+        /// Where it was to be.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// Another process holds the lock.
     #[error("`{what}` (process {pid}) already listens for this home; stop it first")]
     Held {
@@ -455,10 +545,6 @@ impl Drop for Secret {
     fn drop(&mut self) {
         zeroize::Zeroize::zeroize(&mut self.0);
     }
-}
-
-fn zeroed_seed() -> zeroize::Zeroizing<[u8; 32]> {
-    zeroize::Zeroizing::new([0; 32])
 }
 
 fn make_folder(path: &Path) -> Result<(), HomeError> {
@@ -544,20 +630,6 @@ fn read_settings(home: &Path) -> Result<DirectoryAddress, HomeError> {
         .directory
         .parse()
         .map_err(|error| damaged(format!("{error}")))
-}
-
-fn read_key(home: &Path) -> Result<SecretKey, HomeError> {
-    let path = home.join(KEY_FILE);
-    let remedy = "restore it from a backup; without its key an account cannot be used";
-    let text = read_small(&path, remedy)?;
-    check_mode(&path, FILE_MODE)?;
-    let damaged = |reason: String| HomeError::Damaged {
-        path: path.clone(),
-        reason,
-        remedy,
-    };
-    let pem = std::str::from_utf8(&text.0).map_err(|_| damaged("it is not text".to_owned()))?;
-    SecretKey::from_pem(pem).map_err(|error| damaged(error.to_string()))
 }
 
 fn read_small(path: &Path, remedy: &'static str) -> Result<Secret, HomeError> {

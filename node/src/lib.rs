@@ -49,13 +49,14 @@
 pub use directory::{RequestError, Session};
 pub use events::{Event, Events};
 pub use history::{HistoryItem, HistoryState, Kind};
-pub use home::{Home, HomeError, ListenerLock};
+pub use home::{Home, HomeError, KeyFile, ListenerLock, Passphrase};
 pub use journal::JournalError;
+pub use keys::{ContactChange, KeyDesk, KeyError, KeyOutcome, KeyStep};
 pub use node::{Accept, Decision, Node, Options, ReceiptId, Registered, StartError, Status};
 pub use pay::{Outcome, PayError, Payment, Resolved, Route, State, WAIT_DEFAULT};
 pub use presence::{Presence, PresenceEvents};
 pub use quic::{ConnectError, directory_key};
-pub use quid_common::wire::Person;
+pub use quid_common::wire::{KeysStanding, PendingRecovery, Person};
 pub use surroundings::{Network, Random, Surroundings, Workers};
 pub use tabs::{
     AcceptTab, IncomingTab, Opened, Progress, Role, Tab, TabClosed, TabError, TabItem, TabOpening,
@@ -78,6 +79,7 @@ mod history;
 mod home;
 mod inbox;
 mod journal;
+mod keys;
 mod node;
 mod pay;
 mod peer;

@@ -12,7 +12,9 @@ use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::order::Order;
 use quid_common::tls::TlsIdentity;
-use quid_common::wire::{AskBalance, CloseCode, Message, PAGE_LEN_MAX, Person, Welcome, Who};
+use quid_common::wire::{
+    AskBalance, AskKeys, CloseCode, KeysStanding, Message, PAGE_LEN_MAX, Person, Welcome, Who,
+};
 use thiserror::Error;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -258,11 +260,13 @@ impl Node {
     /// # Cancel safety
     /// Dropping this future may leave the name registered; ask again.
     pub async fn register(&self, name: &Name) -> Result<Registered, RequestError> {
-        self.parts.directory.register(name, None).await
+        self.register_with(name, None, None).await
     }
 
-    /// The same at a directory that registers by invitation, with the code that its operator gave
-    /// out. Repeated for the same name, it is one use of the code.
+    /// As [`Self::register`], with a recovery key, which can name another key for the account one
+    /// day and must be the same when this is repeated; and with the code that the operator of a
+    /// directory that registers by invitation gave out. Repeated for the same name, it is one use of
+    /// the code.
     ///
     /// # Errors
     /// [`RequestError`]; a code that is not good is refused by name.
@@ -272,9 +276,10 @@ impl Node {
     pub async fn register_with(
         &self,
         name: &Name,
-        invite: &str,
+        recovery: Option<PublicKey>,
+        invite: Option<&str>,
     ) -> Result<Registered, RequestError> {
-        self.parts.directory.register(name, Some(invite)).await
+        self.parts.directory.register(name, recovery, invite).await
     }
 
     /// Waits until this node is logged in, at most 5 s.
@@ -339,6 +344,21 @@ impl Node {
             fork: self.parts.trust.fork().map(Path::to_owned),
             doubt: self.parts.trust.doubt(),
         })
+    }
+
+    /// Where the keys of `name` stand.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn keys(&self, name: &Name) -> Result<KeysStanding, RequestError> {
+        let name = name.clone();
+        match self.parts.directory.ask(AskKeys { name }).await? {
+            Message::KeysStanding(standing) => Ok(standing),
+            answer => Err(unexpected(&answer)),
+        }
     }
 
     /// What the directory does not show of its log, or says that it lacks, for people; as far as

@@ -237,6 +237,9 @@ pub(crate) fn ending(error: &ConnectionError) -> String {
                 CloseCode::FULL => "the other side has no room",
                 CloseCode::STOPPING => "the other side stops",
                 CloseCode::SLOW => "the other side says that this node reads too slowly",
+                CloseCode::REPLACED => {
+                    "the account has another key now, and this home has not got it"
+                }
                 CloseCode(code) => return format!("the other side closed the connection ({code})"),
             }
         }

@@ -219,6 +219,11 @@ impl Resolver {
             Err(_) => return Err(Lost),
         };
         match judgement {
+            // Its key was replaced before this session began: nothing settles it any more.
+            Judgement::NotMet if subject.payer != self.books.home.key() => Ok(Judgement::Refused {
+                reason: Reason::KEY_REPLACED,
+                entry: None,
+            }),
             Judgement::NotMet => self.void(link, subject).await,
             known => Ok(known),
         }

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quid_node::{Event, Home, Presence, RequestError, Role, TabItem, TabStage};
+use quid_node::{Event, Presence, RequestError, Role, TabItem, TabStage};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -24,6 +24,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::{Failure, Report};
 use crate::cli::listen::{Station, options, tell};
 use crate::cli::log::LogTarget;
+use crate::cli::passphrase;
 use crate::cli::screen::{Output, Screen, Sink, Style};
 use crate::cli::signals::{Terminate, stop_now};
 use crate::cli::split::words;
@@ -266,7 +267,7 @@ impl Shell<'_> {
             return Ok(sink.note("listening already").await?);
         }
         let _progress = sink.progress("logging in".to_owned());
-        let options = options(&Home::open(self.path)?, self.args, listen)?;
+        let options = options(&passphrase::open(self.path)?, self.args, listen)?;
         self.station.replace(self.path, options).await?;
         if !listen {
             sink.note("not listening: others see you offline; `l` listens again")

@@ -60,7 +60,8 @@ pub(crate) async fn void(
 }
 
 async fn end(resolver: &Resolver, id: OrderId, row: Option<&OrderRow>) -> VoidOutcome {
-    let payer = resolver.books.home.key();
+    let own = resolver.books.home.key();
+    let payer = row.map_or(own, |row| row.order.statement().payer);
     let subject = Subject {
         payer,
         id,
@@ -71,7 +72,13 @@ async fn end(resolver: &Resolver, id: OrderId, row: Option<&OrderRow>) -> VoidOu
         let Some(link) = resolver.directory.any_link().await else {
             return VoidOutcome::Unknown;
         };
-        match resolver.void(&link, &subject).await {
+        let judgement = if payer == own {
+            resolver.void(&link, &subject).await
+        } else {
+            // No void by the key of today is one of what the key before has signed.
+            resolver.ask(&link, &subject).await
+        };
+        match judgement {
             Ok(Judgement::Settled { receipt, size }) => {
                 let entry = receipt.index;
                 if let Some(row) = row {

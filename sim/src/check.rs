@@ -186,6 +186,13 @@ impl Fold {
                 self.tabs.remove(&(release.payer, release.id));
                 self.credit(&release.payer, amount)?;
             }
+            Fact::Rotation(_)
+            | Fact::Recovery(_)
+            | Fact::Objection(_)
+            | Fact::Takeover(_)
+            | Fact::Lock(_) => {
+                return Err("I5: keys change, and nobody here changes any".to_owned());
+            }
         }
         self.balance()
     }

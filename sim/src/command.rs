@@ -1,7 +1,7 @@
 //! The command line: which seeds to run, and what is said about them.
 
 use std::collections::BTreeMap;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -23,15 +23,18 @@ struct Arguments {
     /// Without faults.
     #[arg(long)]
     fair: bool,
+    /// With `--seed`: for programs, a value a line, and nothing that differs between two runs.
+    #[arg(long)]
+    plain: bool,
     /// A short life of two people, as the tests of disks know it.
     #[arg(long)]
     short: bool,
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<Task>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum Task {
     /// Runs seeds one after another for hours, beginning with a new one.
     Soak {
         /// How long.
@@ -49,10 +52,10 @@ pub fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .try_init();
     let arguments = Arguments::parse();
-    match (arguments.seed, arguments.seeds, arguments.command) {
-        (Some(seed), None, None) => one(seed, arguments.fair, arguments.short),
+    match (arguments.seed, arguments.seeds, &arguments.command) {
+        (Some(seed), None, None) => one(seed, &arguments),
         (None, Some((from, to)), None) => many(from, to, None),
-        (None, None, Some(Command::Soak { hours })) => {
+        (None, None, Some(Task::Soak { hours })) => {
             let from = std::time::UNIX_EPOCH
                 .elapsed()
                 .unwrap_or_default()
@@ -71,16 +74,20 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn one(seed: u64, fair: bool, short: bool) -> ExitCode {
+fn one(seed: u64, arguments: &Arguments) -> ExitCode {
     let mut wishes = ORDINARY;
-    if short {
+    if arguments.short {
         wishes = SHORT;
     }
-    if fair {
+    if arguments.fair {
         (wishes.faults, wishes.rogues) = (false, 0);
     }
     let begun = Instant::now();
     match run(seed, wishes) {
+        Ok(report) if arguments.plain => {
+            print!("{}", plain(&report));
+            ExitCode::SUCCESS
+        }
         Ok(report) => {
             println!(
                 "seed {seed}: {} entries, digest {}, all known {:?} after the last fault, {:?} simulated in {:?}",
@@ -107,27 +114,40 @@ fn one(seed: u64, fair: bool, short: bool) -> ExitCode {
 #[derive(Debug, Default)]
 struct Sum {
     seeds: u64,
-    entries: usize,
-    counts: BTreeMap<&'static str, u64>,
+    entries: u64,
+    counts: BTreeMap<String, u64>,
     known_after: Duration,
 }
 
 impl Sum {
-    fn add(&mut self, report: &Report) {
+    /// Adds what [`plain`] says of a run.
+    fn add(&mut self, plain: &str) {
         self.seeds += 1;
-        self.entries += report.entries;
-        for (what, count) in &report.counts {
-            *self.counts.entry(what).or_default() += count;
+        for line in plain.lines() {
+            let mut words = line.splitn(3, ' ');
+            let (Some(kind), Some(number)) = (words.next(), words.next()) else {
+                continue;
+            };
+            let number: u64 = number.parse().unwrap_or_default();
+            match (kind, words.next()) {
+                ("entries", None) => self.entries += number,
+                ("known_ms", None) => {
+                    self.known_after = self.known_after.max(Duration::from_millis(number));
+                }
+                ("count", Some(what)) => {
+                    *self.counts.entry(what.to_owned()).or_default() += number;
+                }
+                _ => {}
+            }
         }
-        self.known_after = self.known_after.max(report.known_after);
     }
 }
 
 impl Sum {
     /// What should have happened and did not.
     fn lacking(&self) -> Vec<&'static str> {
-        let seen = |what: &&str| !self.counts.contains_key(what);
-        DEEP.iter().copied().filter(seen).collect()
+        let unseen = |what: &&str| !self.counts.contains_key(*what);
+        DEEP.iter().copied().filter(unseen).collect()
     }
 }
 
@@ -162,18 +182,24 @@ fn many(from: u64, to: u64, limit: Option<Duration>) -> ExitCode {
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) && limit.is_none_or(|limit| begun.elapsed() < limit) {
+                while !stop.load(Ordering::Relaxed)
+                    && limit.is_none_or(|limit| begun.elapsed() < limit)
+                {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= to {
                         return;
                     }
-                    match run(seed, ORDINARY) {
-                        Ok(report) => {
-                            let mut sum = sum.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                            sum.add(&report);
+                    match apart(seed) {
+                        Ok(plain) => {
+                            let mut sum = sum
+                                .lock()
+                                .unwrap_or_else(std::sync::PoisonError::into_inner);
+                            sum.add(&plain);
                         }
-                        Err(violation) => {
-                            eprintln!("{violation}\nagain: cargo run --release -p quid-sim -- --seed {seed}");
+                        Err(said) => {
+                            eprintln!(
+                                "{said}\nagain: cargo run --release -p quid-sim -- --seed {seed}"
+                            );
                             stop.store(true, Ordering::Relaxed);
                         }
                     }
@@ -206,6 +232,45 @@ fn many(from: u64, to: u64, limit: Option<Duration>) -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+/// Runs a seed in a process of its own: what one run leaves in a process (tokio counts its
+/// runtimes, and draws by that) must not change the next, or no seed of a range could be had again
+/// alone. And a run that ends its process names itself.
+fn apart(seed: u64) -> Result<String, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let output = Command::new(program)
+        .args(["--seed", &seed.to_string(), "--plain"])
+        .output()
+        .map_err(|error| error.to_string())?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(format!("seed {seed} failed ({}): {said}", output.status))
+    }
+}
+
+/// A report for programs.
+fn plain(report: &Report) -> String {
+    let mut text = format!(
+        "digest {}\nentries {}\nknown_ms {}\nsimulated_ms {}\n",
+        report.digest,
+        report.entries,
+        report.known_after.as_millis(),
+        report.simulated.as_millis()
+    );
+    let datagrams = report.datagrams;
+    let network = [
+        ("datagrams sent", datagrams.sent),
+        ("datagrams lost", datagrams.lost),
+        ("datagrams doubled", datagrams.doubled),
+        ("datagrams late", datagrams.late),
+    ];
+    for (what, count) in report.counts.iter().chain(&network) {
+        text.push_str(&format!("count {count} {what}\n"));
+    }
+    text
 }
 
 fn range(text: &str) -> Result<(u64, u64), String> {

@@ -20,7 +20,6 @@ use quid_directory::member::Directory;
 use quid_directory::presence::Presence;
 use quid_directory::registration::Door;
 use quid_directory::sentry::Sentry;
-use quid_directory::sessions::Sessions;
 use quid_directory::settlement::{Inline, Settlements, start_inline};
 use quid_directory::surroundings::{Random, Surroundings, Workers};
 use quid_directory::{releases, server};
@@ -246,7 +245,7 @@ impl Host {
             traffic: Arc::default(),
             sentry: Arc::new(Sentry::new(&Limits::default())),
             door: Door::new(Invites::open(&folder).map_err(|error| error.to_string())?),
-            sessions: Arc::new(Sessions::default()),
+            sessions: hub.sessions(),
             presence: Arc::new(Presence::default()),
             hub,
             history,

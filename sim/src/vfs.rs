@@ -9,7 +9,7 @@
 //! SQLite's side of the contract (sqlite.org/vfs.html): it allocates `szOsFile` bytes for a file,
 //! zeroed or not, calls `xOpen` first and `xClose` last, uses a file from one thread at a time, and
 //! passes paths that stay valid while the file is open. Ours: `pMethods` is null after an `xOpen`
-//! that leaves nothing to close. Each file's bytes are our [`Handle`] and behind it the bytes of the
+//! that leaves nothing to close. Each file's bytes are our `Handle` and behind it the bytes of the
 //! real file, which only the real methods touch.
 #![allow(
     unsafe_code,

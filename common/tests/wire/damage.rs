@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use quid_common::account::Change;
 use quid_common::cbor;
 use quid_common::chain::Mark;
 use quid_common::checkpoint::{Checkpoint, Head};
@@ -146,23 +147,22 @@ fn a_flipped_bit_of_a_forks_text_is_refused() {
 fn the_signature_in_an_entry_covers_its_body() {
     let world = World::new();
     for entry in world.every_entry() {
-        let Some((_, message, signature)) = entry.fact.signature() else {
+        let signed = entry.fact.signatures();
+        if signed.is_empty() {
             continue;
-        };
+        }
         for (bit, bytes) in flips(&entry.encode()) {
             let Ok(other) = Entry::decode(&bytes) else {
                 continue;
             };
-            let (key, other_message, other_signature) = other
-                .fact
-                .signature()
-                .expect("a flip makes no refusal of a signed fact");
+            let others = other.fact.signatures();
+            assert_eq!(others.len(), signed.len(), "a flip makes no other fact");
             // Version, time and kind of an entry are covered by the log's tree alone.
-            let same = (&other_message, other_signature) == (&message, signature);
-            assert!(
-                same || !key.verify(&other_message, &other_signature),
-                "bit {bit} flipped"
-            );
+            let same = others == signed;
+            let genuine = others
+                .iter()
+                .all(|(key, message, signature)| key.verify(message, signature));
+            assert!(same || !genuine, "bit {bit} flipped");
         }
     }
 }
@@ -280,6 +280,13 @@ fn evidence(message: &Message) -> Vec<Evidence> {
         Message::Offer(it) => vec![fact::<Order>(&it.order)],
         Message::SubmitTab(it) => vec![fact::<Terms>(&it.terms)],
         Message::SubmitClose(it) => vec![fact::<Close>(&it.close)],
+        Message::ChangeKeys(it) => vec![Evidence::Fact(it.change.to_vec(), |bytes| {
+            Change::from_bytes(bytes).is_ok_and(|change| {
+                let signed = change.into_fact().signatures();
+                let mut signed = signed.iter();
+                signed.all(|(key, message, signature)| key.verify(message, signature))
+            })
+        })],
         _ => vec![],
     };
     receipts.chain(checkpoints).chain(facts).collect()
@@ -297,6 +304,8 @@ pub(super) fn receipts(message: &Message) -> Vec<&Receipt> {
         Message::Moved(it) => vec![&it.receipt],
         Message::Paid(it) => vec![&it.receipt],
         Message::TabOffer(it) => vec![&it.receipt],
+        Message::KeysChanged(it) => vec![&it.receipt],
+        Message::Successor(it) => it.receipt.iter().collect(),
         _ => vec![],
     }
 }

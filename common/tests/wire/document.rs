@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use quid_common::account::{self, Lock, Objection, Recovery, Rotation, Takeover};
 use quid_common::amount::{Amount, Currency};
 use quid_common::cbor;
 use quid_common::chain::{self, Link};
@@ -97,6 +98,7 @@ fn closing_codes_and_history_kinds_are_those_of_the_code() {
         ("FULL", CloseCode::FULL),
         ("STOPPING", CloseCode::STOPPING),
         ("SLOW", CloseCode::SLOW),
+        ("REPLACED", CloseCode::REPLACED),
     ];
     let real = real.map(|(name, code)| (code.0, name.to_owned()));
     assert_eq!(numbered("closing"), real);
@@ -135,6 +137,11 @@ fn entries_are_numbered_as_they_are_written() {
             entry::Fact::Claim(_) => "claim",
             entry::Fact::Close(_) => "close",
             entry::Fact::Release(_) => "release",
+            entry::Fact::Rotation(_) => "rotation",
+            entry::Fact::Recovery(_) => "recovery",
+            entry::Fact::Objection(_) => "objection",
+            entry::Fact::Takeover(_) => "takeover",
+            entry::Fact::Lock(_) => "lock",
         };
         met.push((u32::try_from(kind).expect("small"), name.to_owned()));
     }
@@ -163,6 +170,11 @@ fn protected_headers_are_those_of_the_code() {
         row::<Freeze>("freeze"),
         row::<Terms>("terms"),
         row::<Close>("close"),
+        row::<Rotation>("rotation"),
+        row::<Recovery>("recovery"),
+        row::<Objection>("objection"),
+        row::<Takeover>("takeover"),
+        row::<Lock>("lock"),
     ];
     assert_eq!(told, real);
 }
@@ -355,6 +367,8 @@ fn own_limit(name: &str) -> Option<String> {
         "LENGTH_MAX" => chain::LENGTH_MAX.to_string(),
         "LINKS_MAX" => LINKS_MAX.to_string(),
         "TABS_PER_PAYER_MAX" => tab::TABS_PER_PAYER_MAX.to_string(),
+        "RECOVERY_DELAY" => seconds(account::RECOVERY_DELAY),
+        "OBJECTION_DELAY" => seconds(account::OBJECTION_DELAY),
         "GRACE_MAX" => seconds(tab::GRACE_MAX),
         "GRACE_DEFAULT" => seconds(tab::GRACE_DEFAULT),
         "LIFE_MAX" => seconds(order::LIFE_MAX),

@@ -18,10 +18,11 @@ use quid_common::refusal::Reason;
 use quid_common::signed::{Signed, Statement};
 use quid_common::tab::{Close, Tab, Terms};
 use quid_common::wire::{
-    AskBalance, AskConsistency, AskFate, AskHistory, AskTab, Balance, CaughtUp, Declined, Fate,
-    Find, Found, HistoryLine, HistoryPage, Lagged, Login, Message, Moved, Offer, Offline, Online,
-    OpenSettle, OpenTab, OpenTabs, Paid, Person, Proof, Prove, Refused, Register, Registered,
-    Settled, Submit, SubmitClaim, SubmitClose, SubmitRefused, SubmitTab, SubmitVoid, Subscribe,
+    AskBalance, AskConsistency, AskFate, AskHistory, AskKeys, AskSuccessor, AskTab, Balance,
+    CaughtUp, ChangeKeys, Declined, Fate, Find, Found, HistoryLine, HistoryPage, KeysChanged,
+    KeysStanding, Lagged, Login, Message, Moved, Offer, Offline, Online, OpenSettle, OpenTab,
+    OpenTabs, Paid, PendingRecovery, Person, Proof, Prove, Refused, Register, Registered, Settled,
+    Submit, SubmitClaim, SubmitClose, SubmitRefused, SubmitTab, SubmitVoid, Subscribe, Successor,
     TabAccepted, TabEnd, TabEnded, TabOffer, TabPaid, TabPay, TabStanding, Voided, Welcome, Who,
     WhoPage, history_kind,
 };
@@ -30,8 +31,8 @@ use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 
 use super::world::{
-    CLAIM, CLOSE, GENESIS, ISSUE, LENGTH, PAYMENT, REFUSAL, REGISTER, RELEASE, TAB, UNIT, VOID,
-    World, after, amount, memo, name, order_id,
+    CLAIM, CLOSE, GENESIS, ISSUE, LENGTH, PAYMENT, REFUSAL, REGISTER, RELEASE, ROTATION, TAB,
+    TAKEOVER, UNIT, VOID, World, after, amount, memo, name, order_id,
 };
 
 /// Something with an encoding of its own.
@@ -67,6 +68,7 @@ pub(crate) fn specimens(world: &World) -> Vec<Specimen> {
 /// The numbered messages, each named by its kind and what is special about it.
 pub(crate) fn messages(world: &World) -> Vec<(&'static str, Message)> {
     let mut all = session(world);
+    all.extend(keys(world));
     all.extend(requests(world));
     all.extend(settlement(world));
     all.extend(tabs(world));
@@ -142,6 +144,59 @@ fn session(world: &World) -> Vec<(&'static str, Message)> {
             }
             .into(),
         ),
+    ]
+}
+
+fn keys(world: &World) -> Vec<(&'static str, Message)> {
+    let standing = |recovery, pending| KeysStanding {
+        ledger: world.ledger,
+        time: after(14_500),
+        account: 1,
+        key: world.next(0xa3).public(),
+        recovery,
+        frozen: false,
+        locked: true,
+        said: ROTATION,
+        recovery_said: 15,
+        pending,
+    };
+    let pending = PendingRecovery {
+        announced: 15,
+        successor: world.next(0xa4).public(),
+        due: after(2_592_014_000),
+        contested: true,
+    };
+    let change = ChangeKeys {
+        change: ByteBuf::from(world.rotation().into_bytes()),
+    };
+    let changed = KeysChanged {
+        receipt: world.keys_receipt(ROTATION),
+    };
+    let successor = |receipt| Successor { receipt };
+    vec![
+        ("only", change.into()),
+        ("only", changed.into()),
+        (
+            "only",
+            AskKeys {
+                name: name("alice"),
+            }
+            .into(),
+        ),
+        (
+            "full",
+            standing(Some(world.safe().public()), Some(pending)).into(),
+        ),
+        ("bare", standing(None, None).into()),
+        (
+            "only",
+            AskSuccessor {
+                key: world.alice.public(),
+            }
+            .into(),
+        ),
+        ("full", successor(Some(world.keys_receipt(TAKEOVER))).into()),
+        ("bare", successor(None).into()),
     ]
 }
 
@@ -455,6 +510,11 @@ fn facts(world: &World) -> Vec<Specimen> {
         (".full", fact::<Terms>("terms", &world.longest_terms())),
         ("", fact::<Close>("close", &world.close())),
         (".payer", fact::<Close>("close", &world.payers_close())),
+        ("", fact("rotation", &world.rotation())),
+        ("", fact("recovery", &world.recovery())),
+        ("", fact("objection", &world.objection())),
+        ("", fact("takeover", &world.takeover())),
+        ("", fact("lock", &world.lock())),
     ]
     .into_iter()
     .flat_map(|(label, pair)| {
@@ -502,6 +562,11 @@ fn logged(world: &World) -> Vec<Specimen> {
                 Fact::Claim(_) => "claim-entry",
                 Fact::Close(_) => "close-entry",
                 Fact::Release(_) => "release-entry",
+                Fact::Rotation(_) => "rotation-entry",
+                Fact::Recovery(_) => "recovery-entry",
+                Fact::Objection(_) => "objection-entry",
+                Fact::Takeover(_) => "takeover-entry",
+                Fact::Lock(_) => "lock-entry",
             };
             Specimen {
                 name: format!("entry.{at}.{rule}"),

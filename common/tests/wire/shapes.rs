@@ -4,6 +4,7 @@ use cddl::ast::CDDL;
 use cddl::validator::Validator;
 use cddl::validator::cbor::CBORValidator;
 use cddl::validator::cbor_value::decode_cbor;
+use quid_common::account::Change;
 use quid_common::entry::{Entry, Registration};
 use quid_common::frame::Frame;
 use quid_common::order::{Decline, Order, Void};
@@ -177,6 +178,7 @@ fn is_sound_inside(message: &Message) -> bool {
         Message::Offer(it) => is_fact::<Order>(&it.order),
         Message::SubmitTab(it) => is_fact::<Terms>(&it.terms),
         Message::SubmitClose(it) => is_fact::<Close>(&it.close),
+        Message::ChangeKeys(it) => Change::from_bytes(&it.change).is_ok(),
         _ => true,
     };
     let entries = receipts(message)
@@ -187,6 +189,10 @@ fn is_sound_inside(message: &Message) -> bool {
         Message::Balance(it) => vec![it.time],
         Message::Fate(it) => vec![it.time],
         Message::HistoryPage(it) => it.lines.iter().map(|line| line.time).collect(),
+        Message::KeysStanding(it) => {
+            let due = it.pending.iter().map(|pending| pending.due);
+            due.chain([it.time]).collect()
+        }
         Message::TabStanding(it) => {
             let tab = it.tab.iter().flat_map(|tab| [tab.expires, tab.until]);
             tab.chain([it.time]).collect()

@@ -1,5 +1,9 @@
 //! A small ledger made from fixed seeds, and the keys behind it.
 
+use quid_common::account::{
+    Lock, Objection, Recovery, Rotation, SignedLock, SignedObjection, SignedRecovery,
+    SignedRotation, SignedTakeover, Takeover,
+};
 use quid_common::amount::{Amount, Currency};
 use quid_common::chain::{Chain, LENGTH_MAX, Link};
 use quid_common::checkpoint::{Checkpoint, Head};
@@ -32,6 +36,8 @@ pub(crate) struct World {
     /// A tab's whole life: what follows the nine entries in the longer log.
     pub(crate) later: Vec<Entry>,
     pub(crate) longer: Log,
+    /// What alice's keys say after that.
+    pub(crate) keys: Vec<Entry>,
 }
 
 /// Places of the sample entries in the log.
@@ -45,6 +51,8 @@ pub(crate) const TAB: u64 = 9;
 pub(crate) const CLAIM: u64 = 11;
 pub(crate) const CLOSE: u64 = 12;
 pub(crate) const RELEASE: u64 = 13;
+pub(crate) const ROTATION: u64 = 14;
+pub(crate) const TAKEOVER: u64 = 17;
 
 /// What a link of the sample tab is worth, and how many there are.
 pub(crate) const UNIT: u64 = 2_500;
@@ -76,6 +84,7 @@ impl World {
             log,
             later: vec![],
             longer: Log::default(),
+            keys: vec![],
         };
         world.write(1_000, Fact::Register(world.registration()));
         world.write(2_000, Fact::Register(world.second_registration()));
@@ -89,7 +98,69 @@ impl World {
         for entry in world.entries.iter().chain(&world.later) {
             world.longer.push(entry.encode());
         }
+        world.keys = world.words_of_keys();
         world
+    }
+
+    /// Rotated, recovered in spite of an objection, and thawed.
+    fn words_of_keys(&self) -> Vec<Entry> {
+        let facts = [
+            Fact::Rotation(self.rotation()),
+            Fact::Recovery(self.recovery()),
+            Fact::Objection(self.objection()),
+            Fact::Takeover(self.takeover()),
+            Fact::Lock(self.lock()),
+        ];
+        let times = [13_000, 14_000, 15_000, 2_592_014_000, 2_592_015_000].map(after);
+        let entries = times.into_iter().zip(facts);
+        entries.map(|(time, fact)| Entry { time, fact }).collect()
+    }
+
+    /// The receipt of an entry of what the keys say.
+    pub(crate) fn keys_receipt(&self, index: u64) -> Receipt {
+        let mut log = Log::default();
+        for entry in self.every_entry() {
+            log.push(entry.encode());
+        }
+        let size = log.len();
+        let checkpoint = Checkpoint::sign(self.ledger, log.head(size), &self.directory);
+        log.receipt(index, size, checkpoint)
+    }
+
+    /// Alice's recovery key.
+    pub(crate) fn safe(&self) -> SecretKey {
+        SecretKey::from_seed(&[0xa2; 32])
+    }
+
+    /// Alice's key after the rotation, and the one after the recovery.
+    pub(crate) fn next(&self, seed: u8) -> SecretKey {
+        SecretKey::from_seed(&[seed; 32])
+    }
+
+    pub(crate) fn rotation(&self) -> SignedRotation {
+        Rotation::sign(self.ledger, 1, REGISTER, &self.alice, &self.next(0xa3))
+    }
+
+    pub(crate) fn recovery(&self) -> SignedRecovery {
+        Recovery::sign(
+            self.ledger,
+            1,
+            REGISTER,
+            self.next(0xa4).public(),
+            &self.safe(),
+        )
+    }
+
+    pub(crate) fn objection(&self) -> SignedObjection {
+        Objection::sign(self.ledger, 1, 15, &self.next(0xa3))
+    }
+
+    pub(crate) fn takeover(&self) -> SignedTakeover {
+        Takeover::sign(self.ledger, 1, &self.next(0xa4))
+    }
+
+    pub(crate) fn lock(&self) -> SignedLock {
+        Lock::sign(self.ledger, 1, 15, false, &self.safe())
     }
 
     /// Opened, claimed twice, closed by the payee, and the rest released.
@@ -106,9 +177,9 @@ impl World {
         entries.map(|(time, fact)| Entry { time, fact }).collect()
     }
 
-    /// The entries of the longer log.
+    /// The entries of the longer log, and what the keys say after them.
     pub(crate) fn every_entry(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().chain(&self.later)
+        self.entries.iter().chain(&self.later).chain(&self.keys)
     }
 
     fn write(&mut self, ms: u64, fact: Fact) {

@@ -1,5 +1,7 @@
 //! A piece of the log on its way through the audit: as it was read, and as it was judged.
 
+use std::ops::Range;
+
 use quid_common::chain::{GAP_MAX, Link};
 use quid_common::checkpoint::{Checkpoint, Head};
 use quid_common::entry::{Entry, Fact};
@@ -71,8 +73,10 @@ impl Piece {
             .into_iter()
             .map(|written| {
                 let entry = Entry::decode(&written.bytes).map_err(|error| error.to_string());
-                let claim = entry.as_ref().ok().and_then(|entry| entry.fact.signature());
-                (entry, written.leaf, noted(claim, &mut claims))
+                let signed = entry.as_ref().map(|entry| entry.fact.signatures());
+                let first = claims.len();
+                claims.extend(signed.unwrap_or_default().into_iter().map(Claim::from));
+                (entry, written.leaf, first..claims.len())
             })
             .collect();
         let mut checkpoints: Vec<_> = self
@@ -83,18 +87,23 @@ impl Piece {
                     Ok((head, claim)) => (Ok(head), Some(claim)),
                     Err(error) => (Err(error.to_string()), None),
                 };
-                (size, head, noted(claim, &mut claims))
+                let first = claims.len();
+                claims.extend(claim.map(Claim::from));
+                (size, head, first..claims.len())
             })
             .collect();
         let genuine = verify::verify(&claims, &mut rand::rng());
-        let forged = |claim: Option<usize>| claim.is_some_and(|at| genuine.get(at) != Some(&true));
-        for (entry, _, claim) in &mut entries {
-            if forged(*claim) {
+        let forged = |claims: &Range<usize>| {
+            let verdicts = genuine.get(claims.clone());
+            verdicts.is_none_or(|verdicts| verdicts.contains(&false))
+        };
+        for (entry, _, claims) in &mut entries {
+            if forged(claims) {
                 *entry = Err("its signature is not the signer's".into());
             }
         }
-        for (_, head, claim) in &mut checkpoints {
-            if forged(*claim) {
+        for (_, head, claims) in &mut checkpoints {
+            if forged(claims) {
                 *head = Err("the checkpoint is not signed by the directory's key".into());
             }
         }
@@ -118,10 +127,4 @@ fn below(entry: &Entry) -> Option<Link> {
     };
     let count = claim.index.checked_sub(claim.from)?;
     (count <= GAP_MAX).then(|| claim.link.down(&claim.id, count))
-}
-
-/// Adds a claim, if there is one, and returns its place.
-fn noted(claim: Option<impl Into<Claim>>, claims: &mut Vec<Claim>) -> Option<usize> {
-    claims.push(claim?.into());
-    Some(claims.len() - 1)
 }

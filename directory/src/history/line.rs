@@ -8,12 +8,13 @@ use quid_common::order::{Memo, Order};
 use quid_common::tab::Terms;
 use quid_common::wire::{HistoryLine, history_kind};
 
-/// The line of entry `number` in the history of `account`; `None` if it moved none of its money.
+/// The line of entry `number` in the history of the account that has, or had, the keys `owner`;
+/// `None` if it moved none of its money.
 /// `name` knows everybody in the entry.
 pub(super) fn line(
     number: u64,
     entry: &Entry,
-    account: &PublicKey,
+    owner: &[PublicKey],
     treasury: &PublicKey,
     name: impl Fn(&PublicKey) -> Name,
 ) -> Option<HistoryLine> {
@@ -31,7 +32,7 @@ pub(super) fn line(
     match &entry.fact {
         Fact::Payment(order) => {
             let order = order.statement();
-            let incoming = order.payee == *account;
+            let incoming = owner.contains(&order.payee);
             let other = if incoming { &order.payer } else { &order.payee };
             let line = line(kind_of(order, treasury), incoming, order.amount, other);
             Some(HistoryLine {
@@ -45,7 +46,7 @@ pub(super) fn line(
             let amount = issue.statement().amount;
             Some(line(history_kind::ISSUE, true, amount, treasury))
         }
-        Fact::Tab(terms) if terms.statement().payer == *account => {
+        Fact::Tab(terms) if owner.contains(&terms.statement().payer) => {
             let terms = terms.statement();
             let line = line(history_kind::HOLD, false, hold(terms), &terms.payee);
             Some(HistoryLine {
@@ -56,14 +57,14 @@ pub(super) fn line(
             })
         }
         Fact::Claim(claim) => {
-            let incoming = claim.payee == *account;
+            let incoming = owner.contains(&claim.payee);
             let other = if incoming { &claim.payer } else { &claim.payee };
             Some(HistoryLine {
                 order: Some(claim.id),
                 ..line(history_kind::CLAIM, incoming, claim.amount, other)
             })
         }
-        Fact::Release(release) if release.payer == *account && !release.amount.is_zero() => {
+        Fact::Release(release) if owner.contains(&release.payer) && !release.amount.is_zero() => {
             Some(HistoryLine {
                 order: Some(release.id),
                 ..line(history_kind::RELEASE, true, release.amount, &release.payee)
@@ -76,7 +77,12 @@ pub(super) fn line(
         | Fact::Refusal(_)
         | Fact::Tab(_)
         | Fact::Close(_)
-        | Fact::Release(_) => None,
+        | Fact::Release(_)
+        | Fact::Rotation(_)
+        | Fact::Recovery(_)
+        | Fact::Objection(_)
+        | Fact::Takeover(_)
+        | Fact::Lock(_) => None,
     }
 }
 

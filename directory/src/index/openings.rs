@@ -47,7 +47,8 @@ pub(super) fn filed(
         return Ok(None);
     };
     let opening = Posting::read(&log.entry(entry)?.bytes);
-    Ok(opening.payee_of(payer, id))
+    // Under whichever of the account's keys it was opened.
+    Ok(opening.opening(id).map(|[_, payee]| payee))
 }
 
 /// The payee of `payer`'s tab `id`, if it was opened by one of the entries from number `from` up to
@@ -60,7 +61,8 @@ pub(super) fn logged(
 ) -> Result<Option<PublicKey>, StoreError> {
     let mut payee = None;
     log.scan(from, to, |_, entry| {
-        payee = payee.or_else(|| Posting::read(&entry.bytes).payee_of(payer, id));
+        let opening = Posting::read(&entry.bytes).opening(id);
+        payee = payee.or_else(|| opening.filter(|it| it[0] == *payer).map(|it| it[1]));
         Ok::<_, StoreError>(())
     })?;
     Ok(payee)

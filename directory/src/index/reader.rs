@@ -77,19 +77,30 @@ impl IndexReader {
         let Some(entry) = openings::find(&self.connection, &self.path, payer, id)? else {
             return Ok(None);
         };
-        self.verify(entry, |posting| Ok(posting.id() == Some((*payer, id))))?;
+        self.verify(entry, |posting| match posting.id() {
+            Some((of, used)) if used == id => Ok(of == *payer || self.is_same(&of, payer)?),
+            _ => Ok(false),
+        })?;
         Ok(Some(entry))
     }
 
-    /// The numbers of the entries among the first `end` that moved `account`'s money, newest first:
-    /// those below `before` and above `after`, at most `limit`. `end` is the acknowledged length of the log.
+    /// Whether the file has both keys for one account's.
+    fn is_same(&self, one: &PublicKey, other: &PublicKey) -> Result<bool, IndexError> {
+        let account = |key| openings::account(&self.connection, key);
+        account(one)
+            .and_then(|one| Ok(one.is_some() && one == account(other)?))
+            .map_err(sql("read", &self.path))
+    }
+
+    /// The numbers of the entries among the first `end` that moved the money of the account that has,
+    /// or had, the keys `owner`, the first of them first; newest first: those below `before` and above `after`, at most `limit`. `end` is the acknowledged length of the log.
     ///
     /// # Errors
     /// - [`IndexError::Behind`] while the index is being made: later it can tell.
     /// - [`IndexError::Damaged`] if the index names another entry than the log.
     pub fn history(
         &self,
-        account: &PublicKey,
+        owner: &[PublicKey],
         before: Option<u64>,
         after: Option<u64>,
         limit: usize,
@@ -98,7 +109,7 @@ impl IndexReader {
         let to = before.map_or(end, |before| before.min(end));
         let from = after.map_or(0, |after| after.saturating_add(1));
         self.entries(
-            account,
+            owner,
             Range {
                 which: Which::Moving,
                 from,
@@ -109,21 +120,21 @@ impl IndexReader {
         )
     }
 
-    /// The numbers of the entries among the first `end` and above `after` that moved `account`'s
+    /// The numbers of the entries among the first `end` and above `after` that moved `owner`'s
     /// money or concern its tabs, oldest first, at most `limit`.
     ///
     /// # Errors
     /// As for [`IndexReader::history`].
     pub fn concerning(
         &self,
-        account: &PublicKey,
+        owner: &[PublicKey],
         after: u64,
         limit: usize,
         end: u64,
     ) -> Result<Vec<u64>, IndexError> {
         let from = after.saturating_add(1);
         self.entries(
-            account,
+            owner,
             Range {
                 which: Which::Concerning,
                 from,
@@ -134,56 +145,51 @@ impl IndexReader {
         )
     }
 
-    fn entries(&self, account: &PublicKey, range: Range) -> Result<Vec<u64>, IndexError> {
+    fn entries(&self, owner: &[PublicKey], range: Range) -> Result<Vec<u64>, IndexError> {
         if range.from >= range.to || range.limit == 0 {
             return Ok(Vec::new());
         }
         // The tail first: what leaves it meanwhile is in the file by then.
-        let tail = self.tail(account, range);
+        let tail = self.tail(owner, range);
         let mut found = Vec::new();
         let filed = |found: &mut Vec<u64>, below: Option<u64>| {
-            self.filed(account, range, below, found)
+            self.filed(owner, range, below, found)
                 .map_err(sql("read", &self.path))
         };
         if range.newest_first
             && let Some(tail) = &tail
         {
-            found.extend(self.logged(account, range, tail.end)?.into_iter().rev());
+            found.extend(self.logged(owner, range, tail.end)?.into_iter().rev());
             found.extend(tail.entries.iter().rev());
             if found.len() < range.limit {
                 filed(&mut found, Some(tail.start))?;
             }
         } else if range.newest_first {
             let position = filed(&mut found, None)?;
-            found.splice(
-                0..0,
-                self.logged(account, range, position)?.into_iter().rev(),
-            );
+            found.splice(0..0, self.logged(owner, range, position)?.into_iter().rev());
         } else {
             let position = filed(&mut found, tail.as_ref().map(|tail| tail.start))?;
             if found.len() < range.limit {
                 let tail_end = tail.as_ref().map_or(position, |tail| tail.end);
                 found.extend(tail.iter().flat_map(|tail| &tail.entries));
-                found.extend(self.logged(account, range, tail_end)?);
+                found.extend(self.logged(owner, range, tail_end)?);
             }
         }
         found.truncate(range.limit);
         for entry in &found {
             self.verify(*entry, |posting| {
-                self.is_in(*entry, posting, range.which, account)
+                self.is_in(*entry, posting, range.which, owner)
             })?;
         }
         Ok(found)
     }
 
     /// The part of the answer in the tail.
-    fn tail(&self, account: &PublicKey, range: Range) -> Option<Part> {
+    fn tail(&self, owner: &[PublicKey], range: Range) -> Option<Part> {
         let tail = self.shared.as_ref()?.tail();
         let numbered = (tail.start..).zip(&tail.postings);
         let entries = numbered
-            .filter(|(entry, posting)| {
-                range.contains(*entry) && posting.is_in(range.which, account)
-            })
+            .filter(|(entry, posting)| range.contains(*entry) && posting.is_in(range.which, owner))
             .map(|(entry, _)| entry)
             .collect();
         Some(Part {
@@ -197,7 +203,7 @@ impl IndexReader {
     /// entries are in the file.
     fn filed(
         &self,
-        key: &PublicKey,
+        owner: &[PublicKey],
         range: Range,
         below: Option<u64>,
         found: &mut Vec<u64>,
@@ -206,7 +212,9 @@ impl IndexReader {
         let view = self.connection.unchecked_transaction()?;
         let position: i64 = view.query_row(GET_META, [ENTRIES], |row| row.get(0))?;
         let position = position.cast_unsigned();
-        let Some(account) = openings::account(&view, key)? else {
+        // By the first of them: the others may not be in the file yet.
+        let first = owner.first().map(|key| openings::account(&view, key));
+        let Some(account) = first.transpose()?.flatten() else {
             return Ok(position);
         };
         let to = range.to.min(below.unwrap_or(position));
@@ -245,7 +253,7 @@ impl IndexReader {
     /// The part of the answer in the log from entry `start` on, oldest first.
     fn logged(
         &self,
-        account: &PublicKey,
+        owner: &[PublicKey],
         range: Range,
         start: u64,
     ) -> Result<Vec<u64>, IndexError> {
@@ -260,14 +268,14 @@ impl IndexReader {
         let concerning = range.which == Which::Concerning;
         self.log.scan(from, range.to, |entry, bytes| {
             let posting = Posting::read(&bytes.bytes);
-            if posting.is_in(range.which, account) {
+            if posting.is_in(range.which, owner) {
                 found.push(entry);
             }
             match posting {
                 Posting::Opened { payer, payee, id } => drop(opened.insert((payer, id), payee)),
-                Posting::Closed { payer, id } if concerning && payer != *account => {
+                Posting::Closed { payer, id } if concerning && !owner.contains(&payer) => {
                     match opened.get(&(payer, id)) {
-                        Some(payee) if payee == account => found.push(entry),
+                        Some(payee) if owner.contains(payee) => found.push(entry),
                         Some(_) => {}
                         None => closed.push((entry, posting)),
                     }
@@ -277,7 +285,7 @@ impl IndexReader {
             Ok::<_, StoreError>(())
         })?;
         for (entry, posting) in closed {
-            if self.is_in(entry, &posting, range.which, account)? {
+            if self.is_in(entry, &posting, range.which, owner)? {
                 found.push(entry);
             }
         }
@@ -291,13 +299,16 @@ impl IndexReader {
         entry: u64,
         posting: &Posting,
         which: Which,
-        account: &PublicKey,
+        owner: &[PublicKey],
     ) -> Result<bool, IndexError> {
         match *posting {
-            Posting::Closed { payer, id } if which == Which::Concerning && payer != *account => {
-                Ok(self.payee(&payer, id, entry)? == Some(*account))
+            Posting::Closed { payer, id }
+                if which == Which::Concerning && !owner.contains(&payer) =>
+            {
+                let payee = self.payee(&payer, id, entry)?;
+                Ok(payee.is_some_and(|payee| owner.contains(&payee)))
             }
-            _ => Ok(posting.is_in(which, account)),
+            _ => Ok(posting.is_in(which, owner)),
         }
     }
 

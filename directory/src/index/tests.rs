@@ -91,7 +91,7 @@ impl World {
     fn model(&self, which: Which, who: &PublicKey, from: u64, to: u64) -> Vec<u64> {
         (0..)
             .zip(&self.postings)
-            .filter(|(_, p)| p.is_in(which, who))
+            .filter(|(_, p)| p.is_in(which, std::slice::from_ref(who)))
             .map(|(n, _)| n)
             .filter(|n| (from..to).contains(n))
             .collect()
@@ -103,11 +103,11 @@ impl World {
             let who = key(person, 0).public();
             let expected = self.model(Which::Concerning, &who, 1, end);
             let found = reader
-                .concerning(&who, 0, usize::MAX, end)
+                .concerning(&[who], 0, usize::MAX, end)
                 .expect("it is good");
             assert_eq!(found, expected, "person {person}");
             let mut moving = reader
-                .history(&who, None, None, usize::MAX, end)
+                .history(&[who], None, None, usize::MAX, end)
                 .expect("it is good");
             moving.reverse();
             let expected = self.model(Which::Moving, &who, 0, end);
@@ -305,7 +305,7 @@ fn everything_is_found_in_whatever_part_it_is() {
     );
     let history = world
         .reader(None)
-        .history(&stranger, None, None, 10, world.len());
+        .history(&[stranger], None, None, 10, world.len());
     assert!(history.expect("it is good").is_empty());
 }
 
@@ -332,11 +332,11 @@ proptest! {
             let to = before.unwrap_or(end).min(end);
             let from = after.map_or(0, |after| after + 1);
             let expected = world.model(Which::Moving, &who, from, to);
-            let found = reader.history(&who, before, after, limit, end).expect("it is good");
+            let found = reader.history(&[who], before, after, limit, end).expect("it is good");
             let newest: Vec<u64> = expected.iter().rev().copied().take(limit).collect();
             prop_assert_eq!(found, newest);
             if let Some(after) = after {
-                let found = reader.concerning(&who, after, limit, end).expect("it is good");
+                let found = reader.concerning(&[who], after, limit, end).expect("it is good");
                 let expected = world.model(Which::Concerning, &who, after + 1, end);
                 let oldest: Vec<u64> = expected.into_iter().take(limit).collect();
                 prop_assert_eq!(found, oldest);
@@ -467,7 +467,7 @@ fn whatever_bits_are_flipped_no_wrong_entry_is_told() {
         };
         for person in 1..=PEOPLE {
             let who = key(person, 0).public();
-            match reader.history(&who, None, None, 500, world.len()) {
+            match reader.history(&[who], None, None, 500, world.len()) {
                 Ok(found) => {
                     let expected = world.model(Which::Moving, &who, 0, world.len());
                     assert!(
@@ -514,9 +514,11 @@ fn a_wrong_row_is_noticed_and_the_index_removed() {
         let ids = world.postings.iter().filter_map(Posting::id);
         let found: Result<Vec<_>, _> = ids.map(|(payer, id)| reader.find(&payer, id)).collect();
         let who = key(1, 0).public();
-        let found = found
-            .map(drop)
-            .and_then(|()| reader.history(&who, None, None, 500, world.len()).map(drop));
+        let found = found.map(drop).and_then(|()| {
+            reader
+                .history(&[who], None, None, 500, world.len())
+                .map(drop)
+        });
         assert!(
             matches!(found, Err(IndexError::Damaged(_))),
             "{statement}: {found:?}"
@@ -539,16 +541,16 @@ fn an_index_far_behind_says_so() {
     let shared = writer.shared();
     let reader = IndexReader::join(&world.scratch.folder, bounds, Some(shared)).expect("it opens");
     let who = key(1, 0).public();
-    let behind = reader.history(&who, None, None, 10, 120);
+    let behind = reader.history(&[who], None, None, 10, 120);
     assert!(
         matches!(behind, Err(IndexError::Behind { entries: 60 })),
         "{behind:?}"
     );
     reader
-        .history(&who, None, None, 10, 110)
+        .history(&[who], None, None, 10, 110)
         .expect("50 can be read");
     reader
-        .history(&who, Some(60), None, 10, 120)
+        .history(&[who], Some(60), None, 10, 120)
         .expect("old pages need no new entries");
 }
 
@@ -570,7 +572,7 @@ fn the_thread_follows_and_stops() {
     index.wake(200);
     let who = key(1, 0).public();
     let newest = reader
-        .history(&who, None, None, 1, 200)
+        .history(&[who], None, None, 1, 200)
         .expect("it is good");
     assert!(newest[0] >= 150, "an acknowledged entry is told at once");
     index.stop();

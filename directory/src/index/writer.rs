@@ -349,6 +349,11 @@ impl Rows {
             let mut insert = transaction.prepare_cached(INSERT_ACCOUNT)?;
             insert.execute(params![key.as_bytes(), number(account)])?;
         }
+        if let Posting::Key { account, key } = posting {
+            numbers.remember(*key, *account);
+            let mut insert = transaction.prepare_cached(INSERT_ACCOUNT)?;
+            insert.execute(params![key.as_bytes(), number(*account)])?;
+        }
         for (key, moved) in posting.parties().into_iter().flatten() {
             let Some(account) = numbers.of(&key, transaction)? else {
                 return Ok(None);

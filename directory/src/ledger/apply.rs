@@ -3,6 +3,7 @@
 //! Each fact has one function that checks everything first and changes the books last, so that a
 //! fault leaves them as they were. Nothing is taken over from the decision that made an entry.
 
+use quid_common::account::Change;
 use quid_common::checkpoint::SIZE_MAX;
 use quid_common::entry::{Entry, Fact, Freeze, Genesis, Issue, Refusal, Registration};
 use quid_common::id::{LedgerId, OperationId, OrderId};
@@ -17,6 +18,7 @@ use super::ids::{self, Used};
 use super::walk::Walk;
 use super::{Account, Amount, Effect, Ledger, Operation, Origin, TREASURY, TREASURY_AT};
 
+mod keys;
 mod tabs;
 
 /// An entry that breaks a rule. The books did not take it.
@@ -62,9 +64,24 @@ pub enum Rule {
     /// A recovery key is another than the account's own.
     #[error("its recovery key is the account's own")]
     RecoveryKey,
-    /// A key has one account.
-    #[error("its key has an account already")]
+    /// A key has one account, for ever.
+    #[error("its key has an account already, or is its recovery key")]
     KeyUsed,
+    /// What an account signs, or is signed for it, names the key that it has then.
+    #[error("it names a key that its account had replaced")]
+    KeyReplaced,
+    /// Only an account's own keys say something about it, and only its recovery key thaws it.
+    #[error("its signer had no say in that account")]
+    WrongKey,
+    /// A key's word follows its last.
+    #[error("it does not follow its signer's last word")]
+    Stale,
+    /// What is objected to, or takes effect, has been announced.
+    #[error("no such recovery had been announced")]
+    NoRecovery,
+    /// A recovery takes its time.
+    #[error("the recovery was not due")]
+    Early,
     /// A name has one account.
     #[error("its name is taken")]
     NameTaken,
@@ -161,7 +178,7 @@ impl Ledger {
     /// Takes `entry` into the books and returns its index.
     ///
     /// Everything but signatures and links is checked: an auditor verifies those beside it
-    /// ([`Fact::signature`], [`Ledger::check_link`]). The caps are not rules of the log and are not looked at.
+    /// ([`Fact::signatures`], [`Ledger::check_link`]). The caps are not rules of the log and are not looked at.
     ///
     /// # Errors
     /// [`Fault`]: the entry cannot stand here, and the books are as they were.
@@ -195,6 +212,11 @@ impl Ledger {
             Fact::Claim(claim) => self.claim(index, time, claim)?,
             Fact::Close(close) => self.close(index, time, close)?,
             Fact::Release(release) => self.release(time, release)?,
+            Fact::Rotation(it) => self.change_keys(index, time, &Change::Rotation(it.clone()))?,
+            Fact::Recovery(it) => self.change_keys(index, time, &Change::Recovery(it.clone()))?,
+            Fact::Objection(it) => self.change_keys(index, time, &Change::Objection(it.clone()))?,
+            Fact::Takeover(it) => self.change_keys(index, time, &Change::Takeover(it.clone()))?,
+            Fact::Lock(it) => self.change_keys(index, time, &Change::Lock(it.clone()))?,
         }
         self.entries = next;
         self.time = time;
@@ -259,6 +281,9 @@ impl Ledger {
             return Err(Rule::Supply);
         }
         let account = self.accounts.get_mut(at).ok_or(Rule::UnknownAccount)?;
+        if account.key != issue.account {
+            return Err(Rule::KeyReplaced);
+        }
         let available = credit(account, issue.amount)?;
 
         Walk::keep(&mut self.walk, at, account);
@@ -281,9 +306,12 @@ impl Ledger {
             .holder_at(&freeze.account)
             .ok_or(Rule::UnknownAccount)?;
         let account = self.accounts.get_mut(at).ok_or(Rule::UnknownAccount)?;
+        if account.key != freeze.account {
+            return Err(Rule::KeyReplaced);
+        }
 
         Walk::keep(&mut self.walk, at, account);
-        account.frozen = freeze.frozen;
+        account.operate(freeze.frozen);
         let effect = Effect::Froze(freeze.frozen);
         let operation = Operation {
             entry: index,
@@ -310,7 +338,10 @@ impl Ledger {
         let Ok([payer, payee]) = self.accounts.get_disjoint_mut([payer_at, payee_at]) else {
             return Err(Rule::SelfPayment);
         };
-        if payer.frozen {
+        if payer.key != order.payer || payee.key != order.payee {
+            return Err(Rule::KeyReplaced);
+        }
+        if payer.is_frozen() {
             return Err(Rule::Frozen);
         }
         let debited = payer
@@ -351,6 +382,9 @@ impl Ledger {
         self.check_statement(void.version, void.ledger)?;
         let at = self.check_id(&void.payer, void.id, time)?;
         let payer = self.accounts.get(at).ok_or(Rule::UnknownAccount)?;
+        if payer.key != void.payer {
+            return Err(Rule::KeyReplaced);
+        }
 
         let long = ids::is_long(void.id.expiry(), time);
         self.ids.insert(
@@ -369,10 +403,13 @@ impl Ledger {
     fn burn_id(&mut self, index: u64, time: LedgerTime, refusal: &Refusal) -> Result<(), Rule> {
         let at = self.check_id(&refusal.payer, refusal.id, time)?;
         let payer = self.accounts.get(at).ok_or(Rule::UnknownAccount)?;
+        if payer.key != refusal.payer {
+            return Err(Rule::KeyReplaced);
+        }
         let fits = match refusal.reason {
-            Reason::FROZEN => payer.frozen,
+            Reason::FROZEN => payer.is_frozen(),
             // A frozen payer is told so before anything else that burns an id.
-            Reason::PAYEE_DECLINED | Reason::INSUFFICIENT_FUNDS => !payer.frozen,
+            Reason::PAYEE_DECLINED | Reason::INSUFFICIENT_FUNDS => !payer.is_frozen(),
             _ => false,
         };
         if !fits {
@@ -412,6 +449,7 @@ impl Ledger {
             available: Amount::ZERO,
             held: Amount::ZERO,
             frozen: false,
+            keys: None,
             registered: index,
         });
         Ok(())

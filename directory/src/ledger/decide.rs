@@ -13,6 +13,7 @@ use quid_common::time::LedgerTime;
 
 use super::{Account, Amount, Effect, Ledger, Operation, TREASURY, ids};
 
+mod keys;
 mod tabs;
 
 /// What a wish comes to.
@@ -120,7 +121,7 @@ impl Ledger {
         let digest = order.digest();
         let stated = order.statement();
         let now = now.max(self.time);
-        if *submitter != stated.payer && *submitter != stated.payee {
+        if !self.is_same(submitter, &stated.payer) && !self.is_same(submitter, &stated.payee) {
             return Verdict::Refuse(Reason::WRONG_SUBMITTER);
         }
 
@@ -137,11 +138,14 @@ impl Ledger {
         if payer.number == payee.number {
             return Verdict::Refuse(Reason::SELF_PAYMENT);
         }
+        if payer.key != stated.payer || payee.key != stated.payee {
+            return Verdict::Refuse(Reason::KEY_REPLACED);
+        }
         if !self.has_room(payer, stated.id, now) {
             return Verdict::Refuse(Reason::BUSY);
         }
 
-        let reason = if payer.frozen {
+        let reason = if payer.is_frozen() {
             Reason::FROZEN
         } else if decline.is_some() {
             Reason::PAYEE_DECLINED
@@ -175,7 +179,7 @@ impl Ledger {
         }
         let stated = void.statement();
         let now = now.max(self.time);
-        if *submitter != stated.payer {
+        if !self.is_same(submitter, &stated.payer) {
             return Verdict::Refuse(Reason::WRONG_SUBMITTER);
         }
 
@@ -186,6 +190,9 @@ impl Ledger {
         let Some(payer) = payer else {
             return Verdict::Refuse(Reason::UNKNOWN_ACCOUNT);
         };
+        if payer.key != stated.payer {
+            return Verdict::Refuse(Reason::KEY_REPLACED);
+        }
         if !self.has_room(payer, stated.id, now) {
             return Verdict::Refuse(Reason::BUSY);
         }
@@ -209,6 +216,9 @@ impl Ledger {
             return Verdict::Refuse(Reason::WRONG_SUBMITTER);
         }
         if let Some(account) = self.account(&wish.key) {
+            if account.key != wish.key {
+                return Verdict::Refuse(Reason::KEY_REPLACED);
+            }
             // The treasury came with the genesis and was never registered.
             let same = account.name == wish.name && account.recovery == wish.recovery;
             return if same && account.number != TREASURY {
@@ -309,7 +319,7 @@ impl Ledger {
         }
         if now >= id.expiry() {
             // A key without an account never had an order in the log: no need to ask.
-            let met = payer.map_or(Past::Never, |payer| past(&payer.key, id));
+            let met = payer.map_or(Past::Never, |payer| past(&payer.first_key(), id));
             return Some(match met {
                 Past::Never => Verdict::Refuse(Reason::EXPIRED),
                 Past::Entry { index, order } => known(index, order),
@@ -326,7 +336,7 @@ impl Ledger {
         directory: &PublicKey,
         ledger: LedgerId,
         id: OperationId,
-        account: &PublicKey,
+        named: &PublicKey,
         effect: Effect,
     ) -> Option<Verdict> {
         if !self.is_ours(ledger) {
@@ -335,7 +345,7 @@ impl Ledger {
         if *directory != self.origin.directory {
             return Some(Verdict::Refuse(Reason::WRONG_SUBMITTER));
         }
-        let account = self.holder(account);
+        let account = self.holder(named);
         if let Some(&Operation {
             entry,
             account: first,
@@ -349,8 +359,11 @@ impl Ledger {
                 Verdict::Refuse(Reason::OPERATION_REUSED)
             });
         }
-        if account.is_none() {
+        let Some(account) = account else {
             return Some(Verdict::Refuse(Reason::UNKNOWN_ACCOUNT));
+        };
+        if account.key != *named {
+            return Some(Verdict::Refuse(Reason::KEY_REPLACED));
         }
         let full = self.operations.len() >= self.caps.operations;
         full.then_some(Verdict::Refuse(Reason::FULL))

@@ -20,6 +20,7 @@ enum Wrong {
     UnknownAccount,
     ZeroAmount,
     SelfPayment,
+    Replaced,
     Busy,
     Frozen,
     Declined,
@@ -28,7 +29,7 @@ enum Wrong {
 
 use Wrong::*;
 
-const IN_ORDER: [(Wrong, &str); 14] = [
+const IN_ORDER: [(Wrong, &str); 15] = [
     (Encoding, "encoding"),
     (Ledger, "wrong_ledger"),
     (BadDecline, "bad_decline"),
@@ -39,6 +40,7 @@ const IN_ORDER: [(Wrong, &str); 14] = [
     (UnknownAccount, "unknown_account"),
     (ZeroAmount, "zero_amount"),
     (SelfPayment, "self_payment"),
+    (Replaced, "key_replaced"),
     (Busy, "busy"),
     (Frozen, "frozen"),
     (Declined, "payee_declined"),
@@ -59,7 +61,7 @@ fn every_refusal_comes_before_every_later_one() {
 
 #[test]
 fn an_id_that_was_used_answers_before_everything_but_who_asks() {
-    for wrong in [Expired, Busy, Frozen, Declined, Funds] {
+    for wrong in [Expired, Replaced, Busy, Frozen, Declined, Funds] {
         let mut world = World::with(&[("alice", 100), ("bob", 0), ("carol", 0)]);
         let (alice, carol) = (key("alice").public(), key("carol").public());
         let draft = world.order("o1", "alice", "bob");
@@ -163,6 +165,10 @@ fn world_for(wrong: &[Wrong], id: OrderId) -> (World, Draft) {
 }
 
 fn apply_state(world: &mut World, wrong: &[Wrong]) {
+    // A frozen account's key stays.
+    if wrong.contains(&Replaced) {
+        assert_eq!(world.line("rotate alice alice alice2 now 1"), "rotated");
+    }
     if wrong.contains(&Frozen) {
         assert_eq!(world.freeze("f1", "alice", true), "frozen_now");
     }

@@ -14,6 +14,7 @@
 //!       until u64, terms [32]
 //!     8 claim: id [16], payer u64, index u32, link [32]
 //!     9 close by the payer, 10 by the payee, 11 release: id [16], payer u64
+//!     12 keys: number u64, the account as in a snapshot
 //! ```
 
 use quid_common::id::{Digest, OperationId, OrderId};
@@ -32,6 +33,14 @@ pub(super) struct Redo(Option<Vec<u8>>);
 impl Redo {
     pub(super) fn registration(&mut self, time: LedgerTime, account: &Account) {
         if let Some(out) = self.begin(REGISTRATION, time) {
+            put_account(out, account);
+        }
+    }
+
+    /// What an account's keys said: how it stands after that.
+    pub(super) fn keys(&mut self, time: LedgerTime, account: &Account) {
+        if let Some(out) = self.begin(KEYS, time) {
+            put(out, account.number);
             put_account(out, account);
         }
     }
@@ -157,10 +166,27 @@ impl Ledger {
                 let order = Digest(input.array()?);
                 self.redo_id(time, id, payer, Some(order))?;
             }
+            KEYS => self.redo_keys(input)?,
             kind => self.redo_tab(kind, time, input)?,
         }
         self.time = time;
         self.entries = index.checked_add(1).ok_or(SnapshotError::Field)?;
+        Ok(())
+    }
+
+    fn redo_keys(&mut self, input: &mut Reader<'_>) -> Result<(), SnapshotError> {
+        let number = input.number()?;
+        self.check_account(number)?;
+        let account = input.account(number)?;
+        let at = usize::try_from(number).map_err(|_| SnapshotError::Field)?;
+        if self
+            .by_key
+            .insert(account.key, at)
+            .is_some_and(|of| of != at)
+        {
+            return Err(SnapshotError::Order);
+        }
+        *self.numbered_mut(number)? = account;
         Ok(())
     }
 
@@ -182,7 +208,7 @@ impl Ledger {
                     .checked_add(amount.units())
                     .ok_or(SnapshotError::Field)?;
             }
-            Effect::Froze(frozen) => account.frozen = frozen,
+            Effect::Froze(frozen) => account.operate(frozen),
         }
         match self.operations.insert(id, operation) {
             None => Ok(()),
@@ -251,3 +277,4 @@ const FREEZE: u8 = 3;
 const PAYMENT: u8 = 4;
 const VOID: u8 = 5;
 const REFUSAL: u8 = 6;
+const KEYS: u8 = 12;

@@ -3,13 +3,18 @@
 //! One state has one snapshot. Layout, integers big-endian and of fixed width:
 //!
 //! ```text
-//! version u8 = 2
+//! version u8 = 3
 //! entries u64                                     nothing follows if 0
 //! time u64, issued u64, burnt u64, forgotten_through u64
 //! ledger [32], directory [32], code (u8 length, text), decimals u8
 //! count u64, accounts from number 1 on:
 //!     key [32], name (u8 length, text), recovery (u8 = 0, or u8 = 1 and [32]),
-//!     available u64, held u64, frozen u8, registered u64
+//!     available u64, held u64, frozen u8, registered u64,
+//!     keys (u8 = 0, or u8 = 1 and)
+//!         count u64, replaced keys: key [32], by u64
+//!         locked u8
+//!         own and recovery key's last word: u8 = 0, or u8 = 1 and entry u64, change [32]
+//!         pending: u8 = 0, or u8 = 1 and entry u64, time u64, successor [32], contested u8
 //! count u64, ids ascending by id and account:
 //!     id [16], account u64, entry u64, flags u8 (1 long-lived, 2 an order), order [32] if flag 2
 //! count u64, operations ascending by id:
@@ -30,6 +35,7 @@ use thiserror::Error;
 use super::ids::Used;
 use super::{Account, Effect, Fault, Ledger, Operation, Origin, TREASURY};
 
+mod keys;
 mod tabs;
 
 pub(super) use self::tabs::put_tab;
@@ -118,6 +124,7 @@ impl Ledger {
             available: Amount::ZERO,
             held: Amount::ZERO,
             frozen: false,
+            keys: None,
             registered: 0,
         })?;
         let count = input.number()?;
@@ -175,8 +182,10 @@ impl Ledger {
         let skeleton = account.name.skeleton();
         // Worked out once: a start does this for every account there is.
         let reserved = account.number != TREASURY && Name::is_reserved_skeleton(&skeleton);
-        let twice = self.by_key.insert(account.key, at).is_some()
-            || self.by_skeleton.insert(skeleton, at).is_some();
+        let mut twice = self.by_skeleton.insert(skeleton, at).is_some();
+        for key in account.all_keys() {
+            twice |= self.by_key.insert(key, at).is_some();
+        }
         if reserved || twice {
             return Err(SnapshotError::Field);
         }
@@ -247,6 +256,7 @@ pub(super) fn put_account(out: &mut Vec<u8>, account: &Account) {
     put(out, account.held.units());
     out.push(u8::from(account.frozen));
     put(out, account.registered);
+    keys::put_keys(out, account.keys.as_deref());
 }
 
 pub(super) fn put_id(out: &mut Vec<u8>, id: OrderId, account: u64, used: &Used) {
@@ -318,7 +328,7 @@ impl<'a> Reader<'a> {
         Amount::new(self.number()?).ok_or(SnapshotError::Field)
     }
 
-    fn flag(&mut self) -> Result<bool, SnapshotError> {
+    pub(super) fn flag(&mut self) -> Result<bool, SnapshotError> {
         match self.byte()? {
             0 => Ok(false),
             1 => Ok(true),
@@ -347,6 +357,7 @@ impl<'a> Reader<'a> {
         let (available, held) = (self.amount()?, self.amount()?);
         let frozen = self.flag()?;
         let registered = self.number()?;
+        let keys = self.keys()?;
         Ok(Account {
             number,
             name,
@@ -355,6 +366,7 @@ impl<'a> Reader<'a> {
             available,
             held,
             frozen,
+            keys,
             registered,
         })
     }
@@ -407,7 +419,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Any change of the layout changes this; a snapshot of another version is thrown away.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 
 const FLAG_LONG: u8 = 1;
 const FLAG_ORDER: u8 = 2;
@@ -417,12 +429,12 @@ const KIND_FREEZE: u8 = 2;
 const KIND_THAW: u8 = 3;
 
 /// The shortest forms.
-const ACCOUNT_LEN_MIN: usize = 32 + 1 + 1 + 8 + 8 + 1 + 8;
+const ACCOUNT_LEN_MIN: usize = 32 + 1 + 1 + 8 + 8 + 1 + 8 + 1;
 const ID_LEN_MIN: usize = 16 + 8 + 8 + 1;
 const OPERATION_LEN_MIN: usize = 16 + 8 + 8 + 1;
 
 /// The longest forms but for names, which are taken to have 16 characters.
-const ACCOUNT_LEN: usize = 32 + 1 + 16 + 1 + 32 + 8 + 8 + 1 + 8;
+const ACCOUNT_LEN: usize = 32 + 1 + 16 + 1 + 32 + 8 + 8 + 1 + 8 + 1;
 const ID_LEN: usize = 16 + 8 + 8 + 1 + 32;
 const OPERATION_LEN: usize = 16 + 8 + 8 + 1 + 8;
 const TAB_LEN: usize = 16 + 8 + 8 + 8 + 4 + 4 + 32 + 8 + 8 + 3 * 8;

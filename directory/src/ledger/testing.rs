@@ -18,6 +18,8 @@ use quid_common::time::LedgerTime;
 use super::{Ledger, Past, Verdict};
 
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod tabs;
 
 pub(super) use self::tabs::TabDraft;
@@ -58,6 +60,12 @@ pub(super) fn check_precedence<Wrong: Copy + fmt::Debug + PartialEq>(
 /// claim ID FROM INDEX now T [by NAME] [with ID] -> OUTCOME
 /// close ID NAME now T [from NAME] -> OUTCOME
 /// release ID now T [since T] -> OUTCOME      if it is due, at a directory that serves since then
+/// rotate NAME OLD NEW now T [said ENTRY] -> OUTCOME            OLD and NEW are owners of keys
+/// recover NAME RECOVERY NEW now T [said ENTRY] -> OUTCOME
+/// object NAME KEY now T [announced ENTRY] -> OUTCOME
+/// takeover NAME NEW now T -> OUTCOME
+/// lock|unlock NAME KEY now T [said ENTRY] -> OUTCOME
+/// key NAME OWNER                             whose key the account has
 /// balance NAME AMOUNT
 /// held NAME AMOUNT
 /// totals ISSUED BURNT
@@ -204,7 +212,9 @@ impl World {
         time: LedgerTime,
     ) -> String {
         if let Verdict::Known { entry } = verdict {
-            assert_eq!(id_of(&self.log[entry as usize].fact), Some(which));
+            let known = id_of(&self.log[entry as usize].fact);
+            let (payer, id) = known.expect("it used an id");
+            assert!(id == which.1 && self.ledger.is_same(&payer, &which.0));
         }
         self.take(verdict, time)
     }
@@ -252,7 +262,7 @@ impl World {
             directory: self.directory.public(),
             ledger: self.ledger.ledger_id(),
             operation: operation(id),
-            account: key(name).public(),
+            account: self.key_now(name),
             amount,
         };
         Signed::new(issue, &self.directory)
@@ -263,10 +273,16 @@ impl World {
             directory: self.directory.public(),
             ledger: self.ledger.ledger_id(),
             operation: operation(id),
-            account: key(name).public(),
+            account: self.key_now(name),
             frozen,
         };
         Signed::new(freeze, &self.directory)
+    }
+
+    /// The key that the account of this name has now; the person's own if there is no account.
+    fn key_now(&self, text: &str) -> PublicKey {
+        let account = text.parse().ok().and_then(|it| self.ledger.by_name(&it));
+        account.map_or_else(|| key(text).public(), |account| account.key)
     }
 
     pub(super) fn balance(&self, name: &str) -> u64 {
@@ -297,6 +313,7 @@ impl World {
             replay.forget(LedgerTime::default(), u64::MAX);
         }
         assert_eq!(replay.accounts(), self.ledger.accounts());
+        assert_eq!(replay.by_key, self.ledger.by_key);
         assert!(replay.tabs == self.ledger.tabs);
         assert_eq!(replay.totals(), self.ledger.totals());
         assert_eq!(replay.time(), self.ledger.time());
@@ -357,10 +374,10 @@ impl World {
         if self.behind {
             return Past::Behind;
         }
-        let found = self
-            .log
-            .iter()
-            .position(|entry| id_of(&entry.fact) == Some((*payer, id)));
+        let found = self.log.iter().position(|entry| {
+            id_of(&entry.fact)
+                .is_some_and(|(of, used)| used == id && self.ledger.is_same(&of, payer))
+        });
         let Some(at) = found else { return Past::Never };
         let index = at as u64;
         assert!(
@@ -394,6 +411,11 @@ impl World {
                 outcome
             }
         }
+    }
+
+    /// One line of a table, without its outcome.
+    pub(super) fn line(&mut self, text: &str) -> String {
+        self.play(&mut Words(text.split_whitespace()))
     }
 
     fn play(&mut self, words: &mut Words<'_>) -> String {
@@ -448,6 +470,15 @@ impl World {
             "claim" => self.play_claim(words),
             "close" => self.play_close(words),
             "release" => self.play_release(words),
+            change @ ("rotate" | "recover" | "object" | "takeover" | "lock" | "unlock") => {
+                self.play_change(change, words)
+            }
+            "key" => {
+                let (who, owner) = (words.next(), words.next());
+                let account = self.ledger.by_name(&name(who)).expect("registered");
+                assert_eq!(account.key, key(owner).public(), "the key of {who}");
+                String::new()
+            }
             "held" => {
                 let (name, units) = (words.next(), words.next());
                 assert_eq!(self.held(name), number(units), "what {name} has held");
@@ -570,7 +601,12 @@ pub(super) fn id_of(fact: &Fact) -> Option<(PublicKey, OrderId)> {
         | Fact::Freeze(_)
         | Fact::Claim(_)
         | Fact::Close(_)
-        | Fact::Release(_) => None,
+        | Fact::Release(_)
+        | Fact::Rotation(_)
+        | Fact::Recovery(_)
+        | Fact::Objection(_)
+        | Fact::Takeover(_)
+        | Fact::Lock(_) => None,
     }
 }
 
@@ -588,6 +624,12 @@ fn what(fact: &Fact) -> &'static str {
         Fact::Claim(_) => "claimed",
         Fact::Close(_) => "closed",
         Fact::Release(_) => "released",
+        Fact::Rotation(_) => "rotated",
+        Fact::Recovery(_) => "announced",
+        Fact::Objection(_) => "contested",
+        Fact::Takeover(_) => "taken_over",
+        Fact::Lock(lock) if lock.statement().frozen => "locked",
+        Fact::Lock(_) => "unlocked",
     }
 }
 

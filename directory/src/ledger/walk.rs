@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 
 use quid_common::id::{OperationId, OrderId};
+use quid_common::key::PublicKey;
 
 use super::snapshot::{
     VERSION, put, put_account, put_count, put_id, put_operation, put_tab, put_text,
 };
 use super::tabs::{Open, Which};
-use super::{Account, Amount, Ledger};
+use super::{Account, Amount, Keys, Ledger};
 
 /// How far a snapshot is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,11 +46,14 @@ enum Part {
 }
 
 /// What can change in an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Changing {
     available: Amount,
     held: Amount,
     frozen: bool,
+    key: PublicKey,
+    recovery: Option<PublicKey>,
+    keys: Option<Box<Keys>>,
 }
 
 impl Walk {
@@ -59,10 +63,13 @@ impl Walk {
             && at < walk.accounts
             && matches!(walk.next, Part::Account(next) if at >= next)
         {
-            walk.kept.entry(at).or_insert(Changing {
+            walk.kept.entry(at).or_insert_with(|| Changing {
                 available: account.available,
                 held: account.held,
                 frozen: account.frozen,
+                key: account.key,
+                recovery: account.recovery,
+                keys: account.keys.clone(),
             });
         }
     }
@@ -170,6 +177,8 @@ impl Ledger {
                 let mut account = account.clone();
                 (account.available, account.held) = (kept.available, kept.held);
                 account.frozen = kept.frozen;
+                (account.key, account.recovery) = (kept.key, kept.recovery);
+                account.keys = kept.keys;
                 put_account(out, &account);
             }
         }

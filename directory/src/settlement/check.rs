@@ -81,6 +81,14 @@ fn judge(
                 claims.push(claim(&job.from, registration));
                 owners.push((at, Reason::BAD_SIGNATURE));
             }
+            Ask::Change(change) => {
+                for signed in change.clone().into_fact().signatures() {
+                    let claim = Claim::from(signed);
+                    let from = job.from;
+                    claims.push(Claim { from, ..claim });
+                    owners.push((at, Reason::BAD_SIGNATURE));
+                }
+            }
             Ask::Tab(terms) => {
                 claims.push(claim(&job.from, terms));
                 owners.push((at, Reason::BAD_SIGNATURE));

@@ -95,7 +95,12 @@ impl Effect {
             | Fact::Register(_)
             | Fact::Issue(_)
             | Fact::Freeze(_)
-            | Fact::Release(_) => Self::Other,
+            | Fact::Release(_)
+            | Fact::Rotation(_)
+            | Fact::Recovery(_)
+            | Fact::Objection(_)
+            | Fact::Takeover(_)
+            | Fact::Lock(_) => Self::Other,
         }
     }
 }
@@ -125,7 +130,7 @@ impl Committer {
         let served_since = books.now();
         let next = books.ledger.next_due(served_since);
         let due = next.map(|time| Due::new(time, served_since));
-        let frozen = books.ledger.accounts().iter().filter(|it| it.frozen);
+        let frozen = books.ledger.accounts().iter().filter(|it| it.is_frozen());
         frozen.for_each(|account| hub.freeze(account.key, true));
         Self {
             books,
@@ -249,6 +254,7 @@ impl Committer {
             }
             Ask::Void(void) => ledger.decide_void(void, &job.from, now, &mut past),
             Ask::Register(registration) => ledger.decide_registration(registration, &job.from),
+            Ask::Change(change) => ledger.decide_change(change, now),
             Ask::Issue(operation, name, amount) => self.decide_issue(*operation, name, *amount),
             Ask::Freeze(operation, name, frozen) => self.decide_freeze(*operation, name, *frozen),
             Ask::Tab(terms) => ledger.decide_tab(terms, &job.from, now, &mut past),
@@ -271,6 +277,9 @@ impl Committer {
             }
             Ask::Survey
             | Ask::Balance
+            | Ask::Keys(_)
+            | Ask::Successor(_)
+            | Ask::AllKeys
             | Ask::Find(_)
             | Ask::Fate(..)
             | Ask::OpenTab(..)
@@ -287,8 +296,13 @@ impl Committer {
             Verdict::Known { entry } => Outcome::Known(entry),
             Verdict::Refuse(reason) => Outcome::Refused(reason),
             Verdict::Append(fact) => {
-                let scarce = matches!(fact, Fact::Refusal(_) | Fact::Void(_));
-                if scarce && !self.quota.allow(&job.from, now) {
+                let scarce = match &job.ask {
+                    _ if matches!(fact, Fact::Refusal(_) | Fact::Void(_)) => Some(job.from),
+                    // Anybody may submit it, and the account's key may be another each time.
+                    Ask::Change(change) => self.first_key(change.account()),
+                    _ => None,
+                };
+                if scarce.is_some_and(|account| !self.quota.allow(&account, now)) {
                     return Ok(Outcome::Refused(Reason::BUSY));
                 }
                 let effect = Effect::of(&fact);
@@ -316,6 +330,7 @@ impl Committer {
             Ask::Void(void) => self.books.ledger.screen_void(void).err(),
             Ask::Tab(terms) => self.books.ledger.screen_tab(terms).err(),
             Ask::Close(close) => self.books.ledger.screen_close(close).err(),
+            Ask::Change(change) => self.books.ledger.screen_change(change).err(),
             _ => None,
         }
     }
@@ -418,6 +433,12 @@ impl Committer {
                 Some(account) => Answer::Key(account.key),
                 None => Answer::Refused(Reason::UNKNOWN_ACCOUNT, None),
             },
+            Ask::Keys(name) => self.keys(name),
+            Ask::Successor(key) => self.successor(key),
+            Ask::AllKeys => Answer::AllKeys(match ledger.account(from) {
+                Some(account) => account.all_keys().collect(),
+                None => vec![*from],
+            }),
             Ask::Fate(payer, id) => self.fate(from, payer, *id),
             Ask::OpenTab(payer, id) => self.open_tab(from, payer, *id),
             Ask::Release => Answer::Released,
@@ -435,6 +456,9 @@ impl Committer {
                     .collect(),
             ),
             Ask::Login(_) | Ask::Balance => match ledger.account(from) {
+                Some(account) if account.key != *from => {
+                    Answer::Refused(Reason::KEY_REPLACED, None)
+                }
                 Some(account) => Answer::Account(Box::new(Standing {
                     account: account.clone(),
                     currency: ledger.currency().clone(),
@@ -471,10 +495,22 @@ impl Committer {
             };
         };
         match self.books.entry_receipt(entry) {
-            Ok((entry, _)) if !may_know(&entry.fact, from, payer) => Answer::Fate(None, now),
+            Ok((entry, _)) if !self.may_know(&entry.fact, from, payer) => Answer::Fate(None, now),
             Ok((_, receipt)) => Answer::Fate(Some(receipt), now),
             Err(error) => unprovable(entry, &error),
         }
+    }
+
+    /// Whether `from` may know what became of an id of `payer`'s: of an order or a tab only whose they
+    /// are.
+    fn may_know(&self, fact: &Fact, from: &PublicKey, payer: &PublicKey) -> bool {
+        let payee = match fact {
+            Fact::Payment(order) => order.statement().payee,
+            Fact::Tab(terms) => terms.statement().payee,
+            _ => return true,
+        };
+        let ledger = &self.books.ledger;
+        ledger.is_same(from, payer) || ledger.is_same(from, &payee)
     }
 
     fn prove(&self, from: &PublicKey, index: u64) -> Answer {
@@ -525,18 +561,8 @@ fn answer_for(ask: &Ask, effect: Effect, receipt: Proof) -> Answer {
     }
 }
 
-/// Whether `from` may know what became of an id of `payer`'s: of an order or a tab only whose they
-/// are.
-fn may_know(fact: &Fact, from: &PublicKey, payer: &PublicKey) -> bool {
-    match fact {
-        Fact::Payment(order) => from == payer || *from == order.statement().payee,
-        Fact::Tab(terms) => from == payer || *from == terms.statement().payee,
-        _ => true,
-    }
-}
-
 /// The entry stands, but its receipt cannot be made now: not final, and loud.
-fn unprovable(index: u64, error: &dyn std::error::Error) -> Answer {
+pub(super) fn unprovable(index: u64, error: &dyn std::error::Error) -> Answer {
     warn!(entry = index, %error, "cannot prove an entry");
     Answer::Refused(Reason::BUSY, None)
 }

@@ -91,12 +91,31 @@ const fn kind(fact: &Fact) -> &'static str {
         Fact::Claim(_) => "claim",
         Fact::Close(_) => "close",
         Fact::Release(_) => "release",
+        Fact::Rotation(_) => "rotation",
+        Fact::Recovery(_) => "recovery",
+        Fact::Objection(_) => "objection",
+        Fact::Takeover(_) => "takeover",
+        Fact::Lock(_) => "lock",
     }
 }
 
 /// The kinds that a serving directory can write.
-const KINDS: [&str; 10] = [
-    "register", "issue", "payment", "void", "freeze", "refusal", "tab", "claim", "close", "release",
+const KINDS: [&str; 15] = [
+    "register",
+    "issue",
+    "payment",
+    "void",
+    "freeze",
+    "refusal",
+    "tab",
+    "claim",
+    "close",
+    "release",
+    "rotation",
+    "recovery",
+    "objection",
+    "takeover",
+    "lock",
 ];
 
 /// Up to 1024 jobs, in powers of two.

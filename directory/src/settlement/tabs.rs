@@ -104,9 +104,10 @@ impl Committer {
         if self.books.ahead.is_some() {
             return Answer::Refused(Reason::LOG_INCOMPLETE, None);
         }
-        let tab = self.books.ledger.tab(payer, id);
+        let ledger = &self.books.ledger;
+        let tab = ledger.tab(payer, id);
         let tab = tab
-            .filter(|(payee, _)| from == payer || *from == payee.key)
+            .filter(|(payee, _)| ledger.is_same(from, payer) || *from == payee.key)
             .map(|(payee, tab)| OpenTab {
                 payee: payee.key,
                 unit: tab.unit,

@@ -11,7 +11,7 @@ use tracing::{debug, info};
 
 use super::{Committer, Receipts};
 use crate::events::{self, Moved};
-use crate::ledger::Past;
+use crate::ledger::{Account, Past};
 use crate::logging::AuditLines;
 
 impl Committer {
@@ -25,13 +25,20 @@ impl Committer {
             }
             match &entry.fact {
                 Fact::Freeze(freeze) => {
-                    let freeze = freeze.statement();
-                    self.hub.freeze(freeze.account, freeze.frozen);
+                    let key = freeze.statement().account;
+                    let account = self.books.ledger.account(&key);
+                    self.hub
+                        .freeze(key, account.is_some_and(Account::is_frozen));
                 }
                 Fact::Issue(issue) => {
                     let issue = issue.statement();
                     self.tell_of(index, &issue.account, &issue.directory, receipts);
                 }
+                Fact::Rotation(_)
+                | Fact::Recovery(_)
+                | Fact::Objection(_)
+                | Fact::Takeover(_)
+                | Fact::Lock(_) => self.tell_of_keys(index, &entry.fact),
                 fact if events::is_of_tab(fact) || matches!(fact, Fact::Payment(_)) => {
                     if let [Some(payer), Some(payee)] = self.parties(fact) {
                         self.tell_of(index, &payer, &payee, receipts);
@@ -111,9 +118,10 @@ impl Committer {
         }
     }
 
-    /// The accounts that an entry concerns: of one about a tab its payer, then its payee.
+    /// The accounts that an entry concerns, by the keys that they have now: of one about a tab its
+    /// payer, then its payee.
     pub(super) fn parties(&self, fact: &Fact) -> [Option<PublicKey>; 2] {
-        match (events::parties(fact), fact) {
+        let parties = match (events::parties(fact), fact) {
             // By the payer, and the tab stays open for a while.
             ([payer, None], Fact::Close(close)) => {
                 let Close { payer: of, id, .. } = close.statement();
@@ -122,7 +130,8 @@ impl Committer {
                 [payer, payee.or_else(|| self.opening_payee(of, *id))]
             }
             (parties, _) => parties,
-        }
+        };
+        parties.map(|party| party.map(|key| self.books.ledger.current(&key)))
     }
 
     /// The payee of a tab that is no more, as its opening has it.

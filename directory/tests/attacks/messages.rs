@@ -29,7 +29,8 @@ async fn every_message_in_every_state_is_answered_by_name_or_closes_its_own_conn
         let stranger = directory.client(4).await;
         for message in kinds {
             let reason = match message {
-                Message::Register(_) => Reason::ENCODING,
+                Message::Register(_) | Message::ChangeKeys(_) => Reason::ENCODING,
+                Message::AskKeys(_) | Message::AskSuccessor(_) => Reason::UNKNOWN_ACCOUNT,
                 Message::Login(_) => Reason::NOT_REGISTERED,
                 _ => Reason::NOT_LOGGED_IN,
             };
@@ -48,7 +49,10 @@ async fn every_message_in_every_state_is_answered_by_name_or_closes_its_own_conn
             Message::Register(_) | Message::Login(_) => Some(Reason::OUT_OF_TURN),
             Message::Prove(_) | Message::AskConsistency(_) => Some(Reason::NOT_FOUND),
             Message::AskTab(_) => None,
-            Message::Find(_) => Some(Reason::UNKNOWN_ACCOUNT),
+            Message::Find(_) | Message::AskKeys(_) | Message::AskSuccessor(_) => {
+                Some(Reason::UNKNOWN_ACCOUNT)
+            }
+            Message::ChangeKeys(_) => Some(Reason::ENCODING),
             Message::Who(_)
             | Message::AskBalance(_)
             | Message::AskHistory(_)
@@ -61,7 +65,7 @@ async fn every_message_in_every_state_is_answered_by_name_or_closes_its_own_conn
             "{message:?}"
         );
     }
-    for kind in [0, 6, 15, 999, u16::MAX] {
+    for kind in [0, 12, 15, 999, u16::MAX] {
         let frame = Frame {
             kind,
             body: vec![0x80],
@@ -285,6 +289,30 @@ fn messages(directory: &Directory) -> Vec<Message> {
         }
         .into(),
         Refused { reason }.into(),
+        ChangeKeys {
+            change: vec![1].into(),
+        }
+        .into(),
+        KeysChanged {
+            receipt: receipt.clone(),
+        }
+        .into(),
+        AskKeys { name: name.clone() }.into(),
+        KeysStanding {
+            ledger,
+            time,
+            account: number,
+            key,
+            recovery: None,
+            frozen: false,
+            locked: false,
+            said: number,
+            recovery_said: number,
+            pending: None,
+        }
+        .into(),
+        AskSuccessor { key }.into(),
+        Successor { receipt: None }.into(),
         Who {
             after: None,
             limit: 0,

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use quid_node::Home;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::Failure;
@@ -13,7 +12,7 @@ use super::request::{OpenTabRequest, PayRequest, PayTabRequest, Request};
 use super::run::run;
 use super::screen::Sink;
 use super::value::{DirectoryKey, FileOrId, ReceiptName};
-use super::{Command, Receipt, Tab};
+use super::{Command, Receipt, Tab, passphrase};
 use crate::control::Current;
 
 /// Where a command's requests go.
@@ -31,7 +30,17 @@ impl Asker<'_> {
     /// Carries out any command but `init`, `listen` and `shell`, which are not asked of a node.
     pub(crate) async fn execute(&self, command: Command, sink: &Sink) -> Result<(), Failure> {
         let request = match command {
-            Command::Register { name, invite } => Request::Register { name, invite },
+            Command::Register {
+                name,
+                invite,
+                recovery,
+            } => Request::Register {
+                name,
+                invite,
+                recovery: recovery
+                    .map(|file| passphrase::recovery(&file))
+                    .transpose()?,
+            },
             Command::Status => Request::Status,
             Command::Who { watch } => Request::Who { watch },
             Command::Pay(pay) => Request::Pay(PayRequest {
@@ -52,9 +61,9 @@ impl Asker<'_> {
                 file_or_id,
                 directory,
             }) => return self.verify(file_or_id, directory, sink).await,
-            Command::Init(_) | Command::Listen(_) | Command::Shell(_) => {
+            Command::Init(_) | Command::Listen(_) | Command::Shell(_) | Command::Key(_) => {
                 return Err(Failure::usage(
-                    "init, listen and shell are commands of their own: run them outside",
+                    "init, key, listen and shell are commands of their own: run them outside",
                 ));
             }
         };
@@ -97,7 +106,7 @@ impl Asker<'_> {
     ) -> Result<(), Failure> {
         let ground = match directory {
             Some(DirectoryKey(key)) => Ground::of_key(key),
-            None => Ground::of_home(&Home::open(self.path)?),
+            None => Ground::of_home(&passphrase::open(self.path)?),
         };
         let text = match what {
             FileOrId::File(file) => load(&file)?,

@@ -176,7 +176,10 @@ pub(crate) fn refused(reason: Reason) -> String {
         Reason::ALREADY_REGISTERED => "; `quid status` shows it",
         Reason::INSUFFICIENT_FUNDS => "; `quid status` shows the balance",
         Reason::UNKNOWN_ACCOUNT => "; check the spelling",
-        Reason::FROZEN => "; ask the operator of the directory",
+        Reason::FROZEN | Reason::ACCOUNT_FROZEN => {
+            "; its recovery key thaws what its keys froze, or ask the operator of the directory"
+        }
+        Reason::KEY_REPLACED => "; if that was not you: `quid key recover` with the recovery key",
         Reason::EXPIRED => "; pay again if it is still wanted",
         _ => "",
     };

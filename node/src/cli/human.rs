@@ -2,6 +2,7 @@
 //!
 //! Every text that came from elsewhere (memos, addresses, reasons) passes [`Printable`] here.
 
+mod keys;
 mod tabs;
 
 use std::fmt::{self, Write as _};
@@ -18,6 +19,9 @@ impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Home(item) => home(f, item),
+            Self::Sealed(item) => keys::sealed(f, item),
+            Self::Keys(item) => keys::keys(f, item),
+            Self::Contact(item) => keys::contact(f, item),
             Self::Registered(item) => registered(f, item),
             Self::Status(item) => status(f, item),
             Self::Person(item) => person(f, item),
@@ -96,7 +100,18 @@ fn status(f: Out<'_, '_>, item: &Status) -> fmt::Result {
         let file = file.into();
         PayError::Forked { file }.to_string()
     });
-    for (label, value) in [("fork", &fork), ("doubt", &item.doubt)] {
+    let recovery = item.recovery_due.as_ref().map(|due| {
+        format!(
+            "another key takes this account over from {due} on: if you do not want that, \
+             `quid key object`, and talk to the operator"
+        )
+    });
+    let told = [
+        ("fork", &fork),
+        ("recovery", &recovery),
+        ("doubt", &item.doubt),
+    ];
+    for (label, value) in told {
         if let Some(value) = value {
             f.write_char('\n')?;
             row(f, label, Printable(value))?;

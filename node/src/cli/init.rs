@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::Failure;
-use super::item;
 use super::screen::Sink;
+use super::{item, passphrase};
 
 /// Makes the home at `path`, or finds it as it would have made it.
 pub(crate) async fn init(
@@ -24,7 +24,7 @@ pub(crate) async fn init(
         AnyAddress::Pinned(address) => address,
         AnyAddress::Unpinned(address) => confirmed(address, json, sink, stop).await?,
     };
-    let home = Home::init(path, &address)?;
+    let home = Home::init_sealed(path, &address, passphrase::known())?;
     sink.item(item::Home {
         home: home.path().display().to_string(),
         directory: home.directory().to_string(),
@@ -75,7 +75,7 @@ async fn confirmed(
 
 /// One line from the terminal, empty if there is none. The thread that waits for it ends with the
 /// process.
-async fn typed_line() -> String {
+pub(super) async fn typed_line() -> String {
     let (sender, receiver) = oneshot::channel();
     std::thread::spawn(move || {
         let mut line = String::new();

@@ -45,6 +45,35 @@ items! {
         directory: String,
         key: String,
     }
+    /// `key seal` and `key unseal`
+    Sealed {
+        key: String,
+        sealed: bool,
+    }
+    /// `key status` and whatever changes that; `entry` is what said so, if anything had to be said.
+    Keys {
+        name: String,
+        account: u64,
+        key: String,
+        recovery: Option<String>,
+        frozen: bool,
+        locked: bool,
+        entry: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        successor: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        contested: Option<bool>,
+    }
+    /// `key accept`
+    Contact {
+        name: String,
+        pinned: String,
+        key: String,
+        proof: String,
+        entries: Vec<u64>,
+    }
     /// `register`
     Registered {
         name: String,
@@ -63,6 +92,8 @@ items! {
         key: String,
         directory: String,
         ledger: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recovery_due: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fork: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -23,6 +23,7 @@ use super::live;
 use super::log::LogTarget;
 use super::screen::{Output, Sink};
 use super::tab;
+use super::{keys, passphrase};
 use crate::control::{ControlSocket, Current};
 
 /// Receives until stopped, telling one event per line; on a terminal with the running tabs below
@@ -139,7 +140,7 @@ impl Station {
         path: &Path,
         options: impl FnOnce(&Home) -> Result<Options, Failure>,
     ) -> Result<Self, Failure> {
-        let home = Home::open(path)?;
+        let home = keys::opened(path).await?;
         let options = options(&home)?;
         let socket = ControlSocket::bind(&home)?;
         let listening = options.listen;
@@ -181,7 +182,7 @@ impl Station {
         // A fixed port is free once the last who used the old node has let go of it.
         let deadline = Instant::now() + RELEASE_WAIT;
         let node = loop {
-            match Node::start(Home::open(path)?, options.clone()).await {
+            match Node::start(passphrase::open(path)?, options.clone()).await {
                 Ok(node) => break node,
                 Err(StartError::Bind { .. }) if Instant::now() < deadline => {
                     sleep(RELEASE_PAUSE).await;

@@ -16,6 +16,7 @@ use super::request::Request;
 use super::run::{given_up, not_paid, resolved, run};
 use super::screen::Sink;
 use super::tab;
+use super::{keys, passphrase};
 use crate::control::Listener;
 
 /// Carries out `request` for the home at `path`.
@@ -28,7 +29,18 @@ pub(crate) async fn once(
     sink: &Sink,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    let home = Home::open(path)?;
+    // The process that listens has the key: nobody is asked for a passphrase for its sake.
+    if Home::is_sealed(path)
+        && !passphrase::is_known()
+        && let Some(listener) = Listener::find_at(path).await?
+    {
+        let interrupted = interruption(&request, None);
+        return tokio::select! {
+            result = listener.ask(&request, sink) => result,
+            () = stop.cancelled() => interrupted,
+        };
+    }
+    let home = keys::opened(path).await?;
     check(&request, home.currency().as_ref())?;
     let progress = (!request.is_endless()).then(|| sink.progress(request.progress()));
     let interrupted = interruption(&request, home.currency().as_ref());

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use quid_common::amount::Currency;
 use quid_common::checkpoint::CheckpointError;
+use quid_common::entry::ToVerify;
 use quid_common::fork::{Fork, ForkError, TwoHistories};
 use quid_common::id::LedgerId;
 use quid_common::key::PublicKey;
@@ -200,11 +201,9 @@ fn judge(text: &[u8], ground: &Ground) -> Result<(Proof, Proven, LedgerId), Flaw
         .verify(ledger, &ground.directory)
         .map_err(|error| flaw(entry, &error))?;
     // The directory vouches for the entry; whoever is said to have signed it must have.
-    let signed = match proven.entry().fact.signature() {
-        Some((key, message, signature)) => key.verify(&message, &signature),
-        None => true,
-    };
-    if !signed {
+    let signatures = proven.entry().fact.signatures();
+    let signed = |(key, message, signature): &ToVerify| key.verify(message, signature);
+    if !signatures.iter().all(signed) {
         return Err(Flaw {
             entry,
             reason: "signature",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quid_common::id::{OrderId, Reference};
+use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::order::Memo;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,8 @@ pub(crate) enum Request {
         name: Name,
         #[serde(default)]
         invite: Option<String>,
+        #[serde(default, with = "optional_text")]
+        recovery: Option<PublicKey>,
     },
     Status,
     Who {

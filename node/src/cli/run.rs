@@ -32,11 +32,14 @@ pub(crate) async fn run(
     sink: &Sink,
 ) -> Result<(), Failure> {
     match request {
-        Request::Register { name, invite } => {
-            let registered = match invite {
-                Some(code) => node.register_with(&name, &code).await?,
-                None => node.register(&name).await?,
-            };
+        Request::Register {
+            name,
+            invite,
+            recovery,
+        } => {
+            let registered = node
+                .register_with(&name, recovery, invite.as_deref())
+                .await?;
             sink.item(Registered {
                 name: registered.name.to_string(),
                 key: registered.key.to_string(),
@@ -134,6 +137,9 @@ fn pay_given_up(request: &PayRequest, currency: Option<&Currency>, why: &str) ->
 async fn status(node: &Node, listening: bool, sink: &Sink) -> Result<(), Failure> {
     let status = node.status().await?;
     let (balance, currency) = item::money(&status.currency, status.balance);
+    // Worth knowing in time, and no reason to show nothing else.
+    let keys = node.keys(&status.name).await.ok();
+    let pending = keys.and_then(|keys| keys.pending);
     sink.item(item::Status {
         name: status.name.to_string(),
         balance,
@@ -145,6 +151,7 @@ async fn status(node: &Node, listening: bool, sink: &Sink) -> Result<(), Failure
         key: node.home().key().to_string(),
         directory: node.home().directory().to_string(),
         ledger: status.ledger.to_string(),
+        recovery_due: pending.map(|pending| item::rfc3339(pending.due)),
         fork: status.fork.map(|file| file.display().to_string()),
         doubt: status.doubt,
     })
@@ -238,7 +245,10 @@ pub(crate) fn unsent(error: PayError) -> Report {
         PayError::KeyChanged { .. } => Report::new(
             Exit::Refused,
             "key_changed",
-            format!("refused: {error}; ask them whether they have a new key before anything else"),
+            format!(
+                "refused: {error}; ask them whether they have a new key, then \
+                 `quid key accept NAME` shows how it changed"
+            ),
         ),
         PayError::Forked { .. } => {
             Report::new(Exit::Refused, "forked", format!("refused: {error}"))
@@ -435,6 +445,17 @@ pub(crate) fn receipt_item(ground: &Ground, receipt: &Proof, proven: &Proven) ->
             (item.amount, item.currency) = money(release.amount).unzip();
             of_tab(&mut item, &release.id, &release.payer, Some(&release.payee));
         }
+        Fact::Rotation(fact) => {
+            item.by = Some(fact.statement().key.to_string());
+            item.payee = Some(fact.statement().successor().to_string());
+        }
+        Fact::Recovery(fact) => {
+            item.by = Some(fact.statement().recovery.to_string());
+            item.payee = Some(fact.statement().successor.to_string());
+        }
+        Fact::Objection(fact) => item.by = Some(fact.statement().key.to_string()),
+        Fact::Takeover(fact) => item.payee = Some(fact.statement().key.to_string()),
+        Fact::Lock(fact) => item.by = Some(fact.statement().by.to_string()),
     }
     item
 }
@@ -462,6 +483,12 @@ fn kind(fact: &Fact, directory: PublicKey) -> &'static str {
         Fact::Claim(_) => "claim",
         Fact::Close(_) => "close",
         Fact::Release(_) => "release",
+        Fact::Rotation(_) => "rotation",
+        Fact::Recovery(_) => "recovery",
+        Fact::Objection(_) => "objection",
+        Fact::Takeover(_) => "takeover",
+        Fact::Lock(fact) if fact.statement().frozen => "lock",
+        Fact::Lock(_) => "unlock",
     }
 }
 

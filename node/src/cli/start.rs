@@ -16,7 +16,7 @@ use super::screen::{Screen, Sink, Style};
 use super::signals::stop_on_signal;
 use super::usage::{NoCommand, parse, wants_json};
 use super::value::{DirectoryKey, FileOrId};
-use super::{Cli, Command, Receipt, init, listen, log};
+use super::{Cli, Command, Receipt, init, keys, listen, log, passphrase};
 use crate::shell;
 
 /// Does what the command line says.
@@ -92,14 +92,16 @@ async fn command(cli: Cli, sink: &Sink) -> Result<(), Failure> {
         // Nothing of any home is needed for it.
         return verify(&load(file)?, &Ground::of_key(*key), sink).await;
     }
-    let path = home_path(cli.global.home)?;
+    let path = home_path(cli.global.home.clone())?;
     let json = cli.global.json;
+    passphrase::obtain(&path, &cli, sink).await?;
     if let Command::Shell(args) = &cli.command {
         return shell::shell(&path, args, json, sink, &log).await;
     }
     let stop = stop_on_signal().map_err(|error| Failure::from(no_process(&error)))?;
     match cli.command {
         Command::Init(args) => init::init(&path, args.directory, json, sink, &stop).await,
+        Command::Key(args) => keys::run(&path, args, json, sink, &stop).await,
         Command::Listen(args) => {
             // Where lines move, the log's stand among them.
             let log = Style::new(json).foot.then_some(&log);

@@ -172,6 +172,18 @@ impl Journal {
         self.step(move |connection| pinned(connection, &name)).await
     }
 
+    /// Pins another key to `name`, because a person has said so.
+    pub(crate) async fn repin(&self, name: &Name, key: PublicKey) -> Result<(), JournalError> {
+        let name = name.clone();
+        self.step(move |connection| {
+            connection
+                .prepare_cached("UPDATE contacts SET key = ?2 WHERE name = ?1")?
+                .execute(params![name.as_str(), key.as_bytes()])?;
+            Ok(())
+        })
+        .await
+    }
+
     /// A receipt that was verified before it was kept.
     pub(crate) async fn receipt(&self, entry: u64) -> Result<Option<Receipt>, JournalError> {
         self.step(move |connection| read_receipt(connection, entry))

@@ -66,7 +66,7 @@ fn a_tab_is_told_to_each_by_the_money_that_it_moved() {
         let time = LedgerTime::from_millis(8);
         let entry = Entry { time, fact };
         for (who, expected) in [(own, to_payer), (payee, to_payee)] {
-            let told = line(7, &entry, &who, &key(0).public(), name);
+            let told = line(7, &entry, &[who], &key(0).public(), name);
             let short = |it: &HistoryLine| (it.kind, it.incoming, it.amount.units());
             assert_eq!(told.as_ref().map(short), expected, "{entry:?}");
             let Some(told) = told else { continue };
@@ -83,7 +83,7 @@ fn a_tab_is_told_to_each_by_the_money_that_it_moved() {
             assert_eq!(told.reference, terms.reference.filter(|_| is_hold));
         }
         if !matches!(entry.fact, Fact::Claim(_)) {
-            let told = line(7, &entry, &stranger, &key(0).public(), name);
+            let told = line(7, &entry, &[stranger], &key(0).public(), name);
             assert_eq!(told, None);
         }
     }

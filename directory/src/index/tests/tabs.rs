@@ -27,9 +27,13 @@ fn of_a_tab_each_hears_all_and_has_in_the_history_what_moved_its_money() {
         let [_, posting] = postings;
         let stranger = key(99, 0).public();
         for (who, moved) in [(own, payers), (payee, payees), (stranger, false)] {
-            assert_eq!(posting.is_in(Which::Moving, &who), moved, "kind {kind}");
+            assert_eq!(posting.is_in(Which::Moving, &[who]), moved, "kind {kind}");
             let party = who != stranger;
-            assert_eq!(posting.is_in(Which::Concerning, &who), party, "kind {kind}");
+            assert_eq!(
+                posting.is_in(Which::Concerning, &[who]),
+                party,
+                "kind {kind}"
+            );
         }
         assert_eq!(posting.id(), (kind == 6).then_some((own, id)));
     }
@@ -59,7 +63,7 @@ fn a_payee_hears_of_its_payers_close_wherever_opening_and_close_are() {
     drop(store);
     let (log, ledger) = (scratch.reader(), LedgerId(entries[0].leaf));
     let told = |reader: &IndexReader, who: &PublicKey, after, end| {
-        let found = reader.concerning(who, after, usize::MAX, end);
+        let found = reader.concerning(&[*who], after, usize::MAX, end);
         let mut found = found.expect("it is good");
         found.retain(|n| *n == opening || closes.contains(n));
         found
@@ -109,9 +113,12 @@ pub(super) fn fact(kind: u8, n: u64, seed: u8) -> Fact {
 pub(super) fn name_payees(postings: &mut [Posting]) {
     for at in 0..postings.len() {
         if let Posting::Closed { payer, id } = postings[at] {
-            let payee = postings[..at]
-                .iter()
-                .find_map(|posting| posting.payee_of(&payer, id));
+            let payee = postings[..at].iter().find_map(|posting| {
+                posting
+                    .opening(id)
+                    .filter(|it| it[0] == payer)
+                    .map(|it| it[1])
+            });
             postings[at] = Posting::Tab {
                 payer,
                 payee: payee.expect("it was opened"),

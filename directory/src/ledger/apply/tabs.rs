@@ -47,13 +47,22 @@ impl Ledger {
             _ => Rule::Terms,
         })?;
         let hold = terms.hold().ok_or(Rule::Terms)?;
+        if payer_at == payee_at {
+            return Err(Rule::SelfPayment);
+        }
         let payee = self.accounts.get(payee_at).ok_or(Rule::UnknownAccount)?;
+        if payee.key != terms.payee {
+            return Err(Rule::KeyReplaced);
+        }
         let payee = payee.number;
         let payer = self
             .accounts
             .get_mut(payer_at)
             .ok_or(Rule::UnknownAccount)?;
-        if payer.frozen {
+        if payer.key != terms.payer {
+            return Err(Rule::KeyReplaced);
+        }
+        if payer.is_frozen() {
             return Err(Rule::Frozen);
         }
         let available = payer.available.checked_sub(hold).ok_or(Rule::Funds)?;
@@ -134,9 +143,12 @@ impl Ledger {
         let which = (close.id, number(at));
         let open = *self.tabs.get(which).ok_or(Rule::NoTab)?;
         let payee = self.numbered(open.payee).ok_or(Rule::UnknownAccount)?;
-        let by_payee = close.by == payee.key;
+        let by_payee = self.is_same(&close.by, &payee.key);
         if !by_payee && close.by != close.payer {
             return Err(Rule::Stranger);
+        }
+        if self.current(&close.by) != close.by {
+            return Err(Rule::KeyReplaced);
         }
         if !open.can_close(by_payee, time) {
             return Err(Rule::Ended);
@@ -172,7 +184,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// `payer`'s open tab `id`, whose payee must be `payee`.
+    /// `payer`'s open tab `id`, whose payee must be `payee`: both by the keys that the terms name.
     fn open_tab_of(
         &self,
         payer: &PublicKey,
@@ -182,7 +194,11 @@ impl Ledger {
         let at = self.holder_at(payer).ok_or(Rule::UnknownAccount)?;
         let which = (id, number(at));
         let open = *self.tabs.get(which).ok_or(Rule::NoTab)?;
-        if self.numbered(open.payee).is_none_or(|it| it.key != *payee) {
+        let named = |number, key: &PublicKey| {
+            self.numbered(number)
+                .is_some_and(|it| it.key_at(open.opened) == *key)
+        };
+        if !named(open.payee, payee) || !named(which.1, payer) {
             return Err(Rule::Payee);
         }
         Ok((which, open))

@@ -11,7 +11,7 @@ use quid_common::time::LedgerTime;
 
 use super::{Past, Verdict};
 use crate::ledger::tabs::Open;
-use crate::ledger::{Account, Amount, Ledger};
+use crate::ledger::{Amount, Ledger};
 
 impl Ledger {
     /// What refuses terms whoever signed them; see [`Ledger::screen_order`].
@@ -61,7 +61,7 @@ impl Ledger {
         let digest = terms.digest();
         let stated = terms.statement();
         let now = now.max(self.time);
-        if *submitter != stated.payer {
+        if !self.is_same(submitter, &stated.payer) {
             return Verdict::Refuse(Reason::WRONG_SUBMITTER);
         }
 
@@ -69,11 +69,17 @@ impl Ledger {
         if let Some(verdict) = self.meet_id(payer, stated.id, Some(digest), now, past) {
             return verdict;
         }
-        let (Some(payer), Some(_)) = (payer, self.holder(&stated.payee)) else {
+        let (Some(payer), Some(payee)) = (payer, self.holder(&stated.payee)) else {
             return Verdict::Refuse(Reason::UNKNOWN_ACCOUNT);
         };
         if let Err(reason) = stated.check() {
             return Verdict::Refuse(reason);
+        }
+        if payer.number == payee.number {
+            return Verdict::Refuse(Reason::SELF_PAYMENT);
+        }
+        if payer.key != stated.payer || payee.key != stated.payee {
+            return Verdict::Refuse(Reason::KEY_REPLACED);
         }
         let room = self.tabs.len() < self.caps.open_tabs;
         if !room || !self.has_room(payer, stated.id, now) {
@@ -83,7 +89,7 @@ impl Ledger {
             return Verdict::Refuse(Reason::TOO_MANY_TABS);
         }
 
-        let reason = if payer.frozen {
+        let reason = if payer.is_frozen() {
             Reason::FROZEN
         } else if stated.hold().is_none_or(|hold| payer.available < hold) {
             Reason::INSUFFICIENT_FUNDS
@@ -111,10 +117,10 @@ impl Ledger {
         hashed: &Hashed,
         submitter: &PublicKey,
     ) -> Verdict {
-        let Some((open, payee)) = self.open(payer, id) else {
+        let Some((open, [payer, payee])) = self.open(payer, id) else {
             return Verdict::Refuse(Reason::NO_TAB);
         };
-        if *submitter != payee.key {
+        if !self.is_same(submitter, &payee) {
             return Verdict::Refuse(Reason::WRONG_SUBMITTER);
         }
         let to = hashed.to();
@@ -122,9 +128,7 @@ impl Ledger {
             return Verdict::Known { entry: entry.get() };
         }
         match open.tab.claim(hashed) {
-            Ok((amount, _)) => {
-                Verdict::Append(claim(*payer, id, payee.key, amount, hashed.from(), to))
-            }
+            Ok((amount, _)) => Verdict::Append(claim(payer, id, payee, amount, hashed.from(), to)),
             Err(reason) => Verdict::Refuse(reason),
         }
     }
@@ -149,12 +153,15 @@ impl Ledger {
         if *submitter != stated.by {
             return Verdict::Refuse(Reason::WRONG_SUBMITTER);
         }
-        let Some((open, payee)) = self.open(&stated.payer, stated.id) else {
+        let Some((open, [_, payee])) = self.open(&stated.payer, stated.id) else {
             return Verdict::Refuse(Reason::NO_TAB);
         };
-        let by_payee = stated.by == payee.key;
+        let by_payee = self.is_same(&stated.by, &payee);
         if !by_payee && stated.by != stated.payer {
             return Verdict::Refuse(Reason::WRONG_SUBMITTER);
+        }
+        if self.current(&stated.by) != stated.by {
+            return Verdict::Refuse(Reason::KEY_REPLACED);
         }
         if open.can_close(by_payee, now) {
             return Verdict::Append(Fact::Close(close.clone()));
@@ -176,13 +183,13 @@ impl Ledger {
         now: LedgerTime,
         served_since: LedgerTime,
     ) -> Option<Fact> {
-        let (open, payee) = self.open(payer, id)?;
+        let (open, [payer, payee]) = self.open(payer, id)?;
         let now = now.max(self.time);
         open.is_due(now, served_since).then(|| {
             Fact::Release(Release {
-                payer: *payer,
+                payer,
                 id,
-                payee: payee.key,
+                payee,
                 amount: open.tab.held(),
             })
         })
@@ -214,9 +221,15 @@ impl Ledger {
         self.tabs.next_due(served_since)
     }
 
-    fn open(&self, payer: &PublicKey, id: OrderId) -> Option<(&Open, &Account)> {
-        let open = self.tabs.get((id, self.account(payer)?.number))?;
-        Some((open, self.numbered(open.payee)?))
+    /// An open tab, and the keys of payer and payee that its terms name.
+    fn open(&self, payer: &PublicKey, id: OrderId) -> Option<(&Open, [PublicKey; 2])> {
+        let payer = self.account(payer)?;
+        let open = self.tabs.get((id, payer.number))?;
+        let payee = self.numbered(open.payee)?;
+        Some((
+            open,
+            [payer, payee].map(|account| account.key_at(open.opened)),
+        ))
     }
 }
 

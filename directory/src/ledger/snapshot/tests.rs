@@ -9,6 +9,7 @@ use quid_common::tab::Tab;
 use super::super::Rule;
 use super::super::tabs::Open;
 use super::*;
+use crate::ledger::keys::{Keys, Pending, Replaced, Said};
 use crate::ledger::testing::{World, amount, key, name, order_id};
 
 #[test]
@@ -248,13 +249,33 @@ fn the_layout_of_this_version_is_pinned() {
         available: Amount::ZERO,
         held: Amount::ZERO,
         frozen: false,
+        keys: None,
         registered: number,
+    };
+    let keys = Keys {
+        replaced: vec![Replaced {
+            key: PublicKey::from_bytes([0x55; 32]),
+            by: 2,
+        }],
+        locked: true,
+        own: Some(Said {
+            entry: 3,
+            change: Digest([0x66; 32]),
+        }),
+        recovery: None,
+        pending: Some(Pending {
+            entry: 4,
+            time: LedgerTime::from_millis(0x1111),
+            successor: PublicKey::from_bytes([0x44; 32]),
+            contested: true,
+        }),
     };
     let alice = Account {
         recovery: Some(PublicKey::from_bytes([0xdd; 32])),
         available: amount(0x30),
         held: amount(0x10),
         frozen: true,
+        keys: Some(Box::new(keys)),
         ..account(1, name("alice"), 0xcc)
     };
     let bob = account(2, name("bob"), 0x99);
@@ -387,7 +408,7 @@ fn world() -> World {
 }
 
 const GOLDEN: &str = "
-    02 0000000000000009
+    03 0000000000000009
     0000000000001234 0000000000000050 0000000000000010 0000000000000003
     aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
     bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
@@ -397,8 +418,15 @@ const GOLDEN: &str = "
     05 616c696365
     01 dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd
     0000000000000030 0000000000000010 01 0000000000000001
+    01 0000000000000001
+    5555555555555555555555555555555555555555555555555555555555555555 0000000000000002
+    01
+    01 0000000000000003 6666666666666666666666666666666666666666666666666666666666666666
+    00
+    01 0000000000000004 0000000000001111
+    4444444444444444444444444444444444444444444444444444444444444444 01
     9999999999999999999999999999999999999999999999999999999999999999
-    03 626f62 00 0000000000000000 0000000000000000 00 0000000000000002
+    03 626f62 00 0000000000000000 0000000000000000 00 0000000000000002 00
     0000000000000002
     0000000023457f318000000000000000 0000000000000001 0000000000000004
     02 eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee

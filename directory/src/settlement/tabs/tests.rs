@@ -1,6 +1,7 @@
 //! Tabs through the settlement, batch by batch, on one thread.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quid_common::amount::{Amount, Currency};
@@ -16,9 +17,11 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::books::Books;
+use crate::clock::{self, Reading};
 use crate::folder::Folder;
 use crate::settlement::testing::{claim, order, person, registration, terms};
 use crate::settlement::{Ask, Conduct, Job, Links, Outlet, Reply, check};
+use crate::surroundings::Surroundings;
 
 #[test]
 fn a_tab_pays_what_was_claimed_and_gives_back_the_rest_in_the_payees_closing_batch() {
@@ -313,7 +316,7 @@ fn many_tabs_that_are_over_are_released_some_at_a_time() {
     let before = world.committer.books.ledger.entries();
     assert!(matches!(world.ask(0, Ask::Release), Answer::Released));
     assert_eq!(world.committer.books.ledger.entries(), before, "too soon");
-    std::thread::sleep(due.at.saturating_duration_since(Instant::now()));
+    world.passed.store(3000, Ordering::Relaxed);
     let mut released = Vec::new();
     while let Some(due) = world
         .due()
@@ -341,6 +344,8 @@ fn forged<T: Statement>(fact: &Signed<T>) -> Signed<T> {
 struct World {
     committer: Committer,
     ledger: LedgerId,
+    /// Milliseconds that have passed: the clock stands still unless a test moves it.
+    passed: Arc<AtomicU64>,
     _place: TempDir,
 }
 
@@ -353,12 +358,26 @@ impl World {
         let folder = Folder::create_or_open(&place.path().join("data")).expect("it can be made");
         let lock = folder.lock("test").expect("nobody else knows it");
         let new = Currency::default();
-        let mut books = Books::open(&folder, lock, Some(&new), false).expect("it opens");
+        let passed = Arc::new(AtomicU64::new(0));
+        let (start, clock) = (clock::system()(), Arc::clone(&passed));
+        let surroundings = Surroundings {
+            clocks: Box::new(move || {
+                let passed = clock.load(Ordering::Relaxed);
+                Reading {
+                    wall_ms: start.wall_ms + passed,
+                    monotonic: start.monotonic + Duration::from_millis(passed),
+                }
+            }),
+            ..Surroundings::system()
+        };
+        let opened = Books::open_in(&folder, lock, Some(&new), false, surroundings);
+        let mut books = opened.expect("it opens");
         books.opening_balance = Amount::new(OPENING);
         let (directory, ledger) = (books.key.public(), books.ledger.ledger_id());
         let mut world = Self {
             committer: Committer::new(books, Arc::default()),
             ledger,
+            passed,
             _place: place,
         };
         for n in 0..2 {

@@ -1,0 +1,202 @@
+//! The passphrase of a sealed key: from a file, or typed on a terminal that does not show it.
+//!
+//! It is found once, before a command begins, and kept for as long as the process may open its home
+//! again. Whether one is needed is seen from the key's file; what a process that listens can do
+//! itself needs none.
+
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use quid_common::key::{PublicKey, SecretKey};
+use quid_node::{Home, HomeError, KeyFile, Passphrase};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+use super::failure::Failure;
+use super::screen::Sink;
+use super::{Cli, Command, Key};
+use crate::control::Listener;
+
+static KNOWN: OnceLock<Passphrase> = OnceLock::new();
+
+/// Finds the passphrase, if the command will need one.
+pub(crate) async fn obtain(path: &Path, cli: &Cli, sink: &Sink) -> Result<(), Failure> {
+    let prompt = match &cli.command {
+        Command::Init(args) if args.seal && !has_key(path) => Some(Prompt::New),
+        _ if cli.global.passphrase_file.is_some() => None,
+        Command::Key(Key::Recover { recovery, .. }) if KeyFile::is_sealed(recovery) => {
+            Some(Prompt::Known)
+        }
+        Command::Key(Key::Freeze(lock) | Key::Thaw(lock))
+            if lock.recovery.as_deref().is_some_and(KeyFile::is_sealed) =>
+        {
+            Some(Prompt::Known)
+        }
+        _ if !Home::is_sealed(path) => return Ok(()),
+        Command::Key(_) | Command::Init(_) | Command::Listen(_) | Command::Shell(_) => {
+            Some(Prompt::Known)
+        }
+        _ if Listener::find_at(path).await?.is_some() => return Ok(()),
+        _ => Some(Prompt::Known),
+    };
+    let passphrase = match (&cli.global.passphrase_file, prompt) {
+        (Some(file), _) => Passphrase::read(file)?,
+        (None, Some(prompt)) if !cli.global.json => match typed(prompt, sink).await? {
+            Some(passphrase) => passphrase,
+            None => return without(prompt),
+        },
+        (None, Some(prompt)) => return without(prompt),
+        (None, None) => return Ok(()),
+    };
+    let _ = KNOWN.set(passphrase);
+    Ok(())
+}
+
+/// The passphrase that was found.
+pub(crate) fn known() -> Option<&'static Passphrase> {
+    KNOWN.get()
+}
+
+/// Whether one was.
+pub(crate) fn is_known() -> bool {
+    KNOWN.get().is_some()
+}
+
+/// Opens the home at `path` with it.
+pub(crate) fn open(path: &Path) -> Result<Home, HomeError> {
+    Home::open_sealed(path, known())
+}
+
+/// The key in a recovery key's file, made if there is none; sealed if there is a passphrase.
+pub(crate) fn recovery(file: &Path) -> Result<PublicKey, HomeError> {
+    Ok(KeyFile::create(file, known())?.public())
+}
+
+/// The recovery key in a file.
+pub(crate) fn read_recovery(file: &Path) -> Result<SecretKey, HomeError> {
+    KeyFile::read(file, known())
+}
+
+/// A new passphrase: from `file`, or typed twice.
+pub(crate) async fn new_one(
+    file: Option<PathBuf>,
+    json: bool,
+    sink: &Sink,
+) -> Result<Passphrase, Failure> {
+    if let Some(file) = file {
+        return Ok(Passphrase::read(&file)?);
+    }
+    let typed = if json {
+        None
+    } else {
+        typed(Prompt::New, sink).await?
+    };
+    typed.ok_or_else(|| {
+        Failure::files(
+            "nobody can be asked for a passphrase here: give it with --new-passphrase-file FILE",
+        )
+    })
+}
+
+#[derive(Clone, Copy)]
+enum Prompt {
+    Known,
+    New,
+}
+
+/// What happens where nobody can be asked: a key that is sealed says which flag answers.
+fn without(prompt: Prompt) -> Result<(), Failure> {
+    match prompt {
+        Prompt::Known => Ok(()),
+        Prompt::New => Err(Failure::files(
+            "nobody can be asked for a passphrase here: give it with --passphrase-file FILE",
+        )),
+    }
+}
+
+fn has_key(path: &Path) -> bool {
+    Home::open(path).is_ok() || Home::is_sealed(path)
+}
+
+/// A passphrase from the terminal; none if there is no terminal.
+async fn typed(prompt: Prompt, sink: &Sink) -> Result<Option<Passphrase>, Failure> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(None);
+    }
+    let Some(quiet) = Quiet::begin() else {
+        return Ok(None);
+    };
+    let ask = match prompt {
+        Prompt::Known => "Passphrase of the key (it is not shown):",
+        Prompt::New => "New passphrase for the key (it is not shown):",
+    };
+    let passphrase = line(ask, sink).await?;
+    if matches!(prompt, Prompt::New) && *line("The same again:", sink).await? != *passphrase {
+        return Err(Failure::files(
+            "the two passphrases differ; nothing was written",
+        ));
+    }
+    drop(quiet);
+    let from = Path::new("what was typed");
+    Ok(Some(Passphrase::new(passphrase, from)?))
+}
+
+async fn line(ask: &str, sink: &Sink) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    sink.note(ask.to_owned()).await?;
+    let (sender, receiver) = oneshot::channel();
+    // A thread that waits for typed input ends with the process.
+    std::thread::spawn(move || {
+        let _ = sender.send(read_line());
+    });
+    let unreadable = |why: String| Failure::files(format!("the passphrase cannot be read: {why}"));
+    tokio::select! {
+        read = receiver => match read {
+            Ok(Ok(line)) => Ok(line),
+            Ok(Err(error)) => Err(unreadable(error.to_string())),
+            Err(_) => Err(unreadable("the terminal has gone".to_owned())),
+        },
+        _ = tokio::signal::ctrl_c() => {
+            Err(Failure::other("interrupted", "interrupted; nothing was sent"))
+        }
+    }
+}
+
+/// One line from the terminal, past the buffers of the standard library, which are not wiped.
+fn read_line() -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut line = Zeroizing::new(vec![0; LINE_LEN]);
+    let mut len = 0;
+    while let Some(rest) = line.get_mut(len..) {
+        let read = rustix::io::read(io::stdin(), rest)?;
+        len += read;
+        if read == 0 || line.get(..len).is_some_and(|line| line.ends_with(b"\n")) {
+            break;
+        }
+    }
+    line.truncate(len);
+    Ok(line)
+}
+
+/// The terminal shows nothing of what is typed, until this is dropped.
+struct Quiet(Termios);
+
+impl Quiet {
+    fn begin() -> Option<Self> {
+        let before = tcgetattr(io::stdin()).ok()?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        quiet.local_modes.insert(LocalModes::ECHONL);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &quiet).ok()?;
+        Some(Self(before))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
+    }
+}
+
+/// As much as a terminal gives in one line, so that no copy is left behind.
+const LINE_LEN: usize = 4096;
