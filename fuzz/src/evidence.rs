@@ -50,10 +50,14 @@ impl Genuine {
             .map(|(at, entry)| (at, entry.encode()))
             .collect();
         let other = world.other_log();
+        let of_keys = world.keys_receipt(0).checkpoint;
         let heads = [
             world.log.head(world.log.len()),
             world.longer.head(world.longer.len()),
             other.head(other.len()),
+            of_keys
+                .verify(world.ledger, &world.directory.public())
+                .expect("the world's own"),
         ];
         Self {
             parts,
