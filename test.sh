@@ -66,10 +66,10 @@ if $all; then
   need nbdfuse libnbd-bin
   need mkfs.ext4 e2fsprogs
   if [ "$(id -u)" = 0 ] && losetup -f >/dev/null 2>&1 && [ -e /dev/fuse ]; then
-    cargo run -q -p quid-crash -- disk --points 30
+    cargo run -q -p quid-crash -- disk --points 10
   else
     echo 'without root, loop devices and FUSE: no full or failing device and no power cut is tried'
-    cargo run -q -p quid-crash -- disk errors --points 30
+    cargo run -q -p quid-crash -- disk errors --points 10
   fi
 
   step 'ten thousand members online at once'
