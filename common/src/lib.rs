@@ -42,6 +42,7 @@ pub mod key;
 pub mod name;
 pub mod order;
 pub mod printable;
+pub mod random;
 pub mod receipt;
 pub mod refusal;
 pub mod signed;

@@ -8,6 +8,7 @@ use quid_common::checkpoint::{Checkpoint, Head};
 use quid_common::entry::{Entry, Fact, Genesis};
 use quid_common::id::OrderId;
 use quid_common::key::{PublicKey, SecretKey};
+use quid_common::random::Random;
 use quid_common::receipt::Receipt;
 use quid_common::signed::Signed;
 use quid_common::time::LedgerTime;
@@ -22,7 +23,7 @@ use crate::index::{Index, IndexError, IndexReader};
 use crate::ledger::{Account, Ledger, Past};
 use crate::snapshot::{self, Chain, Keeper};
 use crate::store::{self, LogEntry, LogReader, Store, StoreError};
-use crate::surroundings::{Random, Surroundings, Workers};
+use crate::surroundings::{Surroundings, Workers};
 use crate::tree::{Tree, TreeError};
 
 /// The ledger of a data folder, in memory and on disk.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::surroundings::Random;
+use quid_common::random::Random;
 
 /// Waits that double from [`FIRST`] to [`LAST`], each shortened at random by up to half, so that
 /// many nodes that lost one directory do not all come back at once.

@@ -56,8 +56,9 @@ pub use node::{Accept, Decision, Node, Options, ReceiptId, Registered, StartErro
 pub use pay::{Outcome, PayError, Payment, Resolved, Route, State, WAIT_DEFAULT};
 pub use presence::{Presence, PresenceEvents};
 pub use quic::{ConnectError, directory_key};
+pub use quid_common::random::Random;
 pub use quid_common::wire::{KeysStanding, PendingRecovery, Person};
-pub use surroundings::{Network, Random, Surroundings, Workers};
+pub use surroundings::{Network, Surroundings, Workers};
 pub use tabs::{
     AcceptTab, IncomingTab, Opened, Progress, Role, Tab, TabClosed, TabError, TabItem, TabOpening,
     TabOutcome, TabOver, TabPolicy, TabStage,

@@ -1,10 +1,9 @@
 //! What a node takes from the machine that it runs on: randomness, threads, the network. A program
 //! takes the system's; a simulation brings its own and drives everything on one thread.
 
-use std::fmt;
-use std::io;
 use std::sync::Arc;
 
+use quid_common::random::Random;
 use quinn::{AsyncUdpSocket, EndpointConfig, Runtime};
 
 /// What a home is opened in.
@@ -60,37 +59,4 @@ pub struct Network {
     pub config: EndpointConfig,
     /// QUIC's timers and tasks.
     pub runtime: Arc<dyn Runtime>,
-}
-
-/// A source of randomness; cheap to clone.
-#[derive(Clone)]
-pub struct Random(Arc<Fill>);
-
-type Fill = dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync;
-
-impl Random {
-    /// Takes bytes from `fill`. Whoever can foretell them can take the keys made of them.
-    #[must_use]
-    pub fn new(fill: impl Fn(&mut [u8]) -> io::Result<()> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(fill))
-    }
-
-    /// The system's randomness.
-    #[must_use]
-    pub fn system() -> Self {
-        Self::new(|bytes| {
-            getrandom::fill(bytes).map_err(|error| io::Error::other(error.to_string()))
-        })
-    }
-
-    /// Fills `bytes`.
-    pub(crate) fn fill(&self, bytes: &mut [u8]) -> io::Result<()> {
-        (self.0)(bytes)
-    }
-}
-
-impl fmt::Debug for Random {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Random")
-    }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use quid_common::key::{PublicKey, SecretKey};
 use zeroize::Zeroizing;
 
-use crate::surroundings::Random;
+use quid_common::random::Random;
 
 use super::{
     FILE_MODE, Home, HomeError, KEY_FILE, Secret, check_mode, create_once, io_error, read_small,
