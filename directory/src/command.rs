@@ -1,6 +1,6 @@
 //! What each command of `quid-directory` does and prints.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -314,7 +314,8 @@ fn fail(json: bool, failure: &Failure) -> ExitCode {
     } else {
         "quid-directory: "
     };
-    eprintln!("{prefix}{}", failure.message);
+    // Without a reader the exit code still says it.
+    let _ = writeln!(std::io::stderr(), "{prefix}{}", failure.message);
     ExitCode::from(failure.exit as u8)
 }
 

@@ -28,7 +28,10 @@ pub(crate) fn start(format: LogFormat, quiet: LevelFilter, verbose: u8) -> LogTa
     if verbose > 3 {
         filter = filter.with_default(LevelFilter::DEBUG);
     }
-    let layer = tracing_subscriber::fmt::layer().with_writer(target.clone());
+    // A line that cannot be written is lost. To say so where it could not be would be a panic.
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(target.clone())
+        .log_internal_errors(false);
     let registry = tracing_subscriber::registry();
     // Only a second start could fail, and there is none.
     let _ = match format {

@@ -29,6 +29,13 @@ pub(crate) fn stop_on_signal() -> io::Result<CancellationToken> {
     Ok(stop)
 }
 
+/// From now on a file that may not grow any more (`ulimit -f`) fails the write, as a full disk does,
+/// instead of ending the process without a word.
+pub(crate) fn outlive_file_size_limit() -> io::Result<()> {
+    // Taking the signal is all; what has been taken once stays so.
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop)
+}
+
 /// Cancels `stop`, and sees to it that the process ends within [`STOP_MAX`].
 pub(crate) fn stop_now(stop: &CancellationToken) {
     stop.cancel();

@@ -13,7 +13,7 @@ use super::failure::{Failure, Report};
 use super::home::home_path;
 use super::receipt::{Ground, load, verify};
 use super::screen::{Screen, Sink, Style};
-use super::signals::stop_on_signal;
+use super::signals::{outlive_file_size_limit, stop_on_signal};
 use super::usage::{NoCommand, parse, wants_json};
 use super::value::{DirectoryKey, FileOrId};
 use super::{Cli, Command, Receipt, init, keys, listen, log, passphrase};
@@ -47,6 +47,9 @@ pub(crate) fn start() -> ExitCode {
 
 async fn run(cli: Cli) -> ExitCode {
     let json = cli.global.json;
+    if let Err(error) = outlive_file_size_limit() {
+        return complain(json, no_process(&error));
+    }
     let started = Screen::start(Style::new(json));
     let (screen, sink) = match started {
         Ok(started) => started,

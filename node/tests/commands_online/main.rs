@@ -11,6 +11,7 @@ use processes::{Home, World, assert_fields, mode, wait};
 
 mod histories;
 mod keys;
+mod limits;
 mod processes;
 mod tabs;
 

@@ -9,6 +9,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -68,6 +69,24 @@ impl World {
     pub(crate) fn signal(&self, name: &str) {
         let child = self.directory.as_ref().expect("it runs");
         signal(child.id(), name);
+    }
+
+    /// From now on no file of the directory's may grow beyond so many bytes.
+    pub(crate) fn limit_files(&self, bytes: u64) {
+        limit_files(self.directory.as_ref().expect("it runs").id(), bytes);
+    }
+
+    /// Whether the directory has left by itself.
+    pub(crate) fn has_left(&mut self) -> bool {
+        let child = self.directory.as_mut().expect("it was started");
+        child.try_wait().expect("it is ours").is_some()
+    }
+
+    /// Waits for the directory to leave by itself: its exit code, and the last line of its log.
+    pub(crate) fn left(&mut self) -> (Option<i32>, String) {
+        let code = wait(&mut self.directory.take().expect("it was started"));
+        let log = fs::read_to_string(self.path("directory.log")).expect("it has a log");
+        (code, log.lines().last().unwrap_or_default().to_owned())
     }
 
     pub(crate) fn operate(&self, arguments: &[&str]) {
@@ -406,6 +425,16 @@ pub(crate) fn signal(process: u32, name: &str) {
         .status()
         .expect("a shell runs");
     assert!(status.success());
+}
+
+/// From now on no file of this process's may grow beyond so many bytes.
+pub(crate) fn limit_files(process: u32, bytes: u64) {
+    let process = Pid::from_raw(process.cast_signed());
+    let limit = Rlimit {
+        current: Some(bytes),
+        maximum: Some(bytes),
+    };
+    prlimit(process, Resource::Fsize, limit).expect("the process is ours");
 }
 
 /// Longest wait for anything that should happen.
