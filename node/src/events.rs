@@ -122,7 +122,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// The next event; `None` once the node is closed.
+    /// The next event; `None` once the node is closed or has ended ([`crate::Node::failed`]).
     ///
     /// A reader that falls more than 1,024 events behind misses the oldest of them, but never one
     /// about money that came.

@@ -10,9 +10,14 @@
 //! (check and write together), and its answer leaves only after the commit.
 //!
 //! Several processes may have the file open; SQLite's lock makes their transactions one sequence.
+//!
+//! **Failing.** After a failed write or sync nobody knows what the disk holds, so nothing is tried
+//! again: a node that stays ends ([`Journal::failed`]), the file is closed without carrying the
+//! write-ahead log over, and the next start drops the kernel's copies before it reads.
 
 use std::fmt;
 use std::fs;
+use std::future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -23,9 +28,10 @@ use quid_common::amount::Currency;
 use quid_common::checkpoint::Checkpoint;
 use quid_common::id::LedgerId;
 use quid_common::name::Name;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::surroundings::Workers;
 
@@ -42,6 +48,8 @@ mod values;
 /// A handle on the journal, which is closed when this is dropped.
 pub(crate) struct Journal {
     worker: Worker,
+    /// Why it can no longer be written, once it cannot.
+    failure: watch::Receiver<Option<JournalError>>,
 }
 
 /// Who takes the steps.
@@ -87,14 +95,21 @@ impl Journal {
         }
         // Before SQLite sees the file: it would turn an empty one into a database.
         file::check_header(path)?;
+        file::drop_page_cache(path)?;
         let checked = patiently(|| {
             let connection = file::connect(path)?;
             Ok(file::check(&connection, path)?.map(|()| connection))
         });
-        let connection = checked.map_err(|error| JournalError::at(path, error.to_string()))??;
+        let connection = checked.map_err(|error| match error.sqlite_error_code() {
+            // It is the disk's fault, not the file's.
+            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => JournalError::from(&error),
+            _ => JournalError::at(path, error.to_string()),
+        })??;
+        let (told, failure) = watch::channel(None);
         let steps = Steps {
             connection,
             failed: None,
+            told,
         };
         let worker = match workers {
             Workers::Caller => Worker::Caller(Mutex::new(steps)),
@@ -107,7 +122,22 @@ impl Journal {
                 Worker::Thread(jobs, thread)
             }
         };
-        Ok(Self { worker })
+        Ok(Self { worker, failure })
+    }
+
+    /// Waits until the journal could not be written: why.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub(crate) async fn failed(&self) -> JournalError {
+        let mut failure = self.failure.clone();
+        if let Ok(failure) = failure.wait_for(Option::is_some).await
+            && let Some(error) = failure.as_ref()
+        {
+            return error.clone();
+        }
+        // It was closed, and so cannot fail any more.
+        future::pending().await
     }
 
     /// Runs one step and answers once it is durable.
@@ -375,6 +405,8 @@ struct Steps {
     connection: Connection,
     /// After a failed write or sync the file's true content is not known to this process any more.
     failed: Option<JournalError>,
+    /// Where the first failure is told, that of a full disk too.
+    told: watch::Sender<Option<JournalError>>,
 }
 
 impl Steps {
@@ -386,15 +418,27 @@ impl Steps {
             }
             return;
         }
-        if let Err(error) = batch(&self.connection, jobs) {
-            tracing::error!(%error, "the journal failed");
-            self.failed = Some(error);
+        let Err(error) = batch(&self.connection, jobs) else {
+            return;
+        };
+        tracing::warn!(%error, "the journal failed");
+        // Whoever closes last would write, which is a retry.
+        let no_retry = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        let _ = self.connection.set_db_config(no_retry, true);
+        // A write that found no room has changed nothing; what it was for can be asked again.
+        if error != JournalError::Full {
+            self.failed = Some(error.clone());
         }
+        self.told.send_if_modified(|told| {
+            let first = told.is_none();
+            told.get_or_insert(error);
+            first
+        });
     }
 }
 
-/// Takes steps in one transaction, each under a savepoint of its own. An error is one after which
-/// the connection must not be used.
+/// Takes steps in one transaction, each under a savepoint of its own. An error is one that the disk
+/// is the cause of.
 fn batch(connection: &Connection, jobs: Vec<Job>) -> Result<(), JournalError> {
     // By hand: a transaction object would borrow the connection through every try.
     if let Err(error) = patiently(|| connection.execute_batch("BEGIN IMMEDIATE")) {
@@ -423,8 +467,13 @@ fn batch(connection: &Connection, jobs: Vec<Job>) -> Result<(), JournalError> {
     for answer in answers {
         answer(committed.clone());
     }
-    match committed {
-        Err(error @ JournalError::Failed(_)) => Err(error),
+    blame_disk(committed)
+}
+
+/// Keeps an error only if the next step would meet it too: not that another process was in the way.
+fn blame_disk(result: Result<(), JournalError>) -> Result<(), JournalError> {
+    match result {
+        Err(error @ (JournalError::Failed(_) | JournalError::Full)) => Err(error),
         _ => Ok(()),
     }
 }
@@ -455,10 +504,7 @@ fn refuse(jobs: Vec<Job>, error: &JournalError) -> Result<(), JournalError> {
         let (_, answer) = job(Err(error));
         answer(Ok(()));
     }
-    match error {
-        JournalError::Failed(_) => Err(error.clone()),
-        _ => Ok(()),
-    }
+    blame_disk(Err(error.clone()))
 }
 
 /// Tries again while another process has the file locked. SQLite itself waits in most cases, but

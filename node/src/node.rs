@@ -42,6 +42,7 @@ use crate::tasks::Tasks;
 use crate::trust::Trust;
 use crate::void::{self, VoidOutcome};
 
+mod failing;
 mod receipts;
 mod tabs;
 
@@ -638,6 +639,11 @@ impl Parts {
             tasks.spawn(inbox::follow(
                 Arc::clone(&self.directory),
                 self.books.clone(),
+            ));
+            tasks.spawn(failing::end_with_journal(
+                Arc::clone(&self.home),
+                self.socket.clone(),
+                tasks.stop().clone(),
             ));
         }
         if let Some(desk) = &self.desk {

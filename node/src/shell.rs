@@ -164,12 +164,13 @@ impl Shell<'_> {
             }
             let typed = tokio::select! {
                 typed = lines.typed.recv() => typed,
+                error = self.station.failed() => {
+                    self.stop_typing(&mut lines).await;
+                    return Err(Failure::files(error.to_string()));
+                }
                 () = self.signals.stop_typing(self.edited) => {
                     stop_now(&self.stop);
-                    if self.edited {
-                        editor::interrupt();
-                        let _ = timeout(EDITOR_WAIT, lines.typed.recv()).await;
-                    }
+                    self.stop_typing(&mut lines).await;
                     return Ok(());
                 }
             };
@@ -186,6 +187,14 @@ impl Shell<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Gives the terminal back while somebody types.
+    async fn stop_typing(&self, lines: &mut Lines) {
+        if self.edited {
+            editor::interrupt();
+            let _ = timeout(EDITOR_WAIT, lines.typed.recv()).await;
+        }
     }
 
     /// Carries out one line, and shows everything it says before it returns.

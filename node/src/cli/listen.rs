@@ -1,6 +1,7 @@
 //! `quid listen`, and what the shell shares with it: a node that stays, its events, and the local
 //! socket through which other commands of the home reach it.
 
+use std::future::pending;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use quid_common::amount::{Amount, Currency};
 use quid_common::name::Name;
 use quid_common::time::LedgerTime;
 use quid_node::{
-    Event, Events, Home, Node, Options, PayError, RequestError, StartError, TabItem, TabPolicy,
-    TabStage,
+    Event, Events, Home, JournalError, Node, Options, PayError, RequestError, StartError, TabItem,
+    TabPolicy, TabStage,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -40,6 +41,9 @@ pub(crate) async fn listen(
         log.lead(Some(sink.clone()));
     }
     let result = tokio::select! {
+        biased;
+        // It ends the node too, which then has nothing more to tell.
+        error = station.failed() => Err(Failure::files(error.to_string())),
         result = receive(&station, sink, log.is_some()) => result,
         () = show_tabs(&station, sink), if log.is_some() => Ok(()),
         () = stop.cancelled() => Ok(()),
@@ -58,7 +62,7 @@ async fn show_tabs(station: &Station, sink: &Sink) {
         live::show(&node, sink).await;
     }
     // What receives says why the node has ended.
-    std::future::pending().await
+    pending().await
 }
 
 async fn receive(station: &Station, sink: &Sink, brief: bool) -> Result<(), Failure> {
@@ -161,6 +165,14 @@ impl Station {
                 "this node is not running: listening starts it again",
             )
         })
+    }
+
+    /// Waits until the journal of the node that serves could not be written: why.
+    pub(crate) async fn failed(&self) -> JournalError {
+        match self.current() {
+            Ok(Current { node, .. }) => node.failed().await,
+            Err(_) => pending().await,
+        }
     }
 
     /// Whether the node that serves receives payments.

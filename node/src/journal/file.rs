@@ -3,9 +3,10 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rustix::fs::{Advice, fadvise};
 
 use super::{BUSY_WAIT, JournalError};
 
@@ -50,6 +51,36 @@ pub(super) fn check_header(path: &Path) -> Result<(), JournalError> {
         }
         Err(error) => Err(JournalError::at(path, error.to_string())),
     }
+}
+
+/// Makes sure that what the system holds of a journal that was not closed is what the disk holds:
+/// after a failed sync it may hold more. Writes what a killed process left unwritten, then forgets
+/// what it read.
+pub(super) fn drop_page_cache(path: &Path) -> Result<(), JournalError> {
+    let log = log_of(path);
+    if !log.exists() {
+        return Ok(());
+    }
+    let forget = |path: &Path| -> io::Result<()> {
+        let file = match File::open(path) {
+            // Whoever had it open has closed it just now.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => opened?,
+        };
+        file.sync_all()?;
+        Ok(fadvise(&file, 0, None, Advice::DontNeed)?)
+    };
+    [path, &log]
+        .into_iter()
+        .try_for_each(forget)
+        .map_err(|error| JournalError::at(path, error.to_string()))
+}
+
+/// The write-ahead log beside a journal.
+fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
 }
 
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {

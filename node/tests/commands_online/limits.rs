@@ -10,7 +10,51 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::processes::{Home, World, directory_program};
+use super::processes::{Home, World, directory_program, limit_files};
+
+#[test]
+fn a_listener_whose_journal_cannot_be_written_leaves_and_says_so() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let (alice, bob) = (world.account("alice"), world.account("bob"));
+    let mut listen = bob.listen();
+    limit_files(listen.id(), 0);
+    let paid = alice.quid(&["pay", "bob", "1", "--json"]);
+    let code = paid.status.code();
+    assert!(matches!(code, Some(0 | 3 | 4)), "{paid:?}");
+    assert_eq!(listen.wait(), Some(7));
+    let told = listen.until("why", |line| line["error"] == "files");
+    let message = told["message"].as_str().expect("it is text");
+    assert!(
+        message.contains("the journal cannot be written"),
+        "{message}"
+    );
+    let said = listen.stderr();
+    let lines: Vec<_> = said
+        .lines()
+        .filter(|line| line.starts_with("quid: "))
+        .collect();
+    assert_eq!(lines, [format!("quid: {message}")], "{said}");
+    // Whatever became of the payment, both learn it; the next one is taken again.
+    let listen = bob.listen();
+    settle(&[&alice, &bob], 20);
+    assert_eq!(alice.ok(&["pay", "bob", "2"])["route"], "direct");
+    listen.until("the payment", |line| line["amount"] == "2.000000");
+    settle(&[&alice, &bob], 20);
+}
+
+#[test]
+fn a_shell_whose_journal_cannot_be_written_leaves_as_well() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let (alice, bob) = (world.account("alice"), world.account("bob"));
+    let mut shell = bob.run(&["shell"]);
+    shell.type_line("status");
+    shell.until("the status", |line| line["listening"] == true);
+    limit_files(shell.id(), 0);
+    alice.quid(&["pay", "bob", "1", "--json"]);
+    assert_eq!(shell.wait(), Some(7));
+    assert!(shell.stderr().contains("the journal cannot be written"));
+    settle(&[&alice, &bob], 20);
+}
 
 #[test]
 fn a_payer_at_any_file_size_limit_knows_what_became_of_its_payment() {
