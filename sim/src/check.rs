@@ -13,6 +13,7 @@ use quid_directory::store::LogReader;
 use quid_directory::tree::Frontier;
 use sha2::{Digest, Sha256};
 
+use crate::accounts::Accounts;
 use crate::witness::{End, Seen};
 
 /// The log, read once.
@@ -64,8 +65,8 @@ impl Log {
     }
 }
 
-/// What is broken, if anything: I1, I2, I3, I6 and I8 from the entries alone, I4 and I7 against what
-/// was seen.
+/// What is broken, if anything: I1, I2, I3, I5, I6 and I8 from the entries alone (whose key it was;
+/// the signature is the audit's), I4 and I7 against what was seen.
 ///
 /// # Errors
 /// The first broken promise.
@@ -86,10 +87,10 @@ pub fn check(log: &Log, seen: &Seen, directory: &PublicKey) -> Result<(), Broken
 /// The accounts and tabs, as the entries make them.
 #[derive(Default)]
 struct Fold {
-    available: BTreeMap<PublicKey, i128>,
+    accounts: Accounts,
     tabs: BTreeMap<(PublicKey, OrderId), Held>,
-    /// Ids that have had their one effect.
-    used: BTreeSet<(PublicKey, OrderId)>,
+    /// Ids that have had their one effect, by the account's number.
+    used: BTreeSet<(usize, OrderId)>,
     issued: i128,
     burnt: i128,
     time: LedgerTime,
@@ -106,29 +107,35 @@ struct Held {
 fn fold(log: &Log) -> Result<(), Broken> {
     let mut fold = Fold::default();
     let mut treasury = None;
-    for (number, entry) in log.entries.iter().enumerate() {
+    for (number, entry) in (0..).zip(&log.entries) {
         if let Fact::Genesis(genesis) = &entry.fact {
             treasury = Some(genesis.statement().directory);
         }
-        fold.apply(entry, treasury.as_ref())
+        fold.apply(number, entry, treasury.as_ref())
             .map_err(|what| format!("entry {number}: {what}"))?;
     }
     Ok(())
 }
 
 impl Fold {
-    fn apply(&mut self, entry: &Entry, treasury: Option<&PublicKey>) -> Result<(), Broken> {
+    fn apply(
+        &mut self,
+        number: u64,
+        entry: &Entry,
+        treasury: Option<&PublicKey>,
+    ) -> Result<(), Broken> {
         if entry.time < self.time {
             return Err("I8: ledger time ran backward".to_owned());
         }
         self.time = entry.time;
         match &entry.fact {
-            Fact::Genesis(_) | Fact::Freeze(_) | Fact::Close(_) => {}
-            Fact::Register(wish) => {
-                if self.available.insert(wish.statement().key, 0).is_some() {
-                    return Err("a key is registered twice".to_owned());
-                }
+            Fact::Close(_) => {}
+            Fact::Genesis(genesis) => self.accounts.treasury(genesis.statement().directory)?,
+            Fact::Freeze(freeze) => {
+                let freeze = freeze.statement();
+                self.accounts.operate(&freeze.account, freeze.frozen)?;
             }
+            Fact::Register(wish) => self.accounts.register(number, wish.statement())?,
             Fact::Issue(issue) => {
                 let amount = i128::from(issue.statement().amount.units());
                 self.issued += amount;
@@ -136,6 +143,9 @@ impl Fold {
             }
             Fact::Payment(order) => {
                 let order = order.statement();
+                self.accounts.may_pay(&order.payer)?;
+                self.accounts
+                    .has(&order.payee, "an order to a key settled")?;
                 self.use_up(&order.payer, order.id)?;
                 let amount = i128::from(order.amount.units());
                 self.credit(&order.payer, -amount)?;
@@ -145,10 +155,18 @@ impl Fold {
                     self.credit(&order.payee, amount)?;
                 }
             }
-            Fact::Void(void) => self.use_up(&void.statement().payer, void.statement().id)?,
+            Fact::Void(void) => {
+                let void = void.statement();
+                self.accounts
+                    .has(&void.payer, "a void by a key was taken")?;
+                self.use_up(&void.payer, void.id)?;
+            }
             Fact::Refusal(refusal) => self.use_up(&refusal.payer, refusal.id)?,
             Fact::Tab(terms) => {
                 let terms = terms.statement();
+                self.accounts.may_pay(&terms.payer)?;
+                self.accounts
+                    .has(&terms.payee, "a tab to a key was opened")?;
                 self.use_up(&terms.payer, terms.id)?;
                 let unit = i128::from(terms.unit.units());
                 let left = unit * i128::from(terms.length);
@@ -186,22 +204,23 @@ impl Fold {
                 self.tabs.remove(&(release.payer, release.id));
                 self.credit(&release.payer, amount)?;
             }
-            Fact::Rotation(_)
-            | Fact::Recovery(_)
-            | Fact::Objection(_)
-            | Fact::Takeover(_)
-            | Fact::Lock(_) => {
-                return Err("I5: keys change, and nobody here changes any".to_owned());
+            Fact::Rotation(change) => self.accounts.rotate(number, change.statement())?,
+            Fact::Recovery(change) => {
+                let when = (number, entry.time);
+                self.accounts.recover(when, change.statement())?;
             }
+            Fact::Objection(change) => self.accounts.object(number, change.statement())?,
+            Fact::Takeover(change) => {
+                let when = (number, entry.time);
+                self.accounts.take_over(when, change.statement())?;
+            }
+            Fact::Lock(change) => self.accounts.lock(number, change.statement())?,
         }
         self.balance()
     }
 
     fn credit(&mut self, account: &PublicKey, amount: i128) -> Result<(), Broken> {
-        let available = self
-            .available
-            .get_mut(account)
-            .ok_or_else(|| "money moves on no account".to_owned())?;
+        let available = &mut self.accounts.by(account)?.available;
         *available += amount;
         if *available < 0 {
             return Err(format!("I2: {account} is below zero"));
@@ -210,7 +229,7 @@ impl Fold {
     }
 
     fn use_up(&mut self, payer: &PublicKey, id: OrderId) -> Result<(), Broken> {
-        if self.used.insert((*payer, id)) {
+        if self.used.insert((self.accounts.number(payer)?, id)) {
             Ok(())
         } else {
             Err(format!("I3: {id} of {payer} has a second effect"))
@@ -224,7 +243,7 @@ impl Fold {
     }
 
     fn balance(&self) -> Result<(), Broken> {
-        let available: i128 = self.available.values().sum();
+        let available = self.accounts.available();
         let held: i128 = self.tabs.values().map(|held| held.left).sum();
         if available + held == self.issued - self.burnt {
             Ok(())

@@ -80,7 +80,7 @@ fn one(seed: u64, arguments: &Arguments) -> ExitCode {
         wishes = SHORT;
     }
     if arguments.fair {
-        (wishes.faults, wishes.rogues) = (false, 0);
+        (wishes.faults, wishes.rogues, wishes.holders) = (false, 0, 0);
     }
     let begun = Instant::now();
     match run(seed, wishes) {
@@ -153,6 +153,8 @@ impl Sum {
 
 /// What a range of seeds must have seen to be worth anything.
 const DEEP: &[&str] = &[
+    "changes by a replaced key refused",
+    "changes by the wrong key refused",
     "claims past the end",
     "claims twice",
     "claims with a false link",
@@ -160,9 +162,20 @@ const DEEP: &[&str] = &[
     "directory crashes",
     "expired",
     "forgeries refused",
+    "freezes by a key",
     "node crashes",
+    "orders by or to a replaced key refused",
+    "orders of a frozen account refused",
     "orders withheld",
     "partitions",
+    "payments by a thief",
+    "recoveries announced",
+    "recoveries before their time refused",
+    "recoveries objected to",
+    "recoveries that took effect",
+    "rotations",
+    "rotations of a frozen account refused",
+    "thaws by a recovery key",
     "unknown for a while",
     "voided",
     "voids that came too late",

@@ -6,11 +6,13 @@
 //! Not here: the operator's socket and the command line, whose tests run the real programs.
 #![deny(unsafe_code)]
 
+pub mod accounts;
 pub mod check;
 pub mod command;
 pub mod dice;
 pub mod disk;
 pub mod entropy;
+pub mod holder;
 pub mod host;
 pub mod machine;
 pub mod net;

@@ -23,16 +23,16 @@ use quid_common::tls::{self, TlsError, TlsIdentity};
 use quid_common::wire::{
     Declined, Find, Login, Message, Offer, OpenSettle, Paid, Register, Welcome,
 };
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Connection, Endpoint, ServerConfig};
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Connection, Endpoint, ServerConfig};
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::dice::Dice;
-use crate::machine::{Power, QuicTasks, directory_at, quic_config};
+use crate::machine::{Power, QuicTasks, quic_config};
 use crate::net::{Net, ip};
-use crate::wire::{Ask, Wire, WireError};
+use crate::wire::{Ask, Wire, WireError, dial};
 use crate::witness::Witness;
 
 /// What rogues share with each other.
@@ -146,20 +146,7 @@ impl Rogue {
         directory: &DirectoryAddress,
         dice: &mut Dice,
     ) -> Result<(), Over> {
-        let tls = tls::client_config(identity, *directory.key().as_bytes(), tls::ALPN_DIRECTORY)?;
-        let tls =
-            QuicClientConfig::try_from(tls).map_err(|error| Over::Setup(error.to_string()))?;
-        let connecting = endpoint
-            .connect_with(
-                ClientConfig::new(Arc::new(tls)),
-                directory_at(),
-                tls::SERVER_NAME,
-            )
-            .map_err(|error| Over::Setup(error.to_string()))?;
-        let connection = timeout(ANSWER_WAIT, connecting)
-            .await
-            .map_err(|_| WireError::Silence)?
-            .map_err(WireError::from)?;
+        let connection = dial(endpoint, identity, directory).await?;
         let welcome = self.log_in(&connection, directory, dice).await?;
         let began = (welcome.time, Instant::now());
         let (send, receive) = connection.open_bi().await.map_err(WireError::from)?;

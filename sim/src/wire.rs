@@ -1,15 +1,24 @@
 //! Messages on a bare QUIC stream, for those who do not keep to the library.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use quid_common::address::DirectoryAddress;
 use quid_common::chain::Link;
 use quid_common::frame::{BODY_LEN_MAX, FrameError, FrameReader};
 use quid_common::id::OrderId;
 use quid_common::key::PublicKey;
+use quid_common::tls::{self, TlsIdentity};
 use quid_common::wire::{Message, MessageError, Submit, SubmitClaim, SubmitClose, SubmitTab};
-use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, WriteError};
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{
+    ClientConfig, Connection, ConnectionError, Endpoint, ReadError, RecvStream, SendStream,
+    WriteError,
+};
 use thiserror::Error;
 use tokio::time::timeout;
+
+use crate::machine::directory_at;
 
 /// A stream.
 #[derive(Debug)]
@@ -45,6 +54,9 @@ pub enum Ask {
 /// Why a stream is of no more use.
 #[derive(Debug, Error)]
 pub enum WireError {
+    /// There is no way to call anybody.
+    #[error("{0}")]
+    Setup(String),
     /// Nobody answered in time.
     #[error("silence")]
     Silence,
@@ -63,6 +75,29 @@ pub enum WireError {
     /// What came is no message.
     #[error(transparent)]
     Message(#[from] MessageError),
+}
+
+/// Calls the directory as `identity`.
+///
+/// # Errors
+/// [`WireError`].
+pub async fn dial(
+    endpoint: &Endpoint,
+    identity: &TlsIdentity,
+    directory: &DirectoryAddress,
+) -> Result<Connection, WireError> {
+    let setup = |error: &dyn std::fmt::Display| WireError::Setup(error.to_string());
+    let tls = tls::client_config(identity, *directory.key().as_bytes(), tls::ALPN_DIRECTORY)
+        .map_err(|error| setup(&error))?;
+    let tls = QuicClientConfig::try_from(tls).map_err(|error| setup(&error))?;
+    let config = ClientConfig::new(Arc::new(tls));
+    let connecting = endpoint
+        .connect_with(config, directory_at(), tls::SERVER_NAME)
+        .map_err(|error| setup(&error))?;
+    match timeout(DIAL_WAIT, connecting).await {
+        Ok(connected) => Ok(connected?),
+        Err(_) => Err(WireError::Silence),
+    }
 }
 
 impl Wire {
@@ -163,6 +198,9 @@ impl Ask {
         }
     }
 }
+
+/// How long a handshake is waited for.
+const DIAL_WAIT: Duration = Duration::from_secs(3);
 
 /// How long an answer is waited for.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::check::{Log, broken, check};
 use crate::dice::Dice;
 use crate::disk::{self, Trouble};
+use crate::holder::{Holder, Who};
 use crate::host::{Ended, Host};
 use crate::net::{Counts, Net};
 use crate::person::Person;
@@ -35,6 +36,8 @@ pub struct Wishes {
     pub wishes: u64,
     /// Hostile accounts: none, or two at least, which are in league.
     pub rogues: u8,
+    /// Accounts whose keys change and are stolen.
+    pub holders: u8,
     /// Whether anything goes wrong.
     pub faults: bool,
     /// A disk that fails.
@@ -55,6 +58,7 @@ pub const ORDINARY: Wishes = Wishes {
     people: 5,
     wishes: 48,
     rogues: 2,
+    holders: 1,
     faults: true,
     trouble: None,
 };
@@ -64,12 +68,25 @@ pub const SHORT: Wishes = Wishes {
     people: 2,
     wishes: 10,
     rogues: 0,
+    holders: 0,
     faults: false,
     trouble: None,
 };
 
 /// The number of the first rogue's machine.
 const ROGUES_FROM: u8 = 100;
+
+/// The number of the first holder's machine; its thief has the next.
+const HOLDERS_FROM: u8 = 120;
+
+/// How often the directory's machine is off for most of a day, until a recovery is due.
+const DAYS_OFF: u32 = 4;
+
+/// Less than the leap that the directory wants the operator's word for.
+const DAY_OFF: Duration = Duration::from_secs(23 * 60 * 60);
+
+/// What is left to holders after that, to take their accounts over and pay.
+const HOLDERS_WAIT: Duration = Duration::from_secs(8);
 
 /// Longest time in which everything has its end once all faults are over (promise I10).
 pub const END_WAIT: Duration = Duration::from_secs(30);
@@ -234,10 +251,16 @@ impl World {
             first.trouble(trouble);
         }
         let rogues = self.rogues()?;
-        let rogues: Vec<JoinHandle<()>> = rogues
+        let mut rogues: Vec<JoinHandle<()>> = rogues
             .into_iter()
             .map(|rogue| tokio::spawn(rogue.live(address.clone())))
             .collect();
+        for holder in self.holders()? {
+            for who in [Who::Owner, Who::Thief] {
+                let life = Arc::clone(&holder).live(who, address.clone());
+                rogues.push(tokio::spawn(life));
+            }
+        }
         let lives: Vec<JoinHandle<()>> = people
             .iter()
             .map(|person| tokio::spawn(Arc::clone(person).live(address.clone())))
@@ -277,6 +300,7 @@ impl World {
         let healed = Instant::now();
         self.all_known(&people).await?;
         let known_after = healed.elapsed();
+        self.wait_for_recoveries().await;
         surface(lives.iter().chain(&rogues))?;
         for person in &people {
             if let Some(node) = person.node() {
@@ -346,6 +370,40 @@ impl World {
             ))
         });
         Ok(rogues.collect())
+    }
+
+    fn holders(&self) -> Result<Vec<Arc<Holder>>, String> {
+        let people: Vec<Name> = (0..self.wishes.people)
+            .map(|number| format!("person-{number}").parse::<Name>().map_err(broken))
+            .collect::<Result<_, _>>()?;
+        let payees = [people, self.rogue_names()?];
+        let holders = (0..self.wishes.holders).map(|number| {
+            let name: Name = format!("holder-{number}").parse().map_err(broken)?;
+            Ok(Arc::new(Holder::new(
+                self.seed,
+                (name, HOLDERS_FROM + 2 * number),
+                self.net.clone(),
+                Arc::clone(&self.witness),
+                payees.clone(),
+            )))
+        });
+        holders.collect()
+    }
+
+    /// Lets three days pass, in which the directory is off as much as it may be, so that recoveries
+    /// become due; holders then do what they can.
+    async fn wait_for_recoveries(&self) {
+        if self.wishes.holders == 0 {
+            return;
+        }
+        for _ in 0..DAYS_OFF {
+            self.host.jump(DAY_OFF, false);
+            self.host.power().cut();
+            // Until it has noticed.
+            sleep(Duration::from_millis(1)).await;
+            self.host.serving().await;
+        }
+        sleep(HOLDERS_WAIT).await;
     }
 
     /// Takes the machines down whose disks failed: they go on with sound ones. Whether there was any.
