@@ -1,5 +1,5 @@
-//! Large ledgers: `large`, a million accounts and ten million entries, and `audit` of a filled
-//! ledger.
+//! Large ledgers: `large`, a million accounts and ten million entries, `audit` of a filled ledger,
+//! and `restart` on one of a hundred thousand entries.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ pub(crate) fn large(options: &Options) -> Result<Report, Failure> {
     let (rss_start, _) = usage::memory(directory.pid())?;
     let rate_large = rate(options, &directory, accounts)?;
     let (_, rss_load) = usage::memory(directory.pid())?;
-    let place = kill_under_load(options, directory, accounts)?;
+    let place = kill_under_load(options, directory, accounts, KILL_AFTER)?;
     let (directory, start_kill_s) = start(place)?;
     let begun = Instant::now();
     let place = directory.stop()?;
@@ -53,6 +53,45 @@ pub(crate) fn large(options: &Options) -> Result<Report, Failure> {
     report.count("disk_bytes", usage::disk(&place.path().join("data"))?);
     report.count("audited_entries", audit["entries"].as_u64().unwrap_or(0));
     floors.again(options.place.as_deref())?.put(&mut report);
+    Ok(report)
+}
+
+/// Kills a directory under load, again and again, and starts it on its ledger of a hundred thousand
+/// entries and what came since.
+///
+/// # Errors
+/// If a start takes longer to its first settlement than it may.
+pub(crate) fn restart(options: &Options) -> Result<Report, Failure> {
+    let mut report = Report::new("restart");
+    let floors = Floors::measure(options.place.as_deref())?;
+    let (accounts, entries) = (10_000, 100_000);
+    let place = filled(options, accounts, entries)?;
+    let (mut directory, _) = start(place)?;
+    let kills = if options.quick { 2 } else { 10 };
+    let (mut longest, mut sum) = (0_f64, 0.0);
+    for _ in 0..kills {
+        let place = kill_under_load(options, directory, accounts, RESTART_AFTER)?;
+        let took;
+        (directory, took) = start(place)?;
+        longest = longest.max(took);
+        sum += took;
+    }
+    let place = directory.stop()?;
+    let audit = Directory::audit(&place.path().join("data"))?;
+    report.count("accounts", accounts.into());
+    report.count("entries", entries);
+    report.count("kills", kills);
+    report.put("start_kill_s", longest);
+    report.put("start_kill_mean_s", sum / kills as f64);
+    report.count("audited_entries", audit["entries"].as_u64().unwrap_or(0));
+    floors.again(options.place.as_deref())?.put(&mut report);
+    if longest > RESTART_MAX_S {
+        return Err(format!(
+            "a start after a kill took {longest:.2} s to its first settlement, and may take \
+             {RESTART_MAX_S} s"
+        )
+        .into());
+    }
     Ok(report)
 }
 
@@ -124,14 +163,15 @@ fn kill_under_load(
     options: &Options,
     directory: Directory,
     accounts: u32,
+    after: Duration,
 ) -> Result<TempDir, Failure> {
     let (address, payees) = (directory.address.clone(), options.payees);
     let load = std::thread::spawn(move || {
         let payers = payers(accounts.min(PAYERS_KILLED));
         // It ends when the directory does.
-        submit::rate(&address, &payers, payees, KILL_AFTER * 10)
+        submit::rate(&address, &payers, payees, after * 10)
     });
-    std::thread::sleep(KILL_AFTER);
+    std::thread::sleep(after);
     let place = directory.kill()?;
     match load.join() {
         Ok(Err(_)) => Ok(place),
@@ -150,3 +190,9 @@ const PAYERS_KILLED: u32 = 1_000;
 
 const WARM_UP: Duration = Duration::from_secs(1);
 const KILL_AFTER: Duration = Duration::from_secs(4);
+
+/// How long payments run before `restart` kills.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
+
+/// From a process's start to its first settlement, at a hundred thousand entries.
+const RESTART_MAX_S: f64 = 2.0;

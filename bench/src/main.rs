@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         Scenario::Login(options) => login::login(&options),
         Scenario::Idle(options) => idle::idle(&options),
         Scenario::Large(options) => large::large(&options),
+        Scenario::Restart(options) => large::restart(&options),
         Scenario::Audit(options) => large::audit(&options),
         Scenario::Tab(options) => tab::tab(&options),
         Scenario::Tick(options) => tab::tick(&options),

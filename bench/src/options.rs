@@ -33,6 +33,9 @@ pub(crate) enum Scenario {
     /// A million accounts and ten million entries: starts, after a stop and a kill, and the rate
     /// beside that of a small ledger.
     Large(Options),
+    /// Starts after SIGKILL under load at a hundred thousand entries, which may take 2 s to the first
+    /// settlement: more is an error.
+    Restart(Options),
     /// The audit of a filled ledger.
     Audit(Options),
     /// A stream of payments on tabs from one payer to one payee, unit by unit, as fast as it goes.
