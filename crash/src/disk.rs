@@ -40,7 +40,7 @@ pub(crate) fn run(options: &Disk) -> Result<(), Failure> {
     for fault in faults {
         let begun = Instant::now();
         let found = match fault {
-            DiskFault::Errors => errors::run(seed, options.points),
+            DiskFault::Errors => errors::run(seed, options),
             DiskFault::Full => full::run(),
             DiskFault::Device => device::run(),
             DiskFault::Power => power::run(seed),

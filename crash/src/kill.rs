@@ -16,7 +16,7 @@ use crate::operation::{Ready, refs};
 use crate::options::Kill;
 use crate::point::{Operation, Plot, Point, Victim, Wanted};
 use crate::rules::{kill_at, let_go};
-use crate::scene::PATIENCE;
+use crate::scene::{PATIENCE, Scene};
 use crate::stage::Stage;
 use crate::trace::Traced;
 
@@ -136,10 +136,10 @@ fn points(
     if options.all {
         let first = (1..=calls).map(|nth| (nth, 0));
         let during_restart = (1..=restart).map(|again| (1 + again % calls.max(1), again));
-        return first
-            .chain(during_restart)
-            .map(|(nth, again)| Point { plot, nth, again })
-            .collect();
+        let all = first.chain(during_restart);
+        return options
+            .part
+            .of(all.map(|(nth, again)| Point { plot, nth, again }));
     }
     let mut chance = StdRng::seed_from_u64(seed ^ plot_number(plot));
     // Some are past the victim's last call.
@@ -201,7 +201,17 @@ impl PlotRun {
     /// Carries out the operation with its kills, waits for the end and checks it.
     fn carry_out(&mut self, point: &Point) -> Result<(u64, Outcome), Failure> {
         let Plot { operation, victim } = point.plot;
-        let ready = self.stage.ready(operation)?;
+        let ready = match point.plot.begins_early() {
+            false => self.stage.ready(operation)?,
+            true => {
+                let nth = point.nth;
+                let arm = |scene: &mut Scene| {
+                    traced(scene, victim)?.arm(kill_at(nth));
+                    Ok(())
+                };
+                self.stage.ready_after(operation, arm)?
+            }
+        };
         let done = match victim {
             Victim::Payer => self.kill_payer(point, &ready)?,
             _ => self.kill_service(point, &ready)?,
@@ -243,7 +253,9 @@ impl PlotRun {
     /// A service is killed while the payer's command runs beside it, and starts again at once.
     fn kill_service(&mut self, point: &Point, ready: &Ready) -> Result<Done, Failure> {
         let victim = point.plot.victim;
-        self.traced(victim)?.arm(kill_at(point.nth));
+        if !point.plot.begins_early() {
+            self.traced(victim)?.arm(kill_at(point.nth));
+        }
         let mut command = ready.home.start(&refs(&ready.command), None)?;
         let mut done = Done::default();
         let deadline = Instant::now() + PATIENCE;
@@ -294,12 +306,14 @@ impl PlotRun {
     }
 
     fn traced(&mut self, victim: Victim) -> Result<&Traced, Failure> {
-        let service = self.stage.scene.service(victim).ok_or("it is no service")?;
-        service
-            .running()?
-            .traced()
-            .ok_or_else(|| "it is not traced".into())
+        traced(&mut self.stage.scene, victim)
     }
+}
+
+fn traced(scene: &mut Scene, victim: Victim) -> Result<&Traced, Failure> {
+    let service = scene.service(victim).ok_or("it is no service")?;
+    let traced = service.running()?.traced();
+    traced.ok_or_else(|| "it is not traced".into())
 }
 
 /// What was done to the victim, and what the command said.

@@ -69,7 +69,7 @@ impl Ready {
             Operation::TabClose => {
                 // A new one each time, since this ends it.
                 scene.tab = None;
-                ready.on_tab(scene, 7)?;
+                ready.on_tab(scene, MUCH)?;
                 scene.tab = None;
                 words(&["tab", "close", &ready.subject])
             }
@@ -181,9 +181,9 @@ impl Ready {
                 }
             }
             Operation::TabClose => {
-                // A payee that is killed may lose what it had not saved.
+                // A payee that is killed may lose what it had not saved, up to its exposure.
                 let sure = if victim == Victim::Payee {
-                    0
+                    self.paid - EXPOSURE
                 } else {
                     self.paid
                 };
@@ -226,7 +226,8 @@ fn left_open(scene: &mut Scene, memo: &str, number: u64) -> Result<String, Failu
             .journal(PATIENCE)
             .and_then(|it| count(&it, OPEN_ORDERS));
         sends += u64::from(open.is_ok_and(|open| open > 0));
-        sends > number % 4
+        // The first time late enough for the payee to have the order, then anywhere.
+        sends > number * 5 % SENDS_MAX
     });
     let command = pay(memo);
     let mut paying = scene.payer.start(&refs(&command), Some(rule))?;
@@ -251,7 +252,16 @@ fn pay(memo: &str) -> Vec<String> {
 
 fn open(memo: &str) -> Vec<String> {
     words(&[
-        "tab", "open", "bob", "--unit", "0.000010", "--units", "1000", "--memo", memo, "--wait",
+        "tab",
+        "open",
+        "bob",
+        "--unit",
+        "0.000010",
+        "--units",
+        &LENGTH.to_string(),
+        "--memo",
+        memo,
+        "--wait",
         "2",
     ])
 }
@@ -290,3 +300,15 @@ const UNIT: u128 = 10;
 
 /// What an operation pays on a tab.
 const UNITS: u64 = 7;
+
+/// A hundredth of a tab: the most that a killed payee loses.
+const EXPOSURE: u64 = LENGTH / 100;
+
+/// Units of a tab.
+const LENGTH: u64 = 1000;
+
+/// What is paid on a tab that is closed then: far more than may be lost.
+const MUCH: u64 = 12 * EXPOSURE;
+
+/// Before which of a payer's sends it is killed, at most: by then the payee has submitted its order.
+const SENDS_MAX: u64 = 7;

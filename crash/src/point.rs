@@ -91,6 +91,15 @@ impl Plot {
         });
         all
     }
+
+    /// Whether the victim's part is before the command: a void is between payer and directory, and
+    /// what the payee has to do with it is the order that is voided.
+    pub(crate) const fn begins_early(self) -> bool {
+        matches!(
+            (self.operation, self.victim),
+            (Operation::Void, Victim::Payee)
+        )
+    }
 }
 
 impl Display for Plot {

@@ -33,11 +33,21 @@ impl Stage {
 
     /// Has everybody run, and the operation ready to begin.
     pub(crate) fn ready(&mut self, operation: Operation) -> Result<Ready, Failure> {
+        self.ready_after(operation, |_| Ok(()))
+    }
+
+    /// As [`Self::ready`]; `begin` comes once everybody runs, before what the operation begins from.
+    pub(crate) fn ready_after(
+        &mut self,
+        operation: Operation,
+        begin: impl FnOnce(&mut Scene) -> Result<(), Failure>,
+    ) -> Result<Ready, Failure> {
         self.number += 1;
         self.scene.revive()?;
         if operation != Operation::Register {
             self.scene.online(Instant::now() + KNOWN)?;
         }
+        begin(&mut self.scene)?;
         Ready::new(operation, &mut self.scene, self.number)
     }
 

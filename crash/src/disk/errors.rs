@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use rand::SeedableRng;
@@ -12,14 +13,16 @@ use rand::seq::IndexedRandom;
 use super::{left, listen_again, start_again};
 use crate::Failure;
 use crate::operation::refs;
+use crate::options::Disk;
 use crate::point::{Operation, Victim};
+use crate::program::by;
 use crate::rules::{count_disk, fail_at, let_go};
 use crate::scene::PATIENCE;
 use crate::stage::Stage;
 use crate::trace::{Ended, Rule};
 
 /// Fails all calls of a payment, and of a start of the directory, or some of them.
-pub(super) fn run(seed: u64, points: Option<usize>) -> Result<String, Failure> {
+pub(super) fn run(seed: u64, options: &Disk) -> Result<String, Failure> {
     let mut chance = StdRng::seed_from_u64(seed);
     let mut report = Vec::new();
     for victim in [Victim::Payer, Victim::Payee, Victim::Directory] {
@@ -30,14 +33,14 @@ pub(super) fn run(seed: u64, points: Option<usize>) -> Result<String, Failure> {
         };
         let payment = failing.count(|it, rule| it.payment(rule))?;
         report.push(
-            failing.all(payment, points, &mut chance, "payment", |it, rule| {
+            failing.all(payment, options, &mut chance, "payment", |it, rule| {
                 it.payment(rule)
             })?,
         );
         if victim == Victim::Directory {
             let start = failing.count(|it, rule| it.start(rule))?;
             report.push(
-                failing.all(start, points, &mut chance, "start", |it, rule| {
+                failing.all(start, options, &mut chance, "start", |it, rule| {
                     it.start(rule)
                 })?,
             );
@@ -68,7 +71,7 @@ impl Failing {
     fn all(
         &mut self,
         calls: u64,
-        points: Option<usize>,
+        options: &Disk,
         chance: &mut StdRng,
         name: &str,
         act: Act,
@@ -76,8 +79,8 @@ impl Failing {
         let each = (1..=calls).flat_map(|nth| [false, true].map(|lasting| (nth, lasting)));
         let each = each.flat_map(|(nth, lasting)| ERRORS.map(|error| (nth, lasting, error)));
         let all: Vec<_> = each.collect();
-        let chosen: Vec<_> = match points {
-            None => all,
+        let chosen: Vec<_> = match options.points {
+            None => options.part.of(all),
             Some(points) => all.sample(chance, points).copied().collect(),
         };
         self.left = 0;
@@ -147,12 +150,12 @@ impl Failing {
         if let Some(traced) = running.traced() {
             traced.arm(let_go());
         }
-        let Some(ended) = running.ended()? else {
-            // A node whose journal has failed says that it must be started again.
-            return match self.victim == Victim::Payee && struck {
-                true => listen_again(&mut self.stage),
-                false => Ok(()),
-            };
+        let ended = match running.ended()? {
+            None if self.victim == Victim::Payee && struck => self.left_or_sound()?,
+            ended => ended,
+        };
+        let Some(ended) = ended else {
+            return Ok(());
         };
         self.left += 1;
         match self.victim {
@@ -162,13 +165,31 @@ impl Failing {
                 listen_again(&mut self.stage)
             }
             _ if ended == Ended::Code(FILES) => {
-                service
+                let listener = &mut self.stage.scene.listener;
+                listener
                     .start(None)?
                     .ok_or("the payee does not start again")?;
                 Ok(())
             }
             _ => Err(format!("the payee ended with {ended:?}").into()),
         }
+    }
+}
+
+impl Failing {
+    /// A payee whose journal has failed leaves by itself; one that stays serves its home as ever.
+    fn left_or_sound(&mut self) -> Result<Option<Ended>, Failure> {
+        let scene = &mut self.stage.scene;
+        by(Instant::now() + PATIENCE, || {
+            if let Some(ended) = scene.listener.running()?.ended()? {
+                return Ok(Some(ended));
+            }
+            let said = scene.payee.ask(&["status"])?;
+            match said.last()["listening"] == true {
+                true => Ok(None),
+                false => Err(format!("the payee stays and says {}", said.last()).into()),
+            }
+        })
     }
 }
 
