@@ -44,12 +44,14 @@ mod line;
 mod list;
 mod opening;
 mod paying;
+mod policy;
 mod serve;
 
-pub use incoming::{AcceptTab, IncomingTab, TabOver, TabPolicy};
+pub use incoming::{IncomingTab, TabOver};
 pub use list::{Role, TabItem, TabStage};
 pub use opening::{Opened, TabOpening, TabOutcome};
 pub use paying::{Progress, TabError};
+pub use policy::{AcceptTab, TabPolicy};
 
 pub(crate) use desk::Desk;
 pub(crate) use keeper::{claim_all, keep};

@@ -15,7 +15,8 @@ use quid_common::time::LedgerTime;
 use quid_common::wire::{OpenTab, TabOffer};
 use tokio::sync::Notify;
 
-use super::incoming::{Held, IncomingTab, TabPolicy};
+use super::incoming::{Held, IncomingTab};
+use super::policy::TabPolicy;
 use crate::books::Books;
 use crate::clock::LedgerClock;
 use crate::directory::Directory;

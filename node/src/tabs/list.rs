@@ -12,8 +12,9 @@ use quid_common::tab::{Terms, units};
 use quid_common::time::LedgerTime;
 
 use super::desk::Desk;
-use super::incoming::{Held, TabPolicy};
+use super::incoming::Held;
 use super::paying::Paying;
+use super::policy::TabPolicy;
 use super::{Tabs, hold};
 use crate::directory::RequestError;
 use crate::journal::{IncomingRow, JournalError, TabRow, TabState};
