@@ -25,6 +25,35 @@ need() { # need COMMAND PACKAGE
   fi
 }
 
+# What mostly waits runs beside other things: `begin NAME COMMAND...`, and later `finish`, which waits
+# for all that was begun, shows how each ended, and of what failed everything that it said.
+LOGS=$(mktemp -d)
+trap 'jobs -p | xargs -r kill 2>/dev/null; rm -rf "$LOGS"' EXIT
+begun=()
+begin() {
+  "${@:2}" >"$LOGS/$1" 2>&1 &
+  begun+=("$!:$1")
+}
+finish() {
+  local each failed=false
+  for each in "${begun[@]}"; do
+    if wait "${each%%:*}"; then
+      printf '%s: ' "${each#*:}"
+      tail -1 "$LOGS/${each#*:}"
+    else
+      printf '%s FAILED:\n' "${each#*:}"
+      cat "$LOGS/${each#*:}"
+      failed=true
+    fi
+  done
+  begun=()
+  ! $failed
+}
+
+# Programs are built once, all together, and then started from there: cargo would build their
+# libraries anew for every one of them that is asked for alone.
+BUILT=${CARGO_TARGET_DIR:-target}
+
 need cargo cargo
 need cc gcc
 need tmux tmux
@@ -46,50 +75,51 @@ else
   cargo test --workspace --all-targets --no-fail-fast
 fi
 
-step 'three hundred kills, each at a system call of payer, payee or directory'
-cargo run -q -p quid-crash -- kill --points 330
-
 step 'doc tests and documentation'
 cargo test --workspace --doc
 RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
 
-step 'examples'
-QUID_PROFILE=dev ./examples/quickstart.sh
-QUID_PROFILE=dev ./examples/market.sh
-QUID_PROFILE=dev ./examples/shop.sh
-QUID_PROFILE=dev ./examples/paid-download.sh
-QUID_PROFILE=dev ./examples/metered-api.sh
+step 'examples, and a kill or two in each operation'
+export QUID_PROFILE=dev
+for example in quickstart market shop paid-download metered-api; do
+  begin "$example" "./examples/$example.sh"
+done
+finish
+"$BUILT/debug/quid-crash" kill --points 38
 
 if $all; then
-  step 'disks that are full or fail, and power cuts'
+  step 'ten thousand members online at once'
+  QUID_CROWD=10000 cargo test --workspace --test crowd
+
+  step 'the programs as they are released'
+  cargo build --release --workspace --bins
+
+  step 'five hundred simulated worlds with every fault; beside them three hundred kills, and disks that fail'
+  begin 'kills at system calls' "$BUILT/release/quid-crash" kill --points 330
   need nbdkit nbdkit
   need nbdfuse libnbd-bin
   need mkfs.ext4 e2fsprogs
   if [ "$(id -u)" = 0 ] && losetup -f >/dev/null 2>&1 && [ -e /dev/fuse ]; then
-    cargo run -q -p quid-crash -- disk --points 10
+    begin 'disks' "$BUILT/release/quid-crash" disk --points 10
   else
     echo 'without root, loop devices and FUSE: no full or failing device and no power cut is tried'
-    cargo run -q -p quid-crash -- disk errors --points 10
+    begin 'disks' "$BUILT/release/quid-crash" disk errors --points 10
   fi
+  begin 'worlds' "$BUILT/release/quid-sim" --seeds 0..500
+  finish
 
-  step 'ten thousand members online at once'
-  QUID_CROWD=10000 cargo test --workspace --test crowd
-
-  step 'five hundred simulated worlds, with every fault'
-  cargo run --release -q -p quid-sim -- --seeds 0..500
-
-  step 'the bench, every scenario quickly; it fails on what is wrong, never on what is slow'
-  cargo build --release --workspace
-  for scenario in settle hot latency login idle large audit tab tick tabs claim; do
-    cargo run --release -q -p quid-bench -- "$scenario" --quick
+  step 'the bench, every scenario quickly; it fails on what is wrong, and on a start that takes over 2 s'
+  for scenario in settle hot latency login idle large restart audit tab tick tabs claim; do
+    "$BUILT/release/quid-bench" "$scenario" --quick --seconds 1
   done
 
   step 'every flood quickly; it fails if the pair cannot pay or the books are wrong'
-  cargo run --release -q -p quid-bench -- flood all --quick --seconds 1
+  "$BUILT/release/quid-bench" flood all --quick --seconds 1
+
   step 'the systemd units'
   need systemd-analyze systemd
   need pgrep procps
-  ./packaging/check.sh target/debug
+  ./packaging/check.sh "$BUILT/debug"
 
   step 'dependencies: licences, bans, sources'
   if cargo deny --version >/dev/null 2>&1; then
