@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod account_keys;
 mod arguments;
 mod evidence;
 mod facts;
@@ -31,6 +32,7 @@ mod text;
 #[path = "../../common/tests/wire/world.rs"]
 mod world;
 
+pub use account_keys::account_keys;
 pub use arguments::arguments;
 pub use facts::{entries, facts};
 pub use folder::data_folder;
@@ -72,4 +74,5 @@ pub const TARGETS: &[Target] = &[
     ("arguments", arguments),
     ("printable", printable),
     ("keys", keys),
+    ("account_keys", account_keys),
 ];

@@ -152,6 +152,7 @@ fn of_lists() -> Vec<(&'static str, String, Vec<u8>)> {
         ("redo", 60),
         ("data_folder", 40),
         ("home_folder", 40),
+        ("account_keys", 500),
     ];
     let mut state = 1_u64;
     let mut seeds = Vec::new();
