@@ -410,9 +410,9 @@ fn a_payment_that_is_not_acknowledged_says_what_is_known() {
     assert_eq!(alice.ok(&["tab", "pay", &id, "10"])["paid"], 10);
     bob_listens.signal("STOP");
     let start = Instant::now();
-    let unknown = alice.fails(&["tab", "pay", &id, "5", "--wait", "1"], 4);
+    let unknown = alice.fails(&["tab", "pay", &id, "5", "--wait", "2"], 4);
     assert!(
-        start.elapsed() < Duration::from_secs(4),
+        start.elapsed() < Duration::from_secs(5),
         "{:?}",
         start.elapsed()
     );
