@@ -24,7 +24,7 @@ use crate::network::Network;
 use crate::porch::Porch;
 use crate::session;
 use crate::shed::Cause;
-use crate::traffic::{Shed, Within};
+use crate::traffic::Within;
 
 /// Connections that may be open at once. Each costs about 40 KiB, a listening node's some 60.
 pub const CONNECTIONS_MAX: usize = 20_000;
@@ -162,15 +162,13 @@ fn admit(
     handshaking: usize,
     incoming: Incoming,
 ) {
-    let (shed, traffic) = (&directory.sentry.shed, &directory.traffic);
+    let shed = &directory.sentry.shed;
     if open >= CONNECTIONS_MAX {
         shed.count(Cause::Connections);
-        traffic.shed(Shed::Full);
         return incoming.refuse();
     }
     if handshaking + porch.len() >= HANDSHAKES_BEFORE_RETRY && incoming.may_retry() {
         shed.count(Cause::Retry);
-        traffic.shed(Shed::Retry);
         // Fails only for a connection that has proved its address already.
         let _ = incoming.retry();
         return;
@@ -179,7 +177,6 @@ fn admit(
     let line = (network, incoming.remote_address_validated());
     if let Some(away) = porch.put(line, incoming, Instant::now()) {
         shed.count(Cause::Handshakes);
-        traffic.shed(Shed::Full);
         away.refuse();
     }
 }
@@ -187,13 +184,12 @@ fn admit(
 async fn greet(directory: Directory, incoming: Incoming, handshake: Within) {
     let peer = incoming.remote_address();
     let Some(stranger) = directory.sentry.stranger(Network::of(peer.ip())) else {
-        directory.traffic.shed(Shed::Full);
         return incoming.refuse();
     };
     let connecting = match incoming.accept() {
         Ok(connecting) => connecting,
         Err(error) => {
-            directory.traffic.shed(Shed::Handshake);
+            directory.sentry.shed.count(Cause::HandshakeFailed);
             return debug!(%peer, %error, "refused a handshake");
         }
     };
@@ -202,11 +198,11 @@ async fn greet(directory: Directory, incoming: Incoming, handshake: Within) {
     match greeted {
         Ok(Ok(connection)) => session::serve(directory, connection, peer, stranger).await,
         Ok(Err(error)) => {
-            directory.traffic.shed(Shed::Handshake);
+            directory.sentry.shed.count(Cause::HandshakeFailed);
             debug!(%peer, %error, "a handshake failed");
         }
         Err(_) => {
-            directory.traffic.shed(Shed::HandshakeLate);
+            directory.sentry.shed.count(Cause::HandshakeLate);
             debug!(%peer, "a handshake took too long");
         }
     }

@@ -109,6 +109,44 @@ async fn every_number_is_in_the_table_and_the_table_has_no_other() {
     }
 }
 
+/// The causes in the table of docs/operating.md.
+fn documented_causes() -> BTreeSet<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operating.md");
+    let text = std::fs::read_to_string(path).expect("it is in the tree");
+    let (_, after) = text.split_once("### What was shed").expect("a section");
+    let (table, _) = after.split_once("\n### ").expect("an end");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.filter_map(|row| row.split_once('`'))
+        .map(|(cause, _)| cause.to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn what_was_shed_is_counted_once_by_the_causes_of_the_table() {
+    let directory = start("100");
+    // A call of a program that speaks no protocol of ours: its handshake fails.
+    let known = world::alien_handshake(&directory).await;
+    assert!(known.is_err(), "{known:?}");
+    let metrics = directory.metrics.expect("it serves them");
+    let (_, text) = get_beside(metrics, "/metrics").await;
+    let found = numbers(&text);
+    let shed = found.iter().filter_map(|(name, count)| {
+        let cause = name.strip_prefix("quid_shed_total{cause=\"")?;
+        Some((cause.strip_suffix("\"}")?.to_owned(), *count))
+    });
+    let shed: BTreeMap<String, f64> = shed.collect();
+    assert_eq!(
+        shed.keys().cloned().collect::<BTreeSet<_>>(),
+        documented_causes()
+    );
+    let counted: Vec<(&str, f64)> = shed
+        .iter()
+        .filter(|(_, count)| **count > 0.0)
+        .map(|(cause, count)| (cause.as_str(), *count))
+        .collect();
+    assert_eq!(counted, [("handshake_failed", 1.0)]);
+}
+
 #[tokio::test]
 async fn the_numbers_say_what_happened() {
     let directory = start("100");
