@@ -125,7 +125,10 @@ async fn serve(
     };
     let releases = tokio::spawn(releases::serve(key.public(), settlements, stop.clone()));
     let numbers = match numbers {
-        Some(listener) => Some(show_numbers(listener, &directory, folder, &stop)?),
+        Some(listener) => {
+            let metrics = Metrics::new(directory.clone(), folder, currency);
+            Some(show_numbers(listener, metrics, &stop)?)
+        }
         None => None,
     };
     print_address(false, &address.to_string())?;
@@ -157,18 +160,17 @@ async fn serve(
 /// Serves metrics on a thread of its own until `stop`.
 fn show_numbers(
     listener: Listener,
-    directory: &Directory,
-    folder: &Folder,
+    metrics: Metrics,
     stop: &CancellationToken,
 ) -> Result<Serving, Failure> {
     let address = listener.address;
     if address.ip().is_loopback() {
-        info!(metrics = %address, "serving metrics");
+        info!(metrics = %address, "serving metrics, and the dashboard at http://{address}/");
     } else {
         warn!(metrics = %address, "serving metrics to whoever can reach this address");
     }
     listener
-        .serve(Metrics::new(directory.clone(), folder), stop.clone())
+        .serve(metrics, stop.clone())
         .map_err(|error| Failure::new(Exit::Other, "system", error))
 }
 

@@ -440,6 +440,6 @@ async fn a_session_of_a_killed_directory_ends_with_the_first_word_to_its_success
     let ended = alice.client.connection.closed().await;
     assert_eq!(ended, quinn::ConnectionError::Reset);
     let took = begun.elapsed();
-    assert!(took < std::time::Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
     drop(directory);
 }
