@@ -17,6 +17,8 @@ const CHARTS = {
 let began = null;
 let every = 2;
 let kept = 450;
+// Samples across a chart: as many minutes as are known, of 1, 3, 7.5 and 15.
+let across = 30;
 let samples = [];
 let answeredAt = null;
 const charts = [];
@@ -45,6 +47,8 @@ function ceiling(number, whole) {
   return [1, 2, 5, 10].map((times) => times * ten).find((bound) => bound >= number);
 }
 
+const minutes = () => `${(across * every) / 60} min`;
+
 function ago(seconds) {
   if (seconds < 1) return "now";
   const minutes = Math.floor(seconds / 60);
@@ -66,8 +70,8 @@ function buildChart(figure) {
   const chart = { spec, svg, area, lines, cursor, high, times, title: figure.querySelector("figcaption").firstChild.textContent.trim(), at: null };
   const point = (event) => {
     const box = svg.getBoundingClientRect();
-    chart.at = Math.round(((event.clientX - box.left) / box.width) * (kept - 1)) - (kept - 1);
-    chart.at = Math.max(1 - kept, Math.min(0, chart.at));
+    chart.at = Math.round(((event.clientX - box.left) / box.width) * (across - 1)) - (across - 1);
+    chart.at = Math.max(1 - across, Math.min(0, chart.at));
     drawCursor(chart);
   };
   svg.addEventListener("pointermove", point);
@@ -77,10 +81,10 @@ function buildChart(figure) {
   svg.addEventListener("blur", leave);
   svg.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1, PageUp: -15, PageDown: 15 }[event.key];
-    const end = { Home: 1 - kept, End: 0 }[event.key];
+    const end = { Home: 1 - across, End: 0 }[event.key];
     if (step === undefined && end === undefined) return;
     event.preventDefault();
-    chart.at = Math.max(1 - kept, Math.min(0, end ?? (chart.at ?? 0) + step));
+    chart.at = Math.max(1 - across, Math.min(0, end ?? (chart.at ?? 0) + step));
     times.setAttribute("aria-live", "polite");
     drawCursor(chart);
   });
@@ -88,7 +92,7 @@ function buildChart(figure) {
 }
 
 // The newest sample stands at the right edge; where there is none yet, the chart is empty.
-const xOf = (sample) => 100 - ((samples.at(-1)[0] - sample[0]) / (kept - 1)) * 100;
+const xOf = (sample) => 100 - ((samples.at(-1)[0] - sample[0]) / (across - 1)) * 100;
 
 function drawChart(chart) {
   const { spec } = chart;
@@ -114,7 +118,7 @@ function drawChart(chart) {
   say(chart.high, written(top));
   const last = samples.at(-1);
   const now = spec.lines.map((at, line) => `${written(last ? last[at] : null)} ${spec.names[line]}`).join(", ");
-  chart.svg.setAttribute("aria-label", `${chart.title}, the last quarter of an hour. Now: ${now}. Highest: ${written(most)}. Arrow keys read it back.`);
+  chart.svg.setAttribute("aria-label", `${chart.title}, the last ${minutes()}. Now: ${now}. Highest: ${written(most)}. Arrow keys read it back.`);
   drawCursor(chart);
 }
 
@@ -123,14 +127,13 @@ function drawCursor(chart) {
   if (at === null || samples.length === 0) {
     cursor.setAttribute("visibility", "hidden");
     times.setAttribute("aria-live", "off");
-    const span = (kept * every) / 60;
     times.replaceChildren();
-    for (const text of [`${span} min ago`, `${span / 2} min`, "now"]) say(make("span", {}, times), text);
+    for (const text of [`${minutes()} ago`, "now"]) say(make("span", {}, times), text);
     return;
   }
   const number = samples.at(-1)[0] + at;
   const sample = samples.find((one) => one[0] === number);
-  const x = 100 + (at / (kept - 1)) * 100;
+  const x = 100 + (at / (across - 1)) * 100;
   cursor.setAttribute("visibility", "visible");
   cursor.setAttribute("x1", x);
   cursor.setAttribute("x2", x);
@@ -149,7 +152,7 @@ function drawRows(place, rows) {
   }
   const table = make("table", { class: "rows" }, place);
   const head = make("tr", {}, make("thead", {}, table));
-  for (const title of ["", "last 15 min", "since the start"]) say(make("th", { scope: "col" }, head), title);
+  for (const title of ["", "last quarter hour", "since the start"]) say(make("th", { scope: "col" }, head), title);
   const body = make("tbody", {}, table);
   for (const [name, all, lately] of rows) {
     const row = make("tr", {}, body);
@@ -169,6 +172,7 @@ function show(numbers) {
   const newest = samples.length ? samples.at(-1)[0] : 0;
   samples.push(...numbers.samples.filter((sample) => sample[0] > newest));
   samples = samples.filter((sample) => sample[0] > samples.at(-1)[0] - kept);
+  across = [kept / 15, kept / 5, kept / 2].find((some) => some >= samples.length) ?? kept;
   for (const element of document.querySelectorAll("[data-n]")) {
     const text = numbers.shown[element.dataset.n];
     say(element, text ?? "–");
