@@ -144,8 +144,8 @@ pub struct Serve {
     /// What nodes shall connect to, if it is not the address listened on.
     #[arg(long, value_name = "HOST[:PORT]")]
     pub advertise: Option<HostPort>,
-    /// Serve numbers for Prometheus and /healthz over HTTP there; PORT alone is on 127.0.0.1.
-    /// Whoever reaches it sees how busy the directory is, never who pays whom.
+    /// Serve a dashboard, numbers for Prometheus and /healthz over HTTP there; PORT alone is on
+    /// 127.0.0.1. Whoever reaches it sees how busy the directory is, never who pays whom.
     #[arg(long, value_name = "ADDR", value_parser = metrics_address)]
     pub metrics: Option<SocketAddr>,
     /// Issue this much to everybody who registers. For demonstrations.
