@@ -309,6 +309,14 @@ impl Fact {
     }
 }
 
+impl EntryError {
+    /// Whether nothing is damaged, and a newer program can read it.
+    #[must_use]
+    pub const fn is_newer(&self) -> bool {
+        matches!(self, Self::Version(_) | Self::Kind(_))
+    }
+}
+
 /// Why bytes are not an entry.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum EntryError {

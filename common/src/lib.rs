@@ -41,6 +41,7 @@ pub mod id;
 pub mod key;
 pub mod name;
 pub mod order;
+pub mod passphrase;
 pub mod printable;
 pub mod random;
 pub mod receipt;

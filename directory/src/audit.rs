@@ -21,12 +21,12 @@ use std::thread;
 
 use quid_common::amount::Currency;
 use quid_common::checkpoint::{Checkpoint, Head};
-use quid_common::entry::Fact;
+use quid_common::entry::{EntryError, Fact};
 use quid_common::id::LedgerId;
 use quid_common::key::PublicKey;
 use thiserror::Error;
 
-use self::piece::{Judged, JudgedEntry, Piece};
+use self::piece::{EntryFault, Judged, JudgedEntry, Piece};
 use self::progress::Progress;
 use crate::ledger::{Ledger, Totals};
 use crate::store::{LogReader, StoreError};
@@ -68,6 +68,14 @@ pub enum AuditError {
         /// What is wrong with it.
         reason: String,
     },
+    /// An entry is of a kind or version that this program does not know: nothing is said against it.
+    #[error("entry {entry}: {reason}; audit it with a newer quid-directory")]
+    Newer {
+        /// The first such entry.
+        entry: u64,
+        /// What is not known.
+        reason: EntryError,
+    },
     /// The log does not contain what a saved checkpoint says.
     #[error("the log does not agree with the checkpoint given: {0}")]
     Against(String),
@@ -84,7 +92,7 @@ impl AuditError {
     #[must_use]
     pub fn entry(&self) -> Option<u64> {
         match self {
-            Self::Entry { entry, .. } => Some(*entry),
+            Self::Entry { entry, .. } | Self::Newer { entry, .. } => Some(*entry),
             Self::Store(StoreError::Entry { entry, .. }) => Some(*entry),
             Self::Store(_) | Self::Against(_) | Self::Balance(_) | Self::Empty => None,
         }
@@ -217,7 +225,13 @@ impl Auditor {
                 entry: index,
                 reason,
             };
-            let entry = entry.map_err(wrong)?;
+            let entry = entry.map_err(|fault| match fault {
+                EntryFault::Wrong(reason) => wrong(reason),
+                EntryFault::Newer(reason) => AuditError::Newer {
+                    entry: index,
+                    reason,
+                },
+            })?;
             if let (Fact::Claim(claim), Some(below)) = (&entry.fact, below) {
                 let linked = self.ledger.check_link(claim, &below);
                 linked.map_err(|rule| wrong(rule.to_string()))?;

@@ -6,7 +6,8 @@
 //! nothing is written to such a log.
 //!
 //! The file is an SQLite file with the tables of `ledger.db` and a table `files`: `key` and, if the
-//! log lacked entries already, `ahead`, byte for byte as in the data folder.
+//! log lacked entries already, `ahead`, byte for byte as in the data folder; and `invites`, the invite
+//! codes ([`Saved`]).
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,8 @@ use quid_common::key::{PublicKey, SecretKey};
 use thiserror::Error;
 
 use crate::folder::{FolderError, shown};
-use crate::store::{CopyError, LogReader, StoreError};
+use crate::invites::{InvitesError, Saved};
+use crate::store::{Copy, CopyError, LogReader, StoreError};
 use crate::tree::Frontier;
 
 mod restore;
@@ -61,6 +63,9 @@ pub enum BackupError {
     /// The file cannot be read as a backup.
     #[error(transparent)]
     Copy(CopyError),
+    /// The invite codes cannot be read or written.
+    #[error(transparent)]
+    Invites(#[from] InvitesError),
     /// There is nothing to back up yet.
     #[error("there is no ledger in this folder yet; `quid-directory serve` begins one")]
     Empty,
@@ -171,6 +176,22 @@ const SEALED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 /// The files in a backup, named as in the data folder.
 const KEY: &str = "key";
 const AHEAD: &str = crate::ahead::NAME;
+
+const INVITES: &str = "invites";
+
+/// The invite codes in a backup, which must be those that were written.
+fn invites_in(copy: &Copy) -> Result<Option<Saved>, Fault> {
+    let text = copy.file(INVITES).map_err(Fault::Store)?;
+    text.map(Saved::read)
+        .transpose()
+        .map_err(|error| Fault::Damage(error.to_string()))
+}
+
+/// Why something in a backup cannot be had.
+enum Fault {
+    Store(StoreError),
+    Damage(String),
+}
 
 /// Longest key file.
 const KEY_LEN_MAX: u64 = 4096;

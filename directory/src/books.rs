@@ -5,7 +5,7 @@ use std::path::Path;
 
 use quid_common::amount::{Amount, Currency};
 use quid_common::checkpoint::{Checkpoint, Head};
-use quid_common::entry::{Entry, Fact, Genesis};
+use quid_common::entry::{Entry, EntryError, Fact, Genesis};
 use quid_common::id::OrderId;
 use quid_common::key::{PublicKey, SecretKey};
 use quid_common::random::Random;
@@ -15,6 +15,7 @@ use quid_common::time::LedgerTime;
 use serde_bytes::ByteBuf;
 use thiserror::Error;
 use tracing::{error, info, warn};
+use zeroize::Zeroizing;
 
 use crate::ahead::{Ahead, AheadError};
 use crate::clock::{Clock, ClockError};
@@ -92,12 +93,12 @@ impl Books {
             random,
             workers,
         } = surroundings;
-        let mut seed = [0; 32];
+        let mut seed = Zeroizing::new([0; 32]);
         random
-            .fill(&mut seed)
+            .fill(&mut *seed)
             .map_err(|error| OpenError::Randomness(error.to_string()))?;
         let key = match new {
-            Some(_) => folder.key_or_new(&lock, || seed)?,
+            Some(_) => folder.key_or_new(&lock, &seed)?,
             None => folder.key()?,
         };
         let (mut store, opened) = Store::open(folder, &lock)?;
@@ -420,6 +421,14 @@ pub enum OpenError {
         /// What is wrong.
         reason: String,
     },
+    /// An entry is of a kind or version that this program does not know.
+    #[error("entry {index} of the log: {reason}; use a newer quid-directory")]
+    Newer {
+        /// The entry.
+        index: u64,
+        /// What is not known.
+        reason: EntryError,
+    },
     /// The log does not end as its last checkpoint says.
     #[error("the log is not what its last checkpoint says ({0}); restore it from a backup")]
     Checkpoint(String),
@@ -519,7 +528,10 @@ fn restore(
     let to = tree.size();
     log.scan(from, to, |index, written| {
         let wrong = |reason: String| OpenError::Entry { index, reason };
-        let entry = Entry::decode(&written.bytes).map_err(|error| wrong(error.to_string()))?;
+        let entry = Entry::decode(&written.bytes).map_err(|reason| match reason {
+            reason if reason.is_newer() => OpenError::Newer { index, reason },
+            reason => wrong(reason.to_string()),
+        })?;
         ledger
             .apply(&entry)
             .map_err(|fault| wrong(fault.to_string()))?;

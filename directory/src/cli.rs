@@ -34,6 +34,10 @@ pub struct Cli {
         value_name = "FORMAT"
     )]
     pub log_format: LogFormat,
+    /// Read the passphrase of a sealed key from this file, or from /dev/fd/N. Without it, it is
+    /// asked for on a terminal.
+    #[arg(long, global = true, value_name = "FILE", env = "QUID_PASSPHRASE_FILE")]
+    pub passphrase_file: Option<PathBuf>,
 }
 
 /// What to do.
@@ -59,7 +63,8 @@ pub enum Command {
     Freeze(Standing),
     /// Thaw a frozen account.
     Thaw(Standing),
-    /// Make an invite code for directories that register by invitation, and print it.
+    /// Make an invite code for directories that register by invitation, and print it; or list or
+    /// revoke those that were made.
     Invite(Invite),
     /// Rebuild every balance from the log and check every signature, the tree and its checkpoints.
     Audit {
@@ -95,8 +100,32 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
     },
+    /// Seal the directory's key under a passphrase, or write it plain again. Stop the directory
+    /// first.
+    #[command(subcommand)]
+    Key(Key),
     /// Print the directory's address.
     Address {
+        /// The data folder.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
+}
+
+/// What to do with the directory's key.
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Seal it under a passphrase, which is asked for. Sealed already, it gets another passphrase.
+    Seal {
+        /// The data folder.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Read the new passphrase from this file.
+        #[arg(long, value_name = "FILE")]
+        new_passphrase_file: Option<PathBuf>,
+    },
+    /// Write it without a passphrase.
+    Unseal {
         /// The data folder.
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
@@ -115,8 +144,8 @@ pub struct Serve {
     /// What nodes shall connect to, if it is not the address listened on.
     #[arg(long, value_name = "HOST[:PORT]")]
     pub advertise: Option<HostPort>,
-    /// Serve numbers for Prometheus and /healthz over HTTP there; PORT alone is on 127.0.0.1.
-    /// Whoever reaches it sees how busy the directory is, never who pays whom.
+    /// Serve a dashboard, numbers for Prometheus and /healthz over HTTP there; PORT alone is on
+    /// 127.0.0.1. Whoever reaches it sees how busy the directory is, never who pays whom.
     #[arg(long, value_name = "ADDR", value_parser = metrics_address)]
     pub metrics: Option<SocketAddr>,
     /// Issue this much to everybody who registers. For demonstrations.
@@ -165,6 +194,12 @@ pub struct Invite {
     /// Repeat an earlier operation: it prints the same code, which is no better for it.
     #[arg(long)]
     pub id: Option<OperationId>,
+    /// List what was made: the operation of each code, its uses, and whether it is good.
+    #[arg(long, conflicts_with_all = ["uses", "expires", "id", "revoke"])]
+    pub list: bool,
+    /// Make a code bad, by itself or by its operation's id; who has registered with it stays.
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["uses", "expires", "id"])]
+    pub revoke: Option<String>,
 }
 
 fn life(text: &str) -> Result<Duration, String> {

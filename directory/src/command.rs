@@ -13,24 +13,26 @@ use quid_common::id::OperationId;
 use quid_common::name::Name;
 use quid_common::printable::Printable;
 use quid_common::refusal::Reason;
-use quid_common::time::LedgerTime;
 use serde_json::json;
 
 use crate::ahead;
 use crate::audit::{self, AuditError};
 use crate::backup::Options;
 use crate::books::{self, Books, OpenError};
-use crate::cli::{Cli, Command, Exit, Failure, Invite, Standing, print, print_address};
-use crate::clock;
+use crate::cli::{Cli, Command, Exit, Failure, Standing, print, print_address};
 use crate::folder::Folder;
-use crate::invites::{Code, Invites, InvitesError, Terms};
 use crate::logging::LogFormat;
 use crate::operator::{self, Act, Ended, Operation, SendError};
 use crate::serve;
 use crate::settlement::{self, Committer, Job, Outlet, Reply};
 use crate::store::LogReader;
 
+use self::passphrase::Passphrases;
+
 mod backup;
+mod invite;
+mod key;
+mod passphrase;
 
 /// Runs the command in the program's arguments.
 pub fn main(start_logging: impl FnOnce(LogFormat, &str)) -> ExitCode {
@@ -71,8 +73,14 @@ pub fn main(start_logging: impl FnOnce(LogFormat, &str)) -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     let json = cli.json;
+    let passphrases = Passphrases {
+        file: cli.passphrase_file,
+        asks: !json,
+    };
     match cli.command {
-        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Serve(arguments) => {
+            serve::run(&arguments, |folder| passphrases.unlocked(folder, true))
+        }
         Command::Issue {
             name,
             amount,
@@ -86,11 +94,17 @@ fn run(cli: Cli) -> Result<(), Failure> {
             if amount.is_zero() {
                 return Err(Failure::usage("the amount is zero; nothing to issue"));
             }
-            operate(json, &folder, &currency, name, Act::Issue(amount), id)
+            operate(
+                json,
+                &folder,
+                &currency,
+                (name, Act::Issue(amount), id),
+                &passphrases,
+            )
         }
-        Command::Freeze(standing) => stand(json, standing, Act::Freeze),
-        Command::Thaw(standing) => stand(json, standing, Act::Thaw),
-        Command::Invite(wanted) => invite(json, &wanted),
+        Command::Freeze(standing) => stand(json, standing, Act::Freeze, &passphrases),
+        Command::Thaw(standing) => stand(json, standing, Act::Thaw, &passphrases),
+        Command::Invite(wanted) => invite::run(json, &wanted, &passphrases),
         Command::Audit { data, against } => run_audit(json, &data, against.as_deref()),
         Command::Backup {
             file,
@@ -105,6 +119,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             backup::write(json, &data, &file, options)
         }
         Command::Restore { file, data, key } => backup::restore(json, &file, &data, key.as_deref()),
+        Command::Key(wanted) => key::run(json, &wanted, &passphrases),
         Command::Address { data } => {
             let folder = Folder::open(&data).map_err(Failure::files)?;
             print_address(json, &folder.address().map_err(Failure::files)?)
@@ -112,45 +127,16 @@ fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-fn stand(json: bool, standing: Standing, act: Act) -> Result<(), Failure> {
+fn stand(
+    json: bool,
+    standing: Standing,
+    act: Act,
+    passphrases: &Passphrases,
+) -> Result<(), Failure> {
     let folder = Folder::open(&standing.data).map_err(Failure::files)?;
     let currency = currency(&folder)?;
-    operate(json, &folder, &currency, standing.name, act, standing.id)
-}
-
-/// Makes a code good, whether a directory serves or not, and prints it.
-fn invite(json: bool, wanted: &Invite) -> Result<(), Failure> {
-    let folder = Folder::open(&wanted.data).map_err(Failure::files)?;
-    currency(&folder)?;
-    let id = match wanted.id {
-        Some(id) => id,
-        None => OperationId(random().map_err(Failure::files)?),
-    };
-    eprintln!("operation {id} (repeat with --id {id})");
-    let code = Code::of(&folder.key().map_err(Failure::files)?, id);
-    let terms = Terms {
-        uses: wanted.uses,
-        life: wanted.expires,
-    };
-    let mut invites = Invites::open(&folder).map_err(Failure::files)?;
-    match invites.make(
-        &code,
-        id,
-        terms,
-        LedgerTime::from_millis(clock::system()().wall_ms),
-    ) {
-        Ok(()) if json => {
-            let line =
-                json!({ "code": code.to_string(), "id": id.to_string(), "uses": terms.uses });
-            print(&line.to_string())
-        }
-        Ok(()) => print(&code.to_string()),
-        Err(error @ InvitesError::Reused(_)) => {
-            let name = Reason::OPERATION_REUSED.name();
-            Err(Failure::new(Exit::Refused, name, error))
-        }
-        Err(error @ InvitesError::File { .. }) => Err(Failure::files(error)),
-    }
+    let wanted = (standing.name, act, standing.id);
+    operate(json, &folder, &currency, wanted, passphrases)
 }
 
 /// Carries out an operation through the directory that serves, or directly if none does.
@@ -158,9 +144,8 @@ fn operate(
     json: bool,
     folder: &Folder,
     currency: &Currency,
-    name: Name,
-    act: Act,
-    id: Option<OperationId>,
+    (name, act, id): (Name, Act, Option<OperationId>),
+    passphrases: &Passphrases,
 ) -> Result<(), Failure> {
     let id = match id {
         Some(id) => id,
@@ -174,7 +159,11 @@ fn operate(
     };
     let ended = match operator::send(&folder.operator_socket(), &operation) {
         Ok(ended) => ended,
-        Err(SendError::Absent) => operate_directly(folder, operation)?,
+        Err(SendError::Absent) => {
+            // Whoever serves has the key; without one it is needed here.
+            let folder = passphrases.unlocked(folder.clone(), false)?;
+            operate_directly(&folder, operation)?
+        }
         Err(error @ SendError::Unknown(_)) => {
             let message = format!("{error}; repeat the command with --id {id}");
             return Err(Failure::new(Exit::Unknown, "unknown", message));
@@ -245,7 +234,7 @@ fn refusal(reason: Reason, name: &Name) -> Failure {
 fn run_audit(json: bool, data: &Path, against: Option<&Path>) -> Result<(), Failure> {
     let folder = Folder::open(data).map_err(Failure::files)?;
     let saved = against.map(saved_checkpoint).transpose()?;
-    let key = folder.key().map_err(Failure::files)?.public();
+    let key = folder.public_key().map_err(Failure::files)?;
     let log = LogReader::open_alone(&folder).map_err(Failure::files)?;
     match audit::audit(&log, &key, saved.as_ref()) {
         Ok(report) if json => print(
@@ -293,6 +282,9 @@ fn run_audit(json: bool, data: &Path, against: Option<&Path>) -> Result<(), Fail
 }
 
 fn audit_failure(error: &AuditError) -> Failure {
+    if matches!(error, AuditError::Newer { .. }) {
+        return Failure::files(error);
+    }
     Failure::new(Exit::Audit, "audit", format!("the audit failed: {error}"))
 }
 

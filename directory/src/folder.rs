@@ -1,24 +1,30 @@
 //! The data folder: which files it holds, who may read them, and which process uses it now.
 //!
 //! Only the holder of the [`Lock`] writes here. The ledger (`ledger.db`) and the key (`key`) are
-//! the truth and are never overwritten; `index.db`, `tree`, `snapshot` and `redo-*` are derived from
+//! the truth; the log is never overwritten, the key only by the same key, sealed or not; `index.db`, `tree`, `snapshot` and `redo-*` are derived from
 //! them and may be deleted while nothing runs. `invites.db` is the operator's.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use quid_common::key::SecretKey;
+use quid_common::address::DirectoryAddress;
+use quid_common::key::{PublicKey, SecretKey};
+use quid_common::passphrase::{FromFileError, Passphrase};
 use quid_common::printable::printable_bytes;
+use quid_common::random::Random;
 use thiserror::Error;
 
 use crate::ahead;
 
 /// A directory's data folder, found to be its owner's alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
+    /// What its key is sealed under, if it is and that is known.
+    passphrase: Option<Arc<Passphrase>>,
 }
 
 /// Proof that this process alone writes to a [`Folder`]; ends when it is dropped or the process
@@ -83,7 +89,17 @@ impl Folder {
         }
         Ok(Self {
             path: path.to_owned(),
+            passphrase: None,
         })
+    }
+
+    /// The same folder, whose key is sealed under `passphrase`, or will be when it is made.
+    #[must_use]
+    pub fn with_passphrase(self, passphrase: Option<Passphrase>) -> Self {
+        Self {
+            passphrase: passphrase.map(Arc::new),
+            ..self
+        }
     }
 
     /// Where the folder is.
@@ -202,11 +218,7 @@ impl Folder {
     /// # Errors
     /// [`FolderError::KeyMissing`] if a ledger or what comes with it is there but its key is not,
     /// and what [`Folder::key`] returns.
-    pub fn key_or_new(
-        &self,
-        lock: &Lock,
-        seed: impl FnOnce() -> [u8; 32],
-    ) -> Result<SecretKey, FolderError> {
+    pub fn key_or_new(&self, lock: &Lock, seed: &[u8; 32]) -> Result<SecretKey, FolderError> {
         if self.is_used()? {
             return self.key();
         }
@@ -214,17 +226,62 @@ impl Folder {
         if unfinished.exists() {
             return Err(FolderError::Unfinished(unfinished));
         }
-        let key = SecretKey::from_seed(&seed());
-        let path = self.path.join(KEY);
-        let pem = key.to_pem().map_err(|_| FolderError::KeyText(path))?;
-        self.replace(lock, KEY, |file| file.write_all(pem.as_bytes()))?;
+        let key = SecretKey::from_seed(seed);
+        self.write_key(lock, &key, self.passphrase.as_deref())?;
         Ok(key)
+    }
+
+    /// Seals the key under `passphrase`, or writes it plain without one. The same key, in a file that
+    /// takes the other's place whole.
+    ///
+    /// # Errors
+    /// [`FolderError`]; the file is then as it was.
+    pub fn seal(&self, lock: &Lock, passphrase: Option<&Passphrase>) -> Result<(), FolderError> {
+        self.write_key(lock, &self.key()?, passphrase)
+    }
+
+    fn write_key(
+        &self,
+        lock: &Lock,
+        key: &SecretKey,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<(), FolderError> {
+        let text = key.to_file(passphrase, &Random::system());
+        let text = text.map_err(io("write", &self.path.join(KEY)))?;
+        self.replace(lock, KEY, |file| file.write_all(text.as_bytes()))
+    }
+
+    /// Whether the key is there and sealed.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        let mut start = [0; 64];
+        File::open(self.path.join(KEY))
+            .and_then(|mut file| file.read(&mut start))
+            .is_ok_and(|_| SecretKey::is_sealed_pem(&start))
+    }
+
+    /// Whose ledger this is, for whoever only reads it: by the key, or, where that is sealed and the
+    /// passphrase not known, by the address that was written when the directory last served.
+    ///
+    /// # Errors
+    /// What [`Folder::key`] returns.
+    pub fn public_key(&self) -> Result<PublicKey, FolderError> {
+        match self.key() {
+            Err(FolderError::KeySealed(path)) => {
+                let address = self.address().ok();
+                let address = address.and_then(|text| text.parse::<DirectoryAddress>().ok());
+                let known = address.map(|address| address.key());
+                known.ok_or(FolderError::KeySealed(path))
+            }
+            key => key.map(|key| key.public()),
+        }
     }
 
     /// The directory's key.
     ///
     /// # Errors
-    /// [`FolderError`] if it is missing, can be read by others, or is no key.
+    /// [`FolderError`] if it is missing, can be read by others, is no key, or is sealed and the
+    /// folder's passphrase does not open it.
     pub fn key(&self) -> Result<SecretKey, FolderError> {
         let path = self.path.join(KEY);
         let file = match File::open(&path) {
@@ -240,7 +297,15 @@ impl Folder {
         }
         let mut pem = zeroize::Zeroizing::new(String::with_capacity(KEY_LEN_MAX as usize));
         match file.take(KEY_LEN_MAX).read_to_string(&mut pem) {
-            Ok(_) => SecretKey::from_pem(&pem).map_err(|_| FolderError::KeyText(path)),
+            Ok(_) => {
+                SecretKey::from_file(&pem, self.passphrase.as_deref()).map_err(
+                    |error| match error {
+                        FromFileError::Sealed => FolderError::KeySealed(path),
+                        FromFileError::Unseal(_) => FolderError::Passphrase(path),
+                        FromFileError::Text(_) => FolderError::KeyText(path),
+                    },
+                )
+            }
             Err(error) if error.kind() == ErrorKind::InvalidData => Err(FolderError::KeyText(path)),
             Err(error) => Err(io("read", &path)(error)),
         }
@@ -397,6 +462,15 @@ pub enum FolderError {
     /// The key file holds something else.
     #[error("{} is not an Ed25519 key in PKCS#8 PEM; restore it from a backup", shown(.0))]
     KeyText(PathBuf),
+    /// The key is sealed, and there is no passphrase.
+    #[error(
+        "{} is sealed: give its passphrase with --passphrase-file FILE, or QUID_PASSPHRASE_FILE",
+        shown(.0)
+    )]
+    KeySealed(PathBuf),
+    /// The passphrase does not open the key.
+    #[error("the passphrase does not open {}: it is another's, or the file is damaged", shown(.0))]
+    Passphrase(PathBuf),
     /// A backup was being restored here.
     #[error(
         "{} is what an interrupted restore left; repeat `quid-directory restore`, or remove it",
@@ -511,11 +585,9 @@ mod tests {
         assert!(matches!(Folder::open(&path), Err(FolderError::Missing(_))));
         let folder = Folder::create_or_open(&path).expect("it can be made");
         assert_eq!(mode(&path), 0o700);
-        assert_eq!(Folder::open(&path).expect("it is there now"), folder);
-        assert_eq!(
-            Folder::create_or_open(&path).expect("it is there now"),
-            folder
-        );
+        let same = Folder::open(&path).expect("it is there now");
+        assert_eq!(same.path(), folder.path());
+        Folder::create_or_open(&path).expect("it is there now");
     }
 
     #[test]
@@ -541,7 +613,7 @@ mod tests {
         assert_eq!(mode(&path), 0o700);
         let lock = folder.lock("test").expect("nobody holds it");
         folder
-            .key_or_new(&lock, || [1; 32])
+            .key_or_new(&lock, &[1; 32])
             .expect("a new folder gets a key");
         fs::set_permissions(&path, Permissions::from_mode(0o750)).expect("it is ours");
         let refused = Folder::create_or_open(&path).expect_err("others may look into it");
@@ -571,11 +643,9 @@ mod tests {
         let lock = folder.lock("test").expect("nobody holds it");
         assert!(matches!(folder.key(), Err(FolderError::KeyMissing(_))));
         let key = folder
-            .key_or_new(&lock, || [1; 32])
+            .key_or_new(&lock, &[1; 32])
             .expect("a new folder gets a key");
-        let again = folder
-            .key_or_new(&lock, || unreachable!())
-            .expect("it has one");
+        let again = folder.key_or_new(&lock, &[2; 32]).expect("it has one");
         assert_eq!(key.public(), again.public());
         let file = path.join("key");
         assert_eq!(mode(&file), 0o600);
@@ -596,11 +666,58 @@ mod tests {
         ] {
             fs::write(&file, damaged).expect("it can be written");
             assert!(matches!(
-                folder.key_or_new(&lock, || unreachable!()),
+                folder.key_or_new(&lock, &[2; 32]),
                 Err(FolderError::KeyText(_))
             ));
             assert_eq!(fs::read(&file).expect("it is still there"), damaged);
         }
+    }
+
+    #[test]
+    fn a_key_is_sealed_and_unsealed_and_stays_the_same() {
+        let phrase = |text: &str| Some(Passphrase::read(text.as_bytes()).expect("a passphrase"));
+        let (_dir, path) = scratch();
+        let folder = Folder::create_or_open(&path).expect("it can be made");
+        let lock = folder.lock("test").expect("nobody holds it");
+        let made = folder.key_or_new(&lock, &[1; 32]);
+        let key = made.expect("a new folder gets a key").public();
+        let plain = fs::read(path.join("key")).expect("it is there");
+        folder
+            .seal(&lock, phrase("a").as_ref())
+            .expect("it can be written");
+        assert!(folder.is_sealed() && mode(&path.join("key")) == 0o600);
+        assert!(matches!(folder.key(), Err(FolderError::KeySealed(_))));
+        let with = |text| folder.clone().with_passphrase(phrase(text));
+        assert!(matches!(with("b").key(), Err(FolderError::Passphrase(_))));
+        assert_eq!(with("a").key().expect("it opens").public(), key);
+        // Who only reads goes by the address; without one it must be opened.
+        assert!(matches!(
+            folder.public_key(),
+            Err(FolderError::KeySealed(_))
+        ));
+        let address = format!("quid://{key}@127.0.0.1:1");
+        folder
+            .write_address(&lock, &address)
+            .expect("it can be written");
+        assert_eq!(folder.public_key().expect("by the address"), key);
+        // Another passphrase needs the one before.
+        let refused = folder.seal(&lock, phrase("c").as_ref());
+        assert!(matches!(refused, Err(FolderError::KeySealed(_))));
+        with("a").seal(&lock, None).expect("it can be written");
+        assert_eq!(fs::read(path.join("key")).expect("it is there"), plain);
+    }
+
+    #[test]
+    fn a_folder_that_is_made_with_a_passphrase_has_a_sealed_key() {
+        let (_dir, path) = scratch();
+        let phrase = Passphrase::read(&b"a"[..]).expect("a passphrase");
+        let folder = Folder::create_or_open(&path).expect("it can be made");
+        let folder = folder.with_passphrase(Some(phrase));
+        let lock = folder.lock("test").expect("nobody holds it");
+        let made = folder.key_or_new(&lock, &[1; 32]);
+        let key = made.expect("a new folder gets a key").public();
+        assert!(folder.is_sealed());
+        assert_eq!(folder.key().expect("it opens").public(), key);
     }
 
     #[test]
@@ -609,7 +726,7 @@ mod tests {
         let folder = Folder::create_or_open(&path).expect("it can be made");
         let lock = folder.lock("test").expect("nobody holds it");
         fs::write(folder.ledger(), "").expect("it can be written");
-        let refused = folder.key_or_new(&lock, || unreachable!());
+        let refused = folder.key_or_new(&lock, &[2; 32]);
         assert!(matches!(refused, Err(FolderError::KeyMissing(_))));
     }
 

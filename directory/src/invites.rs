@@ -26,6 +26,12 @@ use thiserror::Error;
 
 use crate::folder::Folder;
 
+mod list;
+mod saved;
+
+pub use self::list::{Listed, shown_time};
+pub use self::saved::{Saved, SavedError};
+
 /// Most uses of one code.
 pub const USES_MAX: u32 = 1_000_000;
 
@@ -121,14 +127,18 @@ impl Invites {
     /// [`InvitesError`] names the file.
     pub fn open(folder: &Folder) -> Result<Self, InvitesError> {
         let path = folder.invites();
-        let connection = prepare(&path).map_err(|source| wrong(&path, source))?;
+        let connection = match prepare(&path).map_err(|source| wrong(&path, source))? {
+            Ok(connection) => connection,
+            Err(format) => return Err(InvitesError::Newer { path, format }),
+        };
         Ok(Self { connection, path })
     }
 
     /// Makes the code of `operation` good. Again with the same terms it changes nothing.
     ///
     /// # Errors
-    /// [`InvitesError::Reused`] if that operation was for other terms.
+    /// [`InvitesError::Reused`] if that operation was for other terms, [`InvitesError::Revoked`] if
+    /// its code was revoked.
     pub fn make(
         &mut self,
         code: &Code,
@@ -145,15 +155,21 @@ impl Invites {
                 params![code.hash(), operation.0, terms.uses, life, expires],
             )?;
             transaction.query_row(
-                "SELECT uses, life FROM codes WHERE hash = ?1",
+                "SELECT uses, life, expires FROM codes WHERE hash = ?1",
                 [code.hash()],
-                |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Option<i64>>(1)?)),
+                |row| {
+                    let terms: (u32, Option<i64>) = (row.get(0)?, row.get(1)?);
+                    Ok((terms, list::is_revoked(row.get(2)?)))
+                },
             )
         })?;
-        if known != (terms.uses, life) {
-            return Err(InvitesError::Reused(operation));
+        match known {
+            (terms_then, _) if terms_then != (terms.uses, life) => {
+                Err(InvitesError::Reused(operation))
+            }
+            (_, true) => Err(InvitesError::Revoked(operation)),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Notes, durably, that `account` registers with `code`. Again for the same account it is the
@@ -268,6 +284,20 @@ pub enum InvitesError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// A newer program wrote the file.
+    #[error(
+        "{} has format {format} and this program knows {FORMAT}; use a newer quid-directory",
+        Printable(&.path.to_string_lossy())
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: i64,
+    },
+    /// The operation's code was revoked.
+    #[error("the code of operation {0} was revoked; leave out --id for a new one")]
+    Revoked(OperationId),
     /// The operation's id was used for a code with other terms.
     #[error(
         "operation {0} made a code with other uses or another life; leave out --id for a new one"
@@ -285,13 +315,18 @@ fn give_back(transaction: &Connection, account: &[u8; 32]) -> rusqlite::Result<(
     Ok(())
 }
 
-fn prepare(path: &Path) -> rusqlite::Result<Connection> {
+/// Opens the file, or says which newer format it has.
+fn prepare(path: &Path) -> rusqlite::Result<Result<Connection, i64>> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_MAX)?;
+    let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if format > FORMAT {
+        return Ok(Err(format));
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.execute_batch(TABLES)?;
-    Ok(connection)
+    Ok(Ok(connection))
 }
 
 fn wrong(path: &Path, source: rusqlite::Error) -> InvitesError {
@@ -328,6 +363,9 @@ const TABLES: &str = "
     PRAGMA user_version = 1;
     COMMIT;
 ";
+
+/// The format of the file, kept as its `user_version`.
+pub const FORMAT: i64 = 1;
 
 /// How long one process waits for the other.
 const BUSY_MAX: Duration = Duration::from_secs(5);

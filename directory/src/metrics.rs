@@ -1,5 +1,6 @@
-//! Numbers for the operator: `/metrics` for Prometheus and `/healthz` for whoever restarts or
-//! alerts. docs/operating.md has the table of all of them, and a test holds it.
+//! Numbers for the operator: `/metrics` for Prometheus, `/healthz` for whoever restarts or alerts, and
+//! `/`, a page for people (`metrics/page.rs`). docs/operating.md has the table of all of them, and a
+//! test holds it.
 //!
 //! No number says who paid whom, no name, key or address is a label, and every set of labels is
 //! fixed by this program.
@@ -10,11 +11,13 @@
 //! also makes sure that batches still become durable.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
+use quid_common::amount::Currency;
 use quid_common::refusal::Reason;
+use tokio::time::MissedTickBehavior;
 
 use crate::folder::Folder;
 use crate::member::Directory;
@@ -23,11 +26,14 @@ use crate::settlement::{Answer, Ask, Survey};
 mod health;
 mod http;
 mod machine;
+mod page;
+mod recent;
 mod scrape;
 
 pub use self::health::Complaint;
 pub use self::http::{ListenError, Listener, Serving};
 use self::machine::Machine;
+use self::recent::{Look, Recent};
 use self::scrape::AtScrape;
 
 /// The numbers of one serving directory.
@@ -39,10 +45,16 @@ pub struct Metrics {
     seen: Arc<Mutex<Seen>>,
     /// Held while a survey is asked for, so that many who ask at once cost one.
     asking: tokio::sync::Mutex<()>,
+    /// What the ledger counts.
+    currency: Currency,
+    recent: Recent,
+    started: Instant,
+    /// Tells this process from the one before, whose samples were counted too.
+    began: u64,
 }
 
 /// The newest survey, and what came of asking for one.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Seen {
     survey: Option<Survey>,
     /// When that was answered.
@@ -52,9 +64,9 @@ struct Seen {
 }
 
 impl Metrics {
-    /// The numbers of `directory`, whose data is in `folder`.
+    /// The numbers of `directory`, whose data is in `folder` and counts `currency`.
     #[must_use]
-    pub fn new(directory: Directory, folder: &Folder) -> Self {
+    pub fn new(directory: Directory, folder: &Folder, currency: &Currency) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let machine = Machine::new(folder);
         let mut registry = Registry::default();
@@ -80,6 +92,12 @@ impl Metrics {
             registry,
             seen,
             asking: tokio::sync::Mutex::new(()),
+            currency: currency.clone(),
+            recent: Recent::default(),
+            started: Instant::now(),
+            began: SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0)),
         }
     }
 
@@ -96,14 +114,32 @@ impl Metrics {
     /// What keeps this directory from settling, or is about to; nothing if all is well.
     pub async fn complaints(&self) -> Vec<Complaint> {
         let seen = self.look().await;
-        health::complaints(&seen, self.machine.free(), Instant::now())
+        self.complaints_of(&seen)
+    }
+
+    fn complaints_of(&self, seen: &Seen) -> Vec<Complaint> {
+        health::complaints(seen, self.machine.free(), Instant::now())
+    }
+
+    /// Looks at the counts every [`recent::EVERY`], for ever.
+    async fn follow(&self) {
+        let mut looked = Instant::now();
+        self.recent.add(Look::at(&self.directory), recent::EVERY);
+        let mut times = tokio::time::interval(recent::EVERY);
+        times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        times.tick().await;
+        loop {
+            times.tick().await;
+            self.recent.add(Look::at(&self.directory), looked.elapsed());
+            looked = Instant::now();
+        }
     }
 
     /// Asks for a survey, unless there is one that is new enough.
     async fn look(&self) -> Seen {
         let _asking = self.asking.lock().await;
         let begun = Instant::now();
-        let before = *self.seen();
+        let before = self.seen().clone();
         if before.at.is_some_and(|at| begun - at < SURVEY_AGE) {
             return before;
         }
@@ -127,7 +163,7 @@ impl Metrics {
                 seen.silent_since.get_or_insert(begun);
             }
         }
-        *seen
+        seen.clone()
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {

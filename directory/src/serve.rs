@@ -28,11 +28,15 @@ use crate::server;
 use crate::traffic::Traffic;
 use crate::{operator, releases, settlement};
 
-/// Serves the ledger in the folder given until SIGINT or SIGTERM.
+/// Serves the ledger in the folder given until SIGINT or SIGTERM; `unlocked` adds the passphrase of
+/// its key.
 ///
 /// # Errors
 /// A [`Failure`] before the first session is accepted, or if a part ends that should not.
-pub fn run(arguments: &Serve) -> Result<(), Failure> {
+pub fn run(
+    arguments: &Serve,
+    unlocked: impl FnOnce(Folder) -> Result<Folder, Failure>,
+) -> Result<(), Failure> {
     advertised(arguments, 1)?;
     // Checked before the folder is made, so that a wrong flag leaves nothing behind.
     let known = books::currency(&arguments.data).map_err(Failure::files)?;
@@ -42,6 +46,7 @@ pub fn run(arguments: &Serve) -> Result<(), Failure> {
         None => None,
     };
     let folder = Folder::create_or_open(&arguments.data).map_err(Failure::files)?;
+    let folder = unlocked(folder)?;
     let lock = folder.lock("serve").map_err(Failure::files)?;
     let mut books = Books::open(&folder, lock, Some(&currency), arguments.accept_clock)
         .map_err(Failure::files)?;
@@ -120,7 +125,10 @@ async fn serve(
     };
     let releases = tokio::spawn(releases::serve(key.public(), settlements, stop.clone()));
     let numbers = match numbers {
-        Some(listener) => Some(show_numbers(listener, &directory, folder, &stop)?),
+        Some(listener) => {
+            let metrics = Metrics::new(directory.clone(), folder, currency);
+            Some(show_numbers(listener, metrics, &stop)?)
+        }
         None => None,
     };
     print_address(false, &address.to_string())?;
@@ -152,18 +160,17 @@ async fn serve(
 /// Serves metrics on a thread of its own until `stop`.
 fn show_numbers(
     listener: Listener,
-    directory: &Directory,
-    folder: &Folder,
+    metrics: Metrics,
     stop: &CancellationToken,
 ) -> Result<Serving, Failure> {
     let address = listener.address;
     if address.ip().is_loopback() {
-        info!(metrics = %address, "serving metrics");
+        info!(metrics = %address, "serving metrics, and the dashboard at http://{address}/");
     } else {
         warn!(metrics = %address, "serving metrics to whoever can reach this address");
     }
     listener
-        .serve(Metrics::new(directory.clone(), folder), stop.clone())
+        .serve(metrics, stop.clone())
         .map_err(|error| Failure::new(Exit::Other, "system", error))
 }
 

@@ -4,27 +4,30 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use quid_common::key::SecretKey;
 use quid_common::tls::{self, TlsError, TlsIdentity};
 use quid_common::wire::CloseCode;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
-    AsyncUdpSocket, Endpoint, EndpointConfig, IdleTimeout, Incoming, Runtime, ServerConfig,
-    TokioRuntime, TransportConfig, VarInt,
+    AsyncUdpSocket, ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout,
+    Incoming, Runtime, ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
+use sha2::{Digest, Sha256};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
+use zeroize::Zeroizing;
 
 use crate::member::Directory;
 use crate::network::Network;
 use crate::porch::Porch;
 use crate::session;
 use crate::shed::Cause;
-use crate::traffic::{Shed, Within};
+use crate::traffic::Within;
 
 /// Connections that may be open at once. Each costs about 40 KiB, a listening node's some 60.
 pub const CONNECTIONS_MAX: usize = 20_000;
@@ -72,8 +75,44 @@ pub fn bind(listen: SocketAddr, key: &SecretKey) -> Result<Endpoint, BindError> 
     let socket = socket(listen)
         .and_then(|socket| runtime.wrap_udp_socket(socket))
         .map_err(|source| BindError::Socket { listen, source })?;
-    endpoint(socket, EndpointConfig::default(), runtime, key)
+    endpoint(socket, config(key), runtime, key)
 }
+
+/// What makes a restart quickly seen: packets of a connection that the process before had are answered
+/// with a stateless reset that its other end knows (RFC 9000, section 10.3), and not with silence. So
+/// the secret of it comes of the directory's key, and is the same after every start. One such answer
+/// leaves in 20 ms at most, and none is longer than what it answers.
+fn config(key: &SecretKey) -> EndpointConfig {
+    let mut hash = Sha256::new();
+    hash.update(b"quid/reset/1\0");
+    hash.update(*key.seed());
+    let secret = Zeroizing::new(<[u8; 32]>::from(hash.finalize()));
+    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &*secret)));
+    config.cid_generator(|| Box::new(RandomIds));
+    config
+}
+
+/// Connection ids that say nothing. The usual ones say whether this very process made them, and a
+/// packet with any other is not answered at all.
+struct RandomIds;
+
+impl ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let id: [u8; CONNECTION_ID_LEN] = rand::random();
+        ConnectionId::new(&id)
+    }
+
+    fn cid_len(&self) -> usize {
+        CONNECTION_ID_LEN
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// Bytes of a connection id: nobody meets another's by chance.
+const CONNECTION_ID_LEN: usize = 8;
 
 /// Makes an endpoint that proves `key` on a socket that the caller brings, with the caller's runtime.
 ///
@@ -162,15 +201,13 @@ fn admit(
     handshaking: usize,
     incoming: Incoming,
 ) {
-    let (shed, traffic) = (&directory.sentry.shed, &directory.traffic);
+    let shed = &directory.sentry.shed;
     if open >= CONNECTIONS_MAX {
         shed.count(Cause::Connections);
-        traffic.shed(Shed::Full);
         return incoming.refuse();
     }
     if handshaking + porch.len() >= HANDSHAKES_BEFORE_RETRY && incoming.may_retry() {
         shed.count(Cause::Retry);
-        traffic.shed(Shed::Retry);
         // Fails only for a connection that has proved its address already.
         let _ = incoming.retry();
         return;
@@ -179,7 +216,6 @@ fn admit(
     let line = (network, incoming.remote_address_validated());
     if let Some(away) = porch.put(line, incoming, Instant::now()) {
         shed.count(Cause::Handshakes);
-        traffic.shed(Shed::Full);
         away.refuse();
     }
 }
@@ -187,13 +223,12 @@ fn admit(
 async fn greet(directory: Directory, incoming: Incoming, handshake: Within) {
     let peer = incoming.remote_address();
     let Some(stranger) = directory.sentry.stranger(Network::of(peer.ip())) else {
-        directory.traffic.shed(Shed::Full);
         return incoming.refuse();
     };
     let connecting = match incoming.accept() {
         Ok(connecting) => connecting,
         Err(error) => {
-            directory.traffic.shed(Shed::Handshake);
+            directory.sentry.shed.count(Cause::HandshakeFailed);
             return debug!(%peer, %error, "refused a handshake");
         }
     };
@@ -202,11 +237,11 @@ async fn greet(directory: Directory, incoming: Incoming, handshake: Within) {
     match greeted {
         Ok(Ok(connection)) => session::serve(directory, connection, peer, stranger).await,
         Ok(Err(error)) => {
-            directory.traffic.shed(Shed::Handshake);
+            directory.sentry.shed.count(Cause::HandshakeFailed);
             debug!(%peer, %error, "a handshake failed");
         }
         Err(_) => {
-            directory.traffic.shed(Shed::HandshakeLate);
+            directory.sentry.shed.count(Cause::HandshakeLate);
             debug!(%peer, "a handshake took too long");
         }
     }

@@ -30,7 +30,6 @@ use crate::settlement::{Answer, Ask, Standing};
 use crate::shares::Share;
 use crate::shed::Cause;
 use crate::stream::{ReadError, Reader, Writer};
-use crate::traffic::Shed;
 use crate::{event_stream, keys, registration, request, settle_stream};
 
 /// Longest time that a stranger may take to register and log in.
@@ -73,14 +72,12 @@ pub async fn serve(
             Ok(Ok(None)) => {}
             Ok(Err(error)) => {
                 debug!(%error, "closed a stranger");
-                directory.sentry.shed.count(Cause::Idlers);
-                directory.traffic.shed(error.shed());
+                directory.sentry.shed.count(error.cause());
                 close(&connection, error.code());
             }
             Err(_) => {
                 debug!("closed a stranger that did not log in in time");
-                directory.sentry.shed.count(Cause::Idlers);
-                directory.traffic.shed(Shed::StrangerLate);
+                directory.sentry.shed.count(Cause::StrangerLate);
                 close(&connection, CloseCode::TIMEOUT);
             }
         }
@@ -117,7 +114,6 @@ async fn stranger(
             Message::Login(message) => {
                 let is_frozen = directory.hub.is_frozen(&key);
                 let Some(place) = directory.sessions.enter(key, is_frozen) else {
-                    directory.sentry.shed.count(Cause::Sessions);
                     let reason = Reason::FULL;
                     writer.farewell(&Refused { reason }.into()).await;
                     return Err(StrangerError::Full);
@@ -320,11 +316,11 @@ enum StrangerError {
 }
 
 impl StrangerError {
-    const fn shed(&self) -> Shed {
+    const fn cause(&self) -> Cause {
         match self {
-            Self::Read(ReadError::Deadline) => Shed::StrangerLate,
-            Self::Read(_) | Self::TooMany => Shed::Stranger,
-            Self::Full => Shed::Sessions,
+            Self::Read(ReadError::Deadline) => Cause::StrangerLate,
+            Self::Read(_) | Self::TooMany => Cause::StrangerWrong,
+            Self::Full => Cause::Sessions,
         }
     }
 

@@ -1,7 +1,8 @@
 //! What was shed: how often somebody was turned away or held back, and for what.
 //!
-//! Every limit that says no to somebody counts here, by its cause, so that an operator sees a flood
-//! and which limit meets it. Counts begin with the process.
+//! Every limit that says no to somebody counts here, once and by its cause, so that an operator sees
+//! a flood and which limit meets it. It is the one list: the log tells it, `/metrics` and the
+//! dashboard show it, and docs/operating.md explains it. Counts begin with the process.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -38,14 +39,20 @@ macro_rules! causes {
 causes! {
     /// A caller had to prove its address first (QUIC Retry).
     Retry "retry";
-    /// A call was refused: no room among those that wait for their handshake.
-    Handshakes "handshakes";
     /// A call was refused: as many connections as there may be.
     Connections "connections";
+    /// A call was refused: no room among those that wait for their handshake.
+    Handshakes "handshakes";
     /// A call was refused: the caller's network has its share of strangers, or there are too many.
     Strangers "strangers";
-    /// A stranger was closed that did not log in in time, or asked too much.
-    Idlers "idlers";
+    /// A handshake failed.
+    HandshakeFailed "handshake_failed";
+    /// A handshake took too long.
+    HandshakeLate "handshake_late";
+    /// A stranger was closed that broke the protocol or asked too much.
+    StrangerWrong "stranger_wrong";
+    /// A stranger was closed that did not log in in time.
+    StrangerLate "stranger_late";
     /// A registration was told *busy*: too many came, from all together.
     Registrations "registrations";
     /// A registration was told *busy*: too many came from its network.

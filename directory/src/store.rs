@@ -70,6 +70,8 @@ pub struct Store {
     connection: Connection,
     path: PathBuf,
     len: u64,
+    /// That of the file, which may be older than [`FORMAT`] until the first batch.
+    format: i64,
     wal: Arc<Wal>,
     /// Carries the write-ahead log over; `None` once a thread does it.
     checkpointer: Option<Checkpointer>,
@@ -120,7 +122,7 @@ impl Store {
             }
             make(&mut connection).map_err(sql("make", &path))?;
         }
-        check_format(&connection, &path)?;
+        let format = check_format(&connection, &path)?;
         set_up_writer(&connection).map_err(sql("open", &path))?;
         let checkpointer = Checkpointer::open(&path)?;
         checkpointer.finish()?;
@@ -129,6 +131,7 @@ impl Store {
             connection,
             path,
             len: opened.entries,
+            format,
             wal: Arc::default(),
             checkpointer: Some(checkpointer),
             thread: None,
@@ -201,12 +204,15 @@ impl Store {
             return Err(position);
         }
         let writing = self.wal.write();
-        let found = write(&mut self.connection, first, entries, checkpoint, mark)
-            .map_err(sql("write", &self.path))?;
+        let is_older = self.format < FORMAT;
+        let batch = (first, entries, checkpoint, mark);
+        let found =
+            write(&mut self.connection, batch, is_older).map_err(sql("write", &self.path))?;
         drop(writing);
         if let Some(len) = found {
             return Err(StoreError::Position { first, len });
         }
+        self.format = FORMAT;
         self.len += entries.len() as u64;
         let bytes: usize = entries.iter().map(|entry| entry.bytes.len()).sum();
         if self.wal.grew(bytes)
@@ -393,7 +399,8 @@ fn make(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-fn check_format(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+/// The format of the log's file, if it is one that this program reads.
+fn check_format(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     let pragma = |name| {
         connection
             .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
@@ -403,7 +410,7 @@ fn check_format(connection: &Connection, path: &Path) -> Result<(), StoreError> 
         return Err(StoreError::NotALedger(path.to_owned()));
     }
     match pragma("user_version")? {
-        FORMAT => Ok(()),
+        format @ FORMAT_MIN..=FORMAT => Ok(format),
         format if format > FORMAT => Err(StoreError::Newer {
             path: path.to_owned(),
             format,
@@ -444,14 +451,21 @@ fn survey(connection: &Connection, path: &Path) -> Result<Opened, StoreError> {
     })
 }
 
-/// Writes a batch in one transaction, unless the log has another length than `first`: then
-/// nothing, and the answer is that length.
+/// The number of a batch's first entry, its entries, the checkpoint behind them, and a new time mark.
+type Batch<'a> = (
+    u64,
+    &'a [LogEntry],
+    Option<&'a Checkpoint>,
+    Option<LedgerTime>,
+);
+
+/// Writes a batch in one transaction, unless the log has another length than its first entry's
+/// number: then nothing, and the answer is that length. A log that `is_older` has the newest format
+/// from its first batch on, since older programs may not know what is in it.
 fn write(
     connection: &mut Connection,
-    first: u64,
-    entries: &[LogEntry],
-    checkpoint: Option<&Checkpoint>,
-    mark: Option<LedgerTime>,
+    (first, entries, checkpoint, mark): Batch<'_>,
+    is_older: bool,
 ) -> rusqlite::Result<Option<u64>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Asked of the file itself: whoever wrote there in spite of the lock is noticed.
@@ -474,6 +488,9 @@ fn write(
     if let Some(mark) = mark {
         let mut upsert = transaction.prepare_cached(SET_META)?;
         upsert.execute(params![MARK, mark.as_millis().cast_signed()])?;
+    }
+    if is_older {
+        transaction.pragma_update(None, "user_version", FORMAT)?;
     }
     transaction.commit()?;
     Ok(None)
@@ -523,8 +540,13 @@ const MARK: &str = "time mark";
 /// "QUID": tells our files from others' (`file` and `PRAGMA application_id` show it).
 const APPLICATION_ID: i64 = 0x5155_4944;
 
-/// The format of the log's file, kept as its `user_version`.
-pub const FORMAT: i64 = 1;
+/// The format of the log's file, kept as its `user_version`. Format 1 has the same tables, and no
+/// entries of kinds above 11, as far as the programs knew them that stop at it; it becomes this one
+/// with the first batch.
+pub const FORMAT: i64 = 2;
+
+/// The oldest format that is read.
+const FORMAT_MIN: i64 = 1;
 
 /// How long another program (a backup) may hold a lock on the log before a batch fails.
 const BUSY_MAX: Duration = Duration::from_secs(5);

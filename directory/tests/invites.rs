@@ -168,3 +168,113 @@ async fn codes_are_made_once_however_often_the_command_is_repeated() {
     let empty = tempfile::tempdir().expect("a place");
     assert_eq!(run_on(empty.path(), &["invite"]).status.code(), Some(7));
 }
+
+/// What `invite --list` says, one object a code.
+fn listed(data: &std::path::Path) -> Vec<Value> {
+    let output = run_on(data, &["invite", "--list", "--json"]);
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).expect("JSON is UTF-8");
+    let lines = text.lines().map(serde_json::from_str);
+    lines.collect::<Result<_, _>>().expect("JSON lines")
+}
+
+#[tokio::test]
+async fn codes_are_listed_without_their_secret_and_a_revoked_one_lets_nobody_in() {
+    let directory = Directory::start_told("100", &BY_INVITATION);
+    let shared = json(&directory.run(&["invite", "--uses", "3", "--expires", "1h", "--json"]));
+    let single = json(&directory.run(&["invite", "--json"]));
+    let (shared_code, single_code) = (shared["code"].as_str(), single["code"].as_str());
+    let alice = directory.client(1).await;
+    let entry = alice.register_with("alice", shared_code).await;
+    assert!(entry.is_ok(), "{entry:?}");
+    let of = |operation: &Value| {
+        let all = listed(&directory.data());
+        assert_eq!(all.len(), 2);
+        let found = all.into_iter().find(|code| code["id"] == *operation);
+        found.expect("it is listed")
+    };
+    let line = of(&shared["id"]);
+    assert_eq!((&line["uses"], &line["left"]), (&3.into(), &2.into()));
+    assert_eq!(line["state"], "good");
+    assert!(line["expires"].as_str().is_some_and(|it| it.ends_with('Z')));
+    let plain = String::from_utf8(directory.run(&["invite", "--list"]).stdout).expect("text");
+    assert_eq!(plain.lines().count(), 2);
+    for secret in [shared_code, single_code] {
+        assert!(!plain.contains(secret.expect("a code")), "{plain}");
+    }
+    // By itself, and by the operation that made it.
+    let told = [
+        shared_code.expect("a code"),
+        single["id"].as_str().expect("an id"),
+    ];
+    for told in told {
+        for _ in 0..2 {
+            let revoked = directory.run(&["invite", "--revoke", told, "--json"]);
+            assert_eq!(json(&revoked)["state"], "revoked", "{revoked:?}");
+        }
+    }
+    assert_eq!(of(&shared["id"])["state"], "revoked");
+    let bob = directory.client(2).await;
+    for code in [shared_code, single_code] {
+        let refused = bob.register_with("bob", code).await;
+        assert_eq!(refused, Err(Reason::INVITE_EXPIRED));
+    }
+    // Who has registered stays, and is told again.
+    assert_eq!(alice.register_with("alice", shared_code).await, entry);
+    // Its operation does not make it good again.
+    let id = single["id"].as_str().expect("an id");
+    let again = directory.run(&["invite", "--id", id]);
+    assert_eq!(again.status.code(), Some(3), "{again:?}");
+    assert!(again.stdout.is_empty());
+    for (told, exit) in [("no code", 2), ("aaaaaaaa-aaaaaaaa-aaaaaaaa-aaaaaaaa", 3)] {
+        let unknown = directory.run(&["invite", "--revoke", told]);
+        assert_eq!(unknown.status.code(), Some(exit), "{unknown:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_restored_directory_knows_its_codes_and_what_was_spent_later_is_good_again() {
+    let directory = Directory::start_told("100", &BY_INVITATION);
+    let before = code(&directory, &[]);
+    let after = code(&directory, &["--uses", "2"]);
+    let alice = directory.client(1).await;
+    assert!(alice.register_with("alice", Some(&before)).await.is_ok());
+    let file = directory.place.path().join("backup");
+    let told = ["--json", "backup", file.to_str().expect("UTF-8")];
+    assert_eq!(json(&directory.run(&told))["codes"], 2);
+    // Spent behind the backup, and another made.
+    let bob = directory.client(2).await;
+    assert!(bob.register_with("bob", Some(&after)).await.is_ok());
+    let late = json(&directory.run(&["invite", "--json"]));
+    let place = directory.stop();
+    let data = place.path().join("data");
+    std::fs::rename(&data, place.path().join("lost")).expect("ours");
+    let told = ["--json", "restore", file.to_str().expect("UTF-8")];
+    assert_eq!(json(&run_on(&data, &told))["codes"], 2);
+
+    let directory = Directory::serve_on(place, &BY_INVITATION);
+    let [alice, bob, carol, dave] = [
+        directory.client(1).await,
+        directory.client(2).await,
+        directory.client(3).await,
+        directory.client(4).await,
+    ];
+    // What was spent before stays spent.
+    let spent = carol.register_with("carol", Some(&before)).await;
+    assert_eq!(spent, Err(Reason::INVITE_USED_UP));
+    assert!(alice.log_in(false).await.is_ok());
+    // Bob's account is lost, and his use of the code with it: he registers again by the same code,
+    // which is good for as many as it was made for and for no more.
+    assert!(bob.register_with("bob", Some(&after)).await.is_ok());
+    assert!(carol.register_with("carol", Some(&after)).await.is_ok());
+    let spent = dave.register_with("dave", Some(&after)).await;
+    assert_eq!(spent, Err(Reason::INVITE_USED_UP));
+    // A code made later is not known, until its operation makes it again.
+    let code = late["code"].as_str();
+    let unknown = dave.register_with("dave", code).await;
+    assert_eq!(unknown, Err(Reason::INVITE_UNKNOWN));
+    let again = directory.run(&["invite", "--id", late["id"].as_str().expect("an id")]);
+    assert!(again.status.success(), "{again:?}");
+    assert!(dave.register_with("dave", code).await.is_ok());
+    assert_eq!(directory.audit()["accounts"], 4);
+}

@@ -109,6 +109,57 @@ async fn every_number_is_in_the_table_and_the_table_has_no_other() {
     }
 }
 
+/// The causes in the table of docs/operating.md.
+fn documented_causes() -> BTreeSet<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operating.md");
+    let text = std::fs::read_to_string(path).expect("it is in the tree");
+    let (_, after) = text.split_once("### What was shed").expect("a section");
+    let (table, _) = after.split_once("\n### ").expect("an end");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.filter_map(|row| row.split_once('`'))
+        .map(|(cause, _)| cause.to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn what_was_shed_is_counted_once_by_the_causes_of_the_table() {
+    let directory = start("100");
+    // A call of a program that speaks no protocol of ours: its handshake fails.
+    let known = world::alien_handshake(&directory).await;
+    assert!(known.is_err(), "{known:?}");
+    let metrics = directory.metrics.expect("it serves them");
+    // The caller may know of the failure before it is counted.
+    let begun = Instant::now();
+    loop {
+        let (_, text) = get_beside(metrics, "/metrics").await;
+        let shed = shed_in(&text);
+        let names: BTreeSet<String> = shed.keys().cloned().collect();
+        assert_eq!(names, documented_causes());
+        let counted: Vec<(&str, f64)> = shed
+            .iter()
+            .filter(|(_, count)| **count > 0.0)
+            .map(|(cause, count)| (cause.as_str(), *count))
+            .collect();
+        if counted == [("handshake_failed", 1.0)] {
+            return;
+        }
+        assert!(counted.is_empty(), "{counted:?}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "it is not counted"
+        );
+    }
+}
+
+/// What a scrape says was shed, by cause.
+fn shed_in(text: &str) -> BTreeMap<String, f64> {
+    let shed = numbers(text).into_iter().filter_map(|(name, count)| {
+        let cause = name.strip_prefix("quid_shed_total{cause=\"")?;
+        Some((cause.strip_suffix("\"}")?.to_owned(), count))
+    });
+    shed.collect()
+}
+
 #[tokio::test]
 async fn the_numbers_say_what_happened() {
     let directory = start("100");
@@ -210,7 +261,7 @@ async fn bad_requests_are_refused_and_slow_ones_left_while_payments_go_on() {
     let long = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "a".repeat(64 * 1024));
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: a\r\n".repeat(100));
     let table: &[(&[u8], &str)] = &[
-        (b"GET / HTTP/1.1\r\nHost: quid\r\n\r\n", "404"),
+        (b"GET /key HTTP/1.1\r\nHost: quid\r\n\r\n", "404"),
         (b"GET /metrics/../key HTTP/1.1\r\nHost: quid\r\n\r\n", "404"),
         (
             b"POST /metrics HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",

@@ -425,3 +425,21 @@ fn verify(member: &Member, receipt: &Receipt) {
     let proven = receipt.verify(member.ledger(), &member.client.directory);
     proven.expect("a receipt proves its entry");
 }
+
+#[tokio::test]
+async fn a_session_of_a_killed_directory_ends_with_the_first_word_to_its_successor() {
+    let directory = Directory::start("100");
+    let alice = directory.member(1, "alice").await;
+    let directory = directory.kill_and_restart();
+    // Nothing was said to it yet, so it knows of nothing.
+    assert_eq!(alice.client.connection.close_reason(), None);
+    let begun = std::time::Instant::now();
+    let mut stream = alice.client.open().await;
+    let balance = quid_common::wire::AskBalance {};
+    stream.send(&balance.into()).await;
+    let ended = alice.client.connection.closed().await;
+    assert_eq!(ended, quinn::ConnectionError::Reset);
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    drop(directory);
+}

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use quid_common::chain::{GAP_MAX, Link};
 use quid_common::checkpoint::{Checkpoint, Head};
-use quid_common::entry::{Entry, Fact};
+use quid_common::entry::{Entry, EntryError, Fact};
 use quid_common::id::LedgerId;
 use quid_common::key::PublicKey;
 
@@ -32,11 +32,29 @@ pub(super) struct Judged {
 /// An entry as far as it can be judged by itself.
 pub(super) struct JudgedEntry {
     /// The entry, or what is wrong with it.
-    pub(super) entry: Result<Entry, String>,
+    pub(super) entry: Result<Entry, EntryFault>,
     /// Its leaf hash.
     pub(super) leaf: [u8; 32],
     /// Of a claim, the link that its own hashes down to: that of the claim before.
     pub(super) below: Option<Link>,
+}
+
+/// What is wrong with an entry by itself.
+pub(super) enum EntryFault {
+    /// It is none, or not as it was signed.
+    Wrong(String),
+    /// Nothing, as far as this program can tell.
+    Newer(EntryError),
+}
+
+impl From<EntryError> for EntryFault {
+    fn from(error: EntryError) -> Self {
+        if error.is_newer() {
+            Self::Newer(error)
+        } else {
+            Self::Wrong(error.to_string())
+        }
+    }
 }
 
 impl Piece {
@@ -72,7 +90,7 @@ impl Piece {
             .entries
             .into_iter()
             .map(|written| {
-                let entry = Entry::decode(&written.bytes).map_err(|error| error.to_string());
+                let entry = Entry::decode(&written.bytes).map_err(EntryFault::from);
                 let signed = entry.as_ref().map(|entry| entry.fact.signatures());
                 let first = claims.len();
                 claims.extend(signed.unwrap_or_default().into_iter().map(Claim::from));
@@ -98,8 +116,11 @@ impl Piece {
             verdicts.is_none_or(|verdicts| verdicts.contains(&false))
         };
         for (entry, _, claims) in &mut entries {
-            if forged(claims) {
-                *entry = Err("its signature is not the signer's".into());
+            // What cannot be read has no signature that could be.
+            if entry.is_ok() && forged(claims) {
+                *entry = Err(EntryFault::Wrong(
+                    "its signature is not the signer's".into(),
+                ));
             }
         }
         for (_, head, claims) in &mut checkpoints {
@@ -107,7 +128,7 @@ impl Piece {
                 *head = Err("the checkpoint is not signed by the directory's key".into());
             }
         }
-        let judged = |(entry, leaf, _): (Result<Entry, String>, _, _)| {
+        let judged = |(entry, leaf, _): (Result<Entry, EntryFault>, _, _)| {
             let below = entry.as_ref().ok().and_then(below);
             JudgedEntry { entry, leaf, below }
         };

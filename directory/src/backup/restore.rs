@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use quid_common::time::LedgerTime;
 use zeroize::Zeroizing;
 
-use super::{AHEAD, BackupError, KEY, KEY_LEN_MAX, KeyInside, Origin, damaged, key_inside};
+use super::{
+    AHEAD, BackupError, Fault, KEY, KEY_LEN_MAX, KeyInside, Origin, damaged, invites_in, key_inside,
+};
 use crate::audit::{self, AuditError, Report};
 use crate::folder::{self, Folder, Lock, UNFINISHED};
 use crate::store::{self, Copy, CopyError, LogReader, StoreError};
@@ -24,6 +26,8 @@ pub struct Restored {
     pub incomplete: bool,
     /// The ledger's time mark: it goes on from there.
     pub mark: Option<LedgerTime>,
+    /// How many invite codes the backup had.
+    pub codes: usize,
 }
 
 /// Restores the backup in `file` to the folder at `data`, which must be new or empty, with the key in
@@ -46,6 +50,10 @@ pub fn restore(file: &Path, data: &Path, key: Option<&Path>) -> Result<Restored,
     };
     let key = key_inside(&key_text, &origin.directory, from.to_owned())?;
     let ahead = copy.file(AHEAD).map_err(read(file))?;
+    let invites = invites_in(&copy).map_err(|fault| match fault {
+        Fault::Store(error) => read(file)(error),
+        Fault::Damage(reason) => damaged(file)(reason),
+    })?;
 
     let place = Place::take(data)?;
     let log = place.part.ledger();
@@ -55,18 +63,24 @@ pub fn restore(file: &Path, data: &Path, key: Option<&Path>) -> Result<Restored,
     if let Some(text) = &ahead {
         make(&place.part.ahead(), text)?;
     }
+    if let Some(invites) = &invites {
+        make(&place.part.invites(), b"")?;
+        invites.restore(&place.part)?;
+        sync(&place.part.invites())?;
+    }
     sync(&log)?;
     let restored = LogReader::open_alone(&place.part)?;
     let report = audit::audit(&restored, &origin.directory, Some(&newest))
         .map_err(|error: AuditError| damaged(file)(error.to_string()))?;
     let mark = restored.mark()?;
     drop(restored);
-    place.finish(ahead.is_some())?;
+    place.finish(ahead.is_some(), invites.is_some())?;
     Ok(Restored {
         report,
         key,
         incomplete: ahead.is_some(),
         mark,
+        codes: invites.map_or(0, |invites| invites.codes()),
     })
 }
 
@@ -120,7 +134,7 @@ impl Place {
         vacant(data.path())?;
         let path = data.path().join(UNFINISHED);
         // What an interrupted restore left: without a key, nothing of it was ever served.
-        for file in [data.ledger(), data.ahead()] {
+        for file in [data.ledger(), data.ahead(), data.invites()] {
             remove(&file)?;
         }
         match fs::remove_dir_all(&path) {
@@ -145,7 +159,7 @@ impl Place {
     }
 
     /// Puts the files in place: the key last, without which no log is served.
-    fn finish(mut self, ahead: bool) -> Result<(), BackupError> {
+    fn finish(mut self, ahead: bool, invites: bool) -> Result<(), BackupError> {
         folder::sync_folder(self.part.path())?;
         let moved = |from: PathBuf, to: PathBuf| {
             fs::rename(&from, &to).map_err(folder::io("write", &to))?;
@@ -154,6 +168,9 @@ impl Place {
         moved(self.part.ledger(), self.data.ledger())?;
         if ahead {
             moved(self.part.ahead(), self.data.ahead())?;
+        }
+        if invites {
+            moved(self.part.invites(), self.data.invites())?;
         }
         moved(self.part.path().join(KEY), self.data.path().join(KEY))?;
         self.finished = true;
@@ -172,6 +189,7 @@ impl Drop for Place {
         let _ = fs::remove_dir_all(self.part.path());
         let _ = remove(&self.data.ledger());
         let _ = remove(&self.data.ahead());
+        let _ = remove(&self.data.invites());
         if self.new {
             let _ = fs::remove_file(self.data.path().join(LOCK));
             let _ = fs::remove_dir(self.data.path());
@@ -190,7 +208,7 @@ fn vacant(data: &Path) -> Result<(), BackupError> {
     let any_but = |known: &[&str]| names.iter().any(|name| !known.iter().any(|it| name == it));
     let interrupted = names.iter().any(|name| name == UNFINISHED);
     let in_the_way = if interrupted {
-        any_but(&[LOCK, FOUND, UNFINISHED, LEDGER, AHEAD])
+        any_but(&[LOCK, FOUND, UNFINISHED, LEDGER, AHEAD, INVITES])
     } else {
         any_but(&[LOCK, FOUND])
     };
@@ -232,6 +250,7 @@ fn sync(path: &Path) -> Result<(), BackupError> {
 
 const LOCK: &str = "lock";
 const LEDGER: &str = "ledger.db";
+const INVITES: &str = "invites.db";
 
 /// What an empty file system has in it.
 const FOUND: &str = "lost+found";

@@ -11,8 +11,12 @@ use rustix::fs::{Advice, CWD, RenameFlags, fadvise, renameat_with};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use super::{AHEAD, BackupError, KEY, KEY_LEN_MAX, KeyInside, Origin, damaged, key_inside};
+use super::{
+    AHEAD, BackupError, Fault, INVITES, KEY, KEY_LEN_MAX, KeyInside, Origin, damaged, invites_in,
+    key_inside,
+};
 use crate::folder::{self, Folder};
+use crate::invites::Saved;
 use crate::store::{self, Copy, LogReader};
 
 /// How a backup is written.
@@ -41,6 +45,8 @@ pub struct Written {
     pub incomplete: bool,
     /// Whether another file was replaced.
     pub replaced: bool,
+    /// How many invite codes it has.
+    pub codes: usize,
 }
 
 /// Backs up the ledger in `folder` to `file`, as of the newest batch. A directory may serve it
@@ -75,6 +81,11 @@ pub fn write(folder: &Folder, file: &Path, options: Options) -> Result<Written, 
     if let Some(text) = &ahead {
         files.push((AHEAD, text));
     }
+    // After the log's length was read: it has the use of every account in that part of it.
+    let invites = Saved::of(folder)?;
+    if let Some(invites) = &invites {
+        files.push((INVITES, invites.bytes()));
+    }
 
     let part = Part::take(file)?;
     store::pack(&log, entries, &files, &part.path)?;
@@ -85,6 +96,10 @@ pub fn write(folder: &Folder, file: &Path, options: Options) -> Result<Written, 
     let _ = fadvise(&part.file, 0, None, Advice::DontNeed);
     let copy = Copy::open(&part.path).map_err(BackupError::Copy)?;
     let checked = origin.check(copy.log()).map_err(damaged(&part.path))?;
+    let invites = invites_in(&copy).map_err(|fault| match fault {
+        Fault::Store(error) => error.into(),
+        Fault::Damage(reason) => damaged(&part.path)(reason),
+    })?;
     drop(copy);
     let bytes = part.become_file(file, options.replace)?;
     Ok(Written {
@@ -95,6 +110,7 @@ pub fn write(folder: &Folder, file: &Path, options: Options) -> Result<Written, 
         key,
         incomplete: ahead.is_some(),
         replaced,
+        codes: invites.map_or(0, |invites| invites.codes()),
     })
 }
 

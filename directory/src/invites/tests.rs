@@ -180,3 +180,67 @@ fn whoever_changes_codes_takes_one_use_only() {
     assert_eq!(take(&mut invites, &one, 2), Ok(()));
     assert_eq!(take(&mut invites, &two, 3), Err(Reason::INVITE_USED_UP));
 }
+
+#[test]
+fn what_a_backup_has_of_the_codes_is_what_was_written_or_nothing() {
+    let world = World::new();
+    let code = world.make(
+        1,
+        Terms {
+            uses: 2,
+            life: Some(Duration::from_secs(9)),
+        },
+    );
+    world.make(2, ONCE);
+    take(&mut world.open(), &code, 7).expect("it is good");
+    world
+        .open()
+        .revoke(None, Some(OperationId([2; 16])))
+        .expect("it works");
+    let saved = Saved::of(&world.folder)
+        .expect("it reads")
+        .expect("there are codes");
+    assert_eq!(saved.codes(), 2);
+    let other = World::new();
+    saved.restore(&other.folder).expect("it writes");
+    assert_eq!(
+        other.open().list().expect("it reads"),
+        world.open().list().expect("it reads")
+    );
+    let again = Saved::of(&other.folder)
+        .expect("it reads")
+        .expect("there are codes");
+    assert_eq!(again.bytes(), saved.bytes());
+    for at in 0..saved.bytes().len() {
+        let mut bytes = saved.bytes().to_vec();
+        bytes[at] ^= 1 << (at % 8);
+        assert_eq!(Saved::read(bytes).err(), Some(SavedError), "byte {at}");
+        let cut = saved.bytes()[..at].to_vec();
+        assert_eq!(Saved::read(cut).err(), Some(SavedError), "cut to {at}");
+    }
+    // With the right sum, but nothing that this program writes.
+    for json in [
+        "{}",
+        r#"{"codes":[],"uses":[],"more":1}"#,
+        r#"{"codes":[],"uses":[{"account":"00","hash":"00"}]}"#,
+    ] {
+        let sum = data_encoding::HEXLOWER.encode(&Sha256::digest(json));
+        let text = format!("quid invites 1 {sum}\n{json}");
+        assert_eq!(Saved::read(text.into()).err(), Some(SavedError), "{json}");
+    }
+    assert!(Saved::of(&World::new().folder).expect("it reads").is_none());
+}
+
+#[test]
+fn a_newer_file_is_refused_by_its_format_and_left_alone() {
+    let world = World::new();
+    world.make(1, ONCE);
+    let newer = Connection::open(world.folder.invites()).expect("an SQLite file");
+    newer.pragma_update(None, "user_version", 9).expect("ours");
+    drop(newer);
+    let before = std::fs::read(world.folder.invites()).expect("it is there");
+    let refused = Invites::open(&world.folder).expect_err("it is newer");
+    assert!(refused.to_string().contains("format 9"), "{refused}");
+    let after = std::fs::read(world.folder.invites()).expect("it is there");
+    assert_eq!(before, after);
+}

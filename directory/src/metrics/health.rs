@@ -91,6 +91,9 @@ pub(super) const FREE_MIN: u64 = 256 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use quid_common::checkpoint::{Checkpoint, Head};
+    use quid_common::id::LedgerId;
+    use quid_common::key::SecretKey;
     use quid_common::time::LedgerTime;
 
     use super::*;
@@ -101,6 +104,14 @@ mod tests {
         let survey = Survey {
             entries: 10,
             checkpoint: 10,
+            note: Checkpoint::sign(
+                LedgerId([7; 32]),
+                Head {
+                    size: 10,
+                    root: [1; 32],
+                },
+                &SecretKey::from_seed(&[3; 32]),
+            ),
             newest: LedgerTime::from_millis(1),
             time: LedgerTime::from_millis(2),
             accounts: 3,

@@ -12,7 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -24,7 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::Metrics;
+use super::{Metrics, page};
 
 /// Connections served at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 16;
@@ -83,12 +86,14 @@ impl Listener {
             let _within = runtime.enter();
             tokio::net::TcpListener::from_std(self.socket)?
         };
+        let metrics = Arc::new(metrics);
         let thread = std::thread::Builder::new().name("metrics".into());
         let thread = thread.spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = serve(&socket, Arc::new(metrics)) => {}
+                    () = serve(&socket, Arc::clone(&metrics)) => {}
+                    () = metrics.follow() => {}
                 }
             });
         })?;
@@ -172,7 +177,16 @@ async fn answer(metrics: &Metrics, request: &Request<Incoming>) -> Response<Full
             .insert(ALLOW, HeaderValue::from_static("GET"));
         return refused;
     }
-    match request.uri().path() {
+    let path = request.uri().path();
+    if let Some(asset) = page::ASSETS.iter().find(|asset| asset.path == path) {
+        return of_page(asset.kind, Bytes::from_static(asset.content.as_bytes()));
+    }
+    match path {
+        "/" => of_page(HTML, metrics.page().await.into()),
+        "/numbers.json" => {
+            let after = metrics.after(request.uri().query().unwrap_or_default());
+            of_page(JSON, metrics.numbers(after).await.to_string().into())
+        }
         "/metrics" => {
             let mut found = text(StatusCode::OK, metrics.text().await);
             let kind = HeaderValue::from_static(OPEN_METRICS);
@@ -189,9 +203,34 @@ async fn answer(metrics: &Metrics, request: &Request<Incoming>) -> Response<Full
         }
         _ => text(
             StatusCode::NOT_FOUND,
-            "there are /metrics and /healthz here\n".into(),
+            "there are /, /metrics and /healthz here\n".into(),
         ),
     }
+}
+
+/// A part of the dashboard, and what a browser may do with it.
+fn of_page(kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_TYPE, kind),
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_SECURITY_POLICY, page::CONTENT_POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "no-referrer"),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
@@ -203,5 +242,7 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     response
 }
 
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
 const PLAIN: &str = "text/plain; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -27,7 +27,8 @@ pub(super) struct AtScrape {
 impl Collector for AtScrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Out(encoder);
-        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = seen.clone();
         if let Some(survey) = &seen.survey {
             books(&mut out, survey)?;
         }
@@ -58,9 +59,10 @@ impl AtScrape {
         let help = "Accounts that other members can reach";
         let listening = self.directory.presence.len() as u64;
         out.gauge("quid_accounts_listening", help, listening)?;
-        let help = "Connections refused or closed since the start, by kind";
-        let sheds = traffic.sheds().map(|(kind, count)| (kind.name(), count));
-        out.counters("quid_shed", help, "kind", sheds)
+        let help = "How often somebody was turned away or held back since the start, by cause";
+        let sheds = self.directory.sentry.shed.counts();
+        let sheds = sheds.map(|(cause, count)| (cause.name(), count));
+        out.counters("quid_shed", help, "cause", sheds)
     }
 
     fn waiting(&self, out: &mut Out<'_>) -> fmt::Result {

@@ -9,7 +9,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use quid_common::entry::{Entry, Fact};
 use quid_common::refusal::Reason;
 
-use super::Answer;
+use super::{Answer, Latency};
 
 /// One label and its value, out of a set that this program fixes.
 pub type Label = [(&'static str, &'static str); 1];
@@ -27,6 +27,8 @@ pub struct Counts {
     pub commit: Histogram,
     /// Seconds from a wish's coming to the answer that its new entry is durable.
     pub settle: Histogram,
+    /// The same, more finely.
+    pub latency: Latency,
 }
 
 impl Default for Counts {
@@ -37,6 +39,7 @@ impl Default for Counts {
             batch: Histogram::new(exponential_buckets(1.0, 2.0, BATCH_BUCKETS)),
             commit: Histogram::new(exponential_buckets(SECONDS_MIN, 2.0, SECONDS_BUCKETS)),
             settle: Histogram::new(exponential_buckets(SECONDS_MIN, 2.0, SECONDS_BUCKETS)),
+            latency: Latency::default(),
         };
         // What is shown from the start at zero can be watched for its first step.
         for kind in KINDS {
@@ -73,6 +76,7 @@ impl Counts {
         } else if new {
             let took = now.saturating_duration_since(since);
             self.settle.observe(took.as_secs_f64());
+            self.latency.observe(took);
         }
     }
 }

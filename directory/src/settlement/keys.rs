@@ -83,6 +83,8 @@ impl Committer {
         info!(target: "quid_directory::audit", entry = index, account = %name, "{what}");
         let keys = account.keys.iter().flat_map(|keys| &keys.replaced);
         for replaced in keys.filter(|it| it.by == index) {
+            // It is nobody's key any more; only the account's own is looked for.
+            self.hub.freeze(replaced.key, false);
             self.hub.sessions().end(&replaced.key);
         }
     }
@@ -92,3 +94,6 @@ impl Committer {
         self.books.ledger.accounts().get(at)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,20 @@
 //! The books as a whole, for the operator: sums and positions, nobody's own.
 
+use quid_common::checkpoint::Checkpoint;
 use quid_common::time::LedgerTime;
 
 use crate::books::Books;
 use crate::ledger::Totals;
 
 /// The books as of one durable batch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Survey {
     /// Number of entries.
     pub entries: u64,
     /// Number of entries under the newest checkpoint.
     pub checkpoint: u64,
+    /// That checkpoint.
+    pub note: Checkpoint,
     /// The time of the newest entry.
     pub newest: LedgerTime,
     /// Ledger time when this was asked.
@@ -37,6 +40,7 @@ impl Survey {
         Self {
             entries: ledger.entries(),
             checkpoint: books.checkpoint().claim().map_or(0, |head| head.size),
+            note: books.checkpoint().clone(),
             newest: ledger.time(),
             time: books.time(),
             accounts: ledger.accounts().len().saturating_sub(1),

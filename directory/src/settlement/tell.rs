@@ -11,7 +11,7 @@ use tracing::{debug, info};
 
 use super::{Committer, Receipts};
 use crate::events::{self, Moved};
-use crate::ledger::{Account, Past};
+use crate::ledger::Past;
 use crate::logging::AuditLines;
 
 impl Committer {
@@ -26,9 +26,10 @@ impl Committer {
             match &entry.fact {
                 Fact::Freeze(freeze) => {
                     let key = freeze.statement().account;
-                    let account = self.books.ledger.account(&key);
-                    self.hub
-                        .freeze(key, account.is_some_and(Account::is_frozen));
+                    // The batch may have given the account another key since.
+                    if let Some(account) = self.books.ledger.account(&key) {
+                        self.hub.freeze(account.key, account.is_frozen());
+                    }
                 }
                 Fact::Issue(issue) => {
                     let issue = issue.statement();

@@ -17,7 +17,11 @@ use super::{
 use crate::folder::shown;
 
 /// The format of a copy, kept as its `user_version`.
-pub const COPY_FORMAT: i64 = 1;
+/// Format 1 is the same with a log of format 1.
+pub const COPY_FORMAT: i64 = 2;
+
+/// The oldest format that is read.
+const COPY_FORMAT_MIN: i64 = 1;
 
 /// A copy of a log, open for reading, with the files that were put in beside it.
 #[derive(Debug)]
@@ -45,7 +49,7 @@ impl Copy {
             return Err(foreign());
         }
         match pragma("user_version").map_err(read)? {
-            COPY_FORMAT => {}
+            COPY_FORMAT_MIN..=COPY_FORMAT => {}
             format if format > COPY_FORMAT => {
                 let path = shown(path);
                 return Err(CopyError::Newer { path, format });

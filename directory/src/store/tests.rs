@@ -348,7 +348,7 @@ fn a_newer_format_is_refused_by_name() {
         .expect("it is writable");
     let refused = Store::open(&scratch.folder, &scratch.lock).expect_err("it is newer");
     assert!(
-        matches!(refused, StoreError::Newer { format: 2, .. }),
+        matches!(refused, StoreError::Newer { format, .. } if format == FORMAT + 1),
         "{refused}"
     );
     assert!(
@@ -408,4 +408,34 @@ fn the_write_ahead_log_begins_anew() {
         );
         assert_eq!(scan(&reader).expect("nothing is damaged").len() as u64, len);
     }
+}
+
+#[test]
+fn an_older_log_is_read_and_has_the_newest_format_from_its_first_batch_on() {
+    let scratch = Scratch::new();
+    let (mut store, _) = scratch.store();
+    store
+        .append(0, &entries(0..3), None, None)
+        .expect("a batch");
+    drop(store);
+    let format = || -> i64 {
+        let version = scratch
+            .sqlite()
+            .pragma_query_value(None, "user_version", |row| row.get(0));
+        version.expect("it is readable")
+    };
+    assert_eq!(format(), FORMAT);
+    let aged = scratch.sqlite().pragma_update(None, "user_version", 1);
+    aged.expect("it is writable");
+    // Looked at, it stays what it was.
+    assert_eq!(scan(&scratch.reader()).expect("it reads").len(), 3);
+    let (mut store, opened) = scratch.store();
+    assert_eq!((opened.entries, format()), (3, 1));
+    let misplaced = store.append(7, &entries(7..8), None, None);
+    assert!(misplaced.is_err() && format() == 1);
+    store
+        .append(3, &entries(3..4), None, None)
+        .expect("a batch");
+    assert_eq!(format(), FORMAT);
+    assert_eq!(scan(&scratch.reader()).expect("it reads").len(), 4);
 }

@@ -180,6 +180,21 @@ impl Directory {
     }
 }
 
+/// Calls the directory as a program that speaks another protocol would; how that ends.
+pub(crate) async fn alien_handshake(
+    directory: &Directory,
+) -> Result<Connection, quinn::ConnectionError> {
+    let address = &directory.address;
+    let identity = TlsIdentity::new(&SecretKey::from_seed(&[99; 32]).seed()).expect("sound");
+    let config = tls::client_config(&identity, *address.key().as_bytes(), tls::ALPN_PEER);
+    let config = QuicClientConfig::try_from(config.expect("sound")).expect("TLS 1.3");
+    let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).expect("a free port");
+    let server = SocketAddr::new(address.host().parse().expect("an address"), address.port());
+    let config = ClientConfig::new(Arc::new(config));
+    let connecting = endpoint.connect_with(config, server, tls::SERVER_NAME);
+    connecting.expect("sound").await
+}
+
 impl Drop for Directory {
     fn drop(&mut self) {
         let _ = self.child.kill();

@@ -3,16 +3,15 @@
 //! A file of a key is only ever replaced by another that is whole and synced, and a key is never the
 //! only one in memory: what may be an account's key is on the disk before the directory hears of it.
 
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use quid_common::key::{PublicKey, SecretKey};
-use zeroize::Zeroizing;
-
+use quid_common::passphrase::{self, FromFileError, PassphraseError};
 use quid_common::random::Random;
+use zeroize::Zeroizing;
 
 use super::{
     FILE_MODE, Home, HomeError, KEY_FILE, Secret, check_mode, create_once, io_error, read_small,
@@ -20,29 +19,17 @@ use super::{
 };
 
 /// What a key file is sealed with. Never printed; wiped when dropped.
-pub struct Passphrase(Zeroizing<Vec<u8>>);
+#[derive(Debug)]
+pub struct Passphrase(passphrase::Passphrase);
 
 impl Passphrase {
     /// Takes these bytes, without the end of a line behind them.
     ///
     /// # Errors
     /// [`HomeError::PassphraseFile`], naming `from`, if there is nothing left of them.
-    pub fn new(mut bytes: Zeroizing<Vec<u8>>, from: &Path) -> Result<Self, HomeError> {
-        if bytes.last() == Some(&b'\n') {
-            bytes.pop();
-            if bytes.last() == Some(&b'\r') {
-                bytes.pop();
-            }
-        }
-        let refused = |reason| HomeError::PassphraseFile {
-            path: from.to_owned(),
-            reason,
-        };
-        match bytes.len() {
-            0 => Err(refused("it is empty")),
-            len if len > PASSPHRASE_LEN_MAX => Err(refused("it is far too long")),
-            _ => Ok(Self(bytes)),
-        }
+    pub fn new(bytes: Zeroizing<Vec<u8>>, from: &Path) -> Result<Self, HomeError> {
+        let new = passphrase::Passphrase::new(bytes);
+        Ok(Self(new.map_err(refused(from))?))
     }
 
     /// Reads a file, or whatever a path such as `/dev/fd/3` leads to.
@@ -51,7 +38,7 @@ impl Passphrase {
     /// [`HomeError`] if it cannot be read, is empty or far too long, or is a file that others can
     /// read.
     pub fn read(path: &Path) -> Result<Self, HomeError> {
-        let mut file = File::open(path).map_err(io_error(path, "open"))?;
+        let file = File::open(path).map_err(io_error(path, "open"))?;
         let metadata = file.metadata().map_err(io_error(path, "look at"))?;
         let kind = metadata.file_type();
         if metadata.permissions().mode() & 0o077 != 0 && kind.is_file() {
@@ -67,23 +54,23 @@ impl Passphrase {
                 reason: "it is no file",
             });
         }
-        // Never grown, so that no copy is left behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(PASSPHRASE_LEN_MAX + 3));
-        (&mut file)
-            .take(PASSPHRASE_LEN_MAX as u64 + 3)
-            .read_to_end(&mut bytes)
-            .map_err(io_error(path, "read"))?;
-        Self::new(bytes, path)
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.0
+        let read = passphrase::Passphrase::read(file);
+        Ok(Self(read.map_err(refused(path))?))
     }
 }
 
-impl fmt::Debug for Passphrase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Passphrase")
+/// What is wrong with the passphrase in a file.
+fn refused(path: &Path) -> impl Fn(PassphraseError) -> HomeError {
+    move |error| match error {
+        PassphraseError::Read(source) => io_error(path, "read")(source),
+        PassphraseError::Empty => HomeError::PassphraseFile {
+            path: path.to_owned(),
+            reason: "it is empty",
+        },
+        PassphraseError::Long => HomeError::PassphraseFile {
+            path: path.to_owned(),
+            reason: "it is far too long",
+        },
     }
 }
 
@@ -237,16 +224,7 @@ pub(super) fn text_of(
     passphrase: Option<&Passphrase>,
     random: &Random,
 ) -> io::Result<Secret> {
-    let pem = match passphrase {
-        None => key.to_pem(),
-        Some(passphrase) => {
-            let (mut salt, mut nonce) = ([0; 16], [0; 12]);
-            random.fill(&mut salt)?;
-            random.fill(&mut nonce)?;
-            key.to_sealed_pem(passphrase.bytes(), &salt, nonce)
-        }
-    };
-    let pem = pem.map_err(io::Error::other)?;
+    let pem = key.to_file(passphrase.map(|it| &it.0), random)?;
     Ok(Secret(pem.as_bytes().to_vec()))
 }
 
@@ -263,14 +241,14 @@ pub(super) fn read_key(
         remedy,
     };
     let pem = std::str::from_utf8(&text.0).map_err(|_| damaged("it is not text".to_owned()))?;
-    if !SecretKey::is_sealed_pem(pem.as_bytes()) {
-        return SecretKey::from_pem(pem).map_err(|error| damaged(error.to_string()));
-    }
-    let passphrase = passphrase.ok_or_else(|| HomeError::Sealed {
-        path: path.to_owned(),
-    })?;
-    SecretKey::from_sealed_pem(pem, passphrase.bytes()).map_err(|_| HomeError::Passphrase {
-        path: path.to_owned(),
+    SecretKey::from_file(pem, passphrase.map(|it| &it.0)).map_err(|error| match error {
+        FromFileError::Sealed => HomeError::Sealed {
+            path: path.to_owned(),
+        },
+        FromFileError::Unseal(_) => HomeError::Passphrase {
+            path: path.to_owned(),
+        },
+        FromFileError::Text(error) => damaged(error.to_string()),
     })
 }
 
@@ -317,6 +295,3 @@ const OLD_END: &str = ".pem";
 const OLD_MAX: usize = 1_000;
 
 const NEXT_FILE: &str = "key.next.pem";
-
-/// Longest passphrase, in bytes.
-const PASSPHRASE_LEN_MAX: usize = 1024;
