@@ -54,6 +54,7 @@ pub use paying::{Progress, TabError};
 pub(crate) use desk::Desk;
 pub(crate) use keeper::{claim_all, keep};
 pub(crate) use list::list;
+pub(crate) use opening::{EXPIRES_DEFAULT, MadeTab};
 pub(crate) use serve::serve;
 
 use self::line::{Ground, Line};

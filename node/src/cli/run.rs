@@ -253,6 +253,11 @@ pub(crate) fn unsent(error: PayError) -> Report {
         PayError::Forked { .. } => {
             Report::new(Exit::Refused, "forked", format!("refused: {error}"))
         }
+        PayError::Unpayable(unpayable) => Report::new(
+            Exit::Refused,
+            unpayable.code(),
+            format!("refused: {unpayable}"),
+        ),
         PayError::Request(error) => report(error),
     }
 }
