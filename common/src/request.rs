@@ -17,6 +17,7 @@ use crate::id::{IdError, LedgerId, OrderId, Reference};
 use crate::key::{PublicKey, SecretKey};
 use crate::name::Name;
 use crate::order::{Memo, Order, STATEMENT_VERSION};
+use crate::refusal::Reason;
 use crate::signed::{Signed, Statement};
 use crate::tab::{Terms, units};
 use crate::time::LedgerTime;
@@ -175,6 +176,20 @@ impl Request {
         self.id.reference()
     }
 
+    /// What is wrong with the request whoever reads it and whenever.
+    ///
+    /// # Errors
+    /// *Encoding*: another version; *bad terms*: nobody can be asked for that.
+    pub fn check(&self) -> Result<(), Reason> {
+        if self.version != STATEMENT_VERSION {
+            return Err(Reason::ENCODING);
+        }
+        self.wanted
+            .is_sound()
+            .then_some(())
+            .ok_or(Reason::BAD_TERMS)
+    }
+
     /// Whether `order` pays exactly what is wanted here to exactly whom, in time whenever it settles.
     #[must_use]
     pub fn answered_by(&self, order: &Order) -> bool {
@@ -256,12 +271,6 @@ impl TryFrom<Fields> for Request {
             (Some(unit), Some(units)) => Wanted::Tab { unit, units },
             (None, Some(_)) => return Err("units without what they are worth"),
         };
-        if !wanted.is_sound() {
-            return Err("nobody can be asked for that");
-        }
-        if STATEMENT_VERSION != fields.version {
-            return Err("a version of requests that is not known here");
-        }
         Ok(Self {
             version: fields.version,
             ledger: fields.ledger,

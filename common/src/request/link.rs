@@ -34,13 +34,17 @@ impl RequestLink {
     /// The link to `request` at `directory`.
     ///
     /// # Errors
-    /// [`LinkError::Signature`] if the request is not its payee's.
+    /// [`LinkError::Signature`] if the request is not its payee's, [`LinkError::Unsound`] if nobody
+    /// can pay it.
     pub fn new(directory: DirectoryAddress, request: SignedRequest) -> Result<Self, LinkError> {
         if request.bytes().len() > REQUEST_LEN_MAX {
             return Err(LinkError::TooLong);
         }
         if !request.verify() {
             return Err(LinkError::Signature);
+        }
+        if request.statement().check().is_err() {
+            return Err(LinkError::Unsound);
         }
         Ok(Self { directory, request })
     }
@@ -158,6 +162,13 @@ pub enum LinkError {
          ask the payee for another"
     )]
     Signature,
+    /// Its payee has signed it, but it asks for nothing that can be paid, or is of a version that is
+    /// not known here.
+    #[error(
+        "the request in the link asks for nothing that can be paid here: \
+         ask the payee for another, or use a newer quid"
+    )]
+    Unsound,
 }
 
 const PATH: &str = "/request/";

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::address::{AddressError, DirectoryAddress};
+use crate::cbor;
 use crate::chain::Link;
 use crate::order::SignedOrder;
 use crate::signed::SignedError;
@@ -94,17 +95,25 @@ fn what_nobody_can_be_asked_for_is_no_request() {
         tab(Amount::MAX, 2),
     ] {
         assert!(!wanted.is_sound(), "{wanted:?}");
-        let signed = request(wanted).sign(&bob());
-        assert!(matches!(
-            SignedRequest::from_bytes(signed.bytes()),
-            Err(SignedError::Statement(_))
-        ));
+        let unsound = RequestLink::new(address("h"), request(wanted).sign(&bob()));
+        assert_eq!(unsound, Err(LinkError::Unsound));
     }
     let newer = Request {
         version: 2,
         ..request(Wanted::Open)
     };
-    assert!(SignedRequest::from_bytes(newer.sign(&bob()).bytes()).is_err());
+    assert_eq!(
+        RequestLink::new(address("h"), newer.sign(&bob())),
+        Err(LinkError::Unsound)
+    );
+    // Units without what they are worth: no request at all.
+    let mut fields = cbor::encode(&request(TAB));
+    let at = fields
+        .windows(9)
+        .position(|bytes| bytes == cbor::encode(&Amount::MAX))
+        .expect("the unit");
+    fields.splice(at..at + 9, [0xf6]);
+    assert!(cbor::decode::<Request>(&fields).is_err());
 }
 
 #[test]

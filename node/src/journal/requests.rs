@@ -233,3 +233,6 @@ fn request_row(row: &Row<'_>) -> rusqlite::Result<SignedRequest> {
 
 /// Most entries that are told of one request; history has them all.
 const ENTRIES_MAX: u32 = 256;
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use processes::{Home, World, assert_fields, mode, wait};
 mod histories;
 mod keys;
 mod processes;
+mod requests;
 mod tabs;
 
 #[test]
