@@ -257,13 +257,16 @@ fn receive(connection: &Connection, moved: &Moved) -> rusqlite::Result<Option<Fi
     let (mut answers, mut direct) = (false, false);
     if let Some(order) = &moved.order {
         let statement = order.statement();
-        match use_reference(connection, statement)? {
-            Taken::Now => answers = true,
-            Taken::Request(request) => {
-                answers = true;
-                requests::answered(connection, request, entry)?;
+        // What did not answer when it came does not later, when somebody else has given way.
+        if !is_received(connection, entry)? {
+            match use_reference(connection, statement)? {
+                Taken::Now => answers = true,
+                Taken::Request(request) => {
+                    answers = true;
+                    requests::answered(connection, request, entry)?;
+                }
+                Taken::Used | Taken::NotOurs => {}
             }
-            Taken::Used | Taken::NotOurs => {}
         }
         direct = read_note(connection, statement.payer, statement.id)?.is_some();
         // A receipt outweighs everything, also a refusal that was believed before.
@@ -302,6 +305,12 @@ fn receive(connection: &Connection, moved: &Moved) -> rusqlite::Result<Option<Fi
         answers,
         direct,
     }))
+}
+
+fn is_received(connection: &Connection, entry: u64) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM received WHERE entry = ?1")?
+        .exists([entry.cast_signed()])
 }
 
 /// Whether a reference could be used up by an order.

@@ -408,6 +408,49 @@ fn what_came_is_paid_back_once() {
 }
 
 #[test]
+fn a_refund_that_was_killed_in_the_middle_is_made_once() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let (alice, bob) = (world.account("alice"), world.account("bob"));
+    let entry = alice.ok(&["pay", "bob", "1"])["entry"].to_string();
+    let listen = alice.listen();
+    listen.signal("STOP");
+    let mut refund = bob.run(&["refund", &entry]);
+    wait_for_order(&bob, 0);
+    refund.child.kill().expect("it runs");
+    refund.wait();
+    listen.signal("CONT");
+    let back = bob.ok(&["refund", &entry]);
+    let again = bob.ok(&["refund", &entry]);
+    assert_eq!(
+        (&again["entry"], &again["earlier"]),
+        (&back["entry"], &true.into())
+    );
+    assert_eq!(bob.balance(), "10.000000");
+    world.operate(&["audit"]);
+}
+
+#[test]
+fn a_tab_that_is_asked_for_once_is_the_first_payers() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let (alice, bob) = (world.account("alice"), world.account("bob"));
+    let carol = world.account("carol");
+    let _listen = bob.listen();
+    let link = ask(
+        &bob,
+        &["--tab", "--unit", "0.001", "--units", "100", "--once"],
+    );
+    assert_eq!(pay(&alice, &link)["accepted"], true);
+    let refused = carol.fails(&["pay", &link, "--yes"], 3);
+    assert_eq!(refused["reason"], "payee_declined");
+    // What was held for it is back, at once or after the grace.
+    let status = carol.ok(&["status"]);
+    let held: f64 = text(&status["held"]).parse().expect("a number");
+    let free: f64 = text(&status["balance"]).parse().expect("a number");
+    assert!((held + free - 10.0).abs() < 1e-9, "{status}");
+    assert_eq!(newest(&bob).1.as_array().map(Vec::len), Some(1));
+}
+
+#[test]
 fn a_request_by_a_key_that_the_name_has_not_is_refused() {
     let world = World::start(&["--opening-balance", "10"]);
     let (alice, bob) = (world.account("alice"), world.account("bob"));

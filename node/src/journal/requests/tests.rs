@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use proptest::prelude::*;
 use quid_common::amount::Amount;
 use quid_common::checkpoint::{Checkpoint, Head};
 use quid_common::entry::{Entry, Fact};
@@ -246,4 +247,79 @@ async fn two_that_serve_a_purpose_at_once_are_one() {
     let written = ends.iter().filter(|end| **end == Inserted::Written);
     assert_eq!(written.count(), 1, "{ends:?}");
     assert_eq!(journal.open_orders_count().await, Ok(1));
+}
+
+/// One thing that happens to the payments of a request, by the number of the order.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Noted(u8),
+    Refused(u8),
+    Settled(u8),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = (0..3_u8, 1..=4_u8).prop_map(|(what, number)| match what {
+        0 => Step::Noted(number),
+        1 => Step::Refused(number),
+        _ => Step::Settled(number),
+    });
+    proptest::collection::vec(step, 1..24)
+}
+
+/// Takes the steps, and holds that nothing is answered twice.
+fn play(steps: Vec<Step>) {
+    let (_folder, _, journal) = journal();
+    let asked = request(1, Wanted::Amount(amount(5)), true);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        journal.keep_request(asked.clone()).await.expect("written");
+        let mut answered = Vec::new();
+        for step in steps {
+            match step {
+                Step::Noted(number) => {
+                    let noted = journal.note(order(2, number, 5, &asked), false).await;
+                    let noted = noted.expect("written");
+                    // Nothing else is taken once somebody has paid.
+                    assert!(noted != Noted::New || answered.is_empty(), "{noted:?}");
+                }
+                Step::Refused(number) => {
+                    let order = order(2, number, 5, &asked);
+                    let stated = order.statement();
+                    let refuse = journal.refuse_note(stated.payer, stated.id, Reason::VOIDED);
+                    refuse.await.expect("written");
+                }
+                Step::Settled(number) => {
+                    let moved = moved(&order(2, number, 5, &asked), number.into());
+                    let first = journal.receive(vec![moved]).await.expect("written")[0];
+                    if first.is_some_and(|first| first.answers) {
+                        answered.push(u64::from(number));
+                    }
+                }
+            }
+        }
+        assert!(answered.len() <= 1, "{answered:?}");
+        assert_eq!(entries(&journal, &asked).await, answered);
+    });
+}
+
+#[test]
+fn an_entry_that_did_not_answer_when_it_came_does_not_later() {
+    play(vec![
+        Step::Noted(4),
+        Step::Settled(2),
+        Step::Refused(4),
+        Step::Settled(2),
+    ]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// In whatever order offers, refusals and receipts come, and however often.
+    #[test]
+    fn what_is_paid_once_is_answered_once(steps in steps()) {
+        play(steps);
+    }
 }
