@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::key::{KeyError, PublicKey};
 use crate::printable::{Printable, printable_char};
+use crate::request::RequestLink;
 
 /// Where a directory is and the key that it must prove there, written `quid://KEY@HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -237,8 +238,8 @@ pub enum AddressError {
     UnwantedScheme,
     /// A link to a payment request, which also begins with a directory's address.
     #[error(
-        "this is a payment request link, not a directory address: \
-         the address ends after the port, such as {EXAMPLE}"
+        "this is a payment request, not a directory's address: pay it with `quid pay`; \
+         an address ends after the port, such as {EXAMPLE}"
     )]
     PaymentRequest,
     /// A path after the port, be it only `/`.
@@ -326,7 +327,11 @@ fn authority(text: &str) -> Result<&str, AddressError> {
 
 fn check_characters(text: &str) -> Result<(), AddressError> {
     if text.len() > ADDRESS_LEN_MAX {
-        return Err(AddressError::TooLong);
+        return Err(if RequestLink::is_meant(text) {
+            AddressError::PaymentRequest
+        } else {
+            AddressError::TooLong
+        });
     }
     match text.chars().find(|c| !c.is_ascii_graphic()) {
         Some(c) => Err(AddressError::BadCharacter(c)),
@@ -515,6 +520,8 @@ mod tests {
             ("h:1", NoScheme),
             ("://KEY@h:1", NoScheme),
             (&long, TooLong),
+            (&format!("quid://KEY@h:1/request/{long}"), PaymentRequest),
+            (&format!("quid://KEY@h:1/requests/{long}"), TooLong),
             ("QUID://KEY@h:1", SchemeCase),
             ("Quid://KEY@h:1", SchemeCase),
             ("http://KEY@h:1", UnknownScheme("http".to_owned())),
@@ -636,8 +643,8 @@ mod tests {
         for (text, line) in [
             (
                 "quid://KEY@h:1/request/x",
-                "this is a payment request link, not a directory address: the address ends after \
-                 the port, such as quid://KEY@directory.example:4433",
+                "this is a payment request, not a directory's address: pay it with `quid pay`; \
+                 an address ends after the port, such as quid://KEY@directory.example:4433",
             ),
             (
                 "quid://KEY@a\u{9b}b:1",

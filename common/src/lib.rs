@@ -46,6 +46,7 @@ pub mod printable;
 pub mod random;
 pub mod receipt;
 pub mod refusal;
+pub mod request;
 pub mod signed;
 pub mod tab;
 pub mod time;

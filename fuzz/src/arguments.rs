@@ -1,9 +1,10 @@
 //! What people write on a command line.
 
-use quid_common::address::{ADDRESS_LEN_MAX, AnyAddress, HostPort};
+use quid_common::address::{ADDRESS_LEN_MAX, AddressError, AnyAddress, HostPort};
 use quid_common::amount::{Amount, Currency, check_amount_grammar};
 use quid_common::id::{Digest, InstanceId, LedgerId, OperationId, OrderId, Reference};
 use quid_common::name::Name;
+use quid_common::request::{LINK_LEN_MAX, REQUEST_LIFE_MAX, RequestLink};
 
 use crate::tabs;
 
@@ -21,6 +22,7 @@ pub fn arguments(bytes: &[u8]) {
     };
     amounts(text);
     addresses(text);
+    links(text);
     names(text);
     ids(text);
     numbers(text);
@@ -88,6 +90,25 @@ fn addresses(text: &str) {
             assert_ne!(place.port(), Some(0));
         }
         Err(error) => one_line(&error.to_string()),
+    }
+}
+
+fn links(text: &str) {
+    match text.parse::<RequestLink>() {
+        Ok(link) => {
+            assert_eq!(link.to_string(), text, "one text for one link");
+            assert!(text.len() <= LINK_LEN_MAX && RequestLink::is_meant(text));
+            assert!(link.signed().verify() && link.request().check().is_ok());
+            let named = Err(AddressError::PaymentRequest);
+            assert_eq!(text.parse::<AnyAddress>(), named);
+        }
+        Err(error) => one_line(&error.to_string()),
+    }
+    if let Err(error) = text.parse::<value::Payee>() {
+        one_line(&error.to_string());
+    }
+    if let Ok(life) = value::life(text) {
+        assert!((1..=REQUEST_LIFE_MAX.as_secs()).contains(&life.as_secs()));
     }
 }
 

@@ -4,6 +4,7 @@ use coset::{CborSerializable, CoseSign1};
 use quid_common::cbor;
 use quid_common::entry::{Entry, Freeze, Genesis, Issue, Registration};
 use quid_common::order::{Decline, Order, Void};
+use quid_common::request::Request;
 use quid_common::signed::{SIGNED_LEN_MAX, Signed, Statement};
 use quid_common::tab::{Close, Terms};
 
@@ -52,6 +53,7 @@ pub(crate) fn each(bytes: &[u8]) {
         fact::<Issue>(bytes),
         fact::<Freeze>(bytes),
         fact::<Terms>(bytes),
+        fact::<Request>(bytes),
         fact::<Close>(bytes),
     ];
     let count = kinds.into_iter().filter(|is_this| *is_this).count();

@@ -1,7 +1,9 @@
 //! Seeds that can be made: the wire tests' sample of everything, as each target takes it. What
 //! fuzzing found beyond them lies in `seeds/` as files alone.
 
+use quid_common::address::DirectoryAddress;
 use quid_common::key::SecretKey;
+use quid_common::request::RequestLink;
 use quid_common::tls::TlsIdentity;
 
 use crate::evidence::Genuine;
@@ -69,7 +71,11 @@ fn of_files() -> Vec<(&'static str, String, Vec<u8>)> {
     let text = world.receipt(PAYMENT).to_text().into_bytes();
     let fork = world.fork().to_text().into_bytes();
     let public = key.public();
+    let directory = DirectoryAddress::new(world.directory.public(), "directory.example", 4433);
+    let link = RequestLink::new(directory.expect("an address"), world.request());
+    let link = link.expect("bob has signed it").to_string().into_bytes();
     vec![
+        ("arguments", "link".to_owned(), link),
         ("receipts", "text".to_owned(), text),
         ("forks", "text".to_owned(), fork),
         ("keys", "pem".to_owned(), pem),

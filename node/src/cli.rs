@@ -8,13 +8,16 @@ mod human;
 mod init;
 pub(crate) mod item;
 mod keys;
+mod link;
 pub(crate) mod listen;
 mod live;
 pub(crate) mod log;
 mod once;
 pub(crate) mod passphrase;
+mod qr;
 mod receipt;
 pub(crate) mod request;
+mod requests;
 pub(crate) mod run;
 pub(crate) mod screen;
 pub(crate) mod signals;
@@ -35,7 +38,7 @@ use quid_common::name::Name;
 use quid_common::order::Memo;
 
 pub(crate) use start::start;
-use value::{AmountText, DirectoryKey, FileOrId, ReceiptName};
+use value::{AmountText, DirectoryKey, FileOrId, Payee, ReceiptName};
 
 /// Pay and be paid tiny amounts, directly, over QUIC.
 #[derive(Clone, Debug, Parser)]
@@ -118,8 +121,21 @@ pub(crate) enum Command {
         #[arg(long)]
         watch: bool,
     },
-    /// Pay somebody: directly if they are online, else through the directory
+    /// Pay somebody, or what a request asks for: directly if they are online, else through the
+    /// directory
+    #[command(after_help = PAY_EXAMPLE)]
     Pay(Pay),
+    /// Ask to be paid: prints a link to hand to whoever shall pay, and shows it as a QR code
+    #[command(after_help = REQUEST_EXAMPLE)]
+    Request(AskFor),
+    /// List the requests of this home, newest first, and what paid them
+    Requests {
+        /// Most lines
+        #[arg(long, value_name = "N", value_parser = value::limit, default_value = "50")]
+        limit: usize,
+    },
+    /// Pay back what was received as an entry, once
+    Refund(Refund),
     /// Cancel an order that has not settled
     Void {
         /// The order, as `pay` or `history` shows it
@@ -212,17 +228,84 @@ pub(crate) struct Lock {
 /// `quid pay`
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Pay {
-    /// Who is paid
-    pub(crate) name: Name,
-    /// How much, such as 12 or 1.5: digits and a point, never rounded
+    /// Who is paid: a name, or the link of a request
+    #[arg(value_name = "NAME|LINK")]
+    pub(crate) payee: Payee,
+    /// How much, such as 12 or 1.5: digits and a point, never rounded. A request says it itself,
+    /// unless it leaves it open
     #[arg(allow_negative_numbers = true)]
-    pub(crate) amount: AmountText,
+    pub(crate) amount: Option<AmountText>,
     /// A word to the payee, at most 140 bytes
     #[arg(long, value_name = "TEXT", value_parser = memo)]
     pub(crate) memo: Option<Memo>,
     /// The reference that the payee asked to be repeated: 32 hexadecimal digits
     #[arg(long, value_name = "HEX")]
     pub(crate) reference: Option<Reference>,
+    /// How long to wait for the outcome before it is called unknown
+    #[arg(long, value_name = "SECONDS", value_parser = value::wait, default_value = "10")]
+    pub(crate) wait: Duration,
+    /// Pay a request without being asked
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Pay a request once more that this home has paid already
+    #[arg(long)]
+    pub(crate) again: bool,
+}
+
+/// `quid request`
+#[derive(Clone, Debug, Args)]
+#[command(group = clap::ArgGroup::new("wanted").required(true).args(["amount", "open", "tab"]))]
+pub(crate) struct AskFor {
+    /// How much, such as 12 or 1.5: digits and a point, never rounded
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) amount: Option<AmountText>,
+    /// Leave the amount to the payer
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// Ask for a tab of --units units
+    #[arg(long, requires_all = ["unit", "units"])]
+    pub(crate) tab: bool,
+    /// What one unit of the tab is worth, such as 0.000001
+    #[arg(
+        long,
+        value_name = "AMOUNT",
+        requires = "tab",
+        allow_negative_numbers = true
+    )]
+    pub(crate) unit: Option<AmountText>,
+    /// How many units the tab can pay, at most 1048576
+    #[arg(long, value_name = "N", requires = "tab", value_parser = value::units)]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) units: Option<u32>,
+    /// A word to the payer, at most 140 bytes
+    #[arg(long, value_name = "TEXT", value_parser = memo)]
+    pub(crate) memo: Option<Memo>,
+    /// How long it can be paid, such as 30m, 1h or 7d; at most 366d
+    #[arg(long, value_name = "DURATION", value_parser = value::life, default_value = "1h")]
+    pub(crate) expires: Duration,
+    /// Have it paid once in all, whoever pays: only while this home listens
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Listen, and wait until it is paid
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Draw the QR code on stderr also if that is no terminal
+    #[arg(long)]
+    pub(crate) qr: bool,
+    /// Save the QR code as a picture in this new file
+    #[arg(long, value_name = "FILE", value_parser = value::path)]
+    pub(crate) png: Option<PathBuf>,
+}
+
+/// `quid refund`
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Refund {
+    /// The entry of the payment, as `listen` or `history` shows it
+    #[arg(value_parser = value::entry)]
+    pub(crate) entry: u64,
+    /// A word to who is paid back, at most 140 bytes
+    #[arg(long, value_name = "TEXT", value_parser = memo, default_value = "refund")]
+    pub(crate) memo: Memo,
     /// How long to wait for the outcome before it is called unknown
     #[arg(long, value_name = "SECONDS", value_parser = value::wait, default_value = "10")]
     pub(crate) wait: Duration,
@@ -344,6 +427,19 @@ const EVERYWHERE: &str = "Options of every command";
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 2 an argument is wrong, 3 refused, 4 unknown whether it happened, 5 not
 verified, 6 directory unreachable, 7 local files or a lock, 1 anything else.";
+
+const PAY_EXAMPLE: &str = "\
+Examples:
+  quid pay bob 1.50 --memo 'for the tea'
+  quid pay quid://KEY@HOST:PORT/request/...      shows who asks for what, then asks
+  quid pay --yes quid://KEY@HOST:PORT/request/...
+A link pays once: the same command again tells how the payment stands.";
+
+const REQUEST_EXAMPLE: &str = "\
+Examples:
+  quid request 1.50 --memo 'for the tea' --once --wait
+  quid request --open --expires 30d --png donations.png
+  quid request --tab --unit 0.000001 --units 50000";
 
 const TAB_EXAMPLE: &str = "\
 Example: 0.05 is held for bob, 300 units of it are paid, the rest comes back:

@@ -64,7 +64,8 @@ pub enum Event {
         /// The order's reference, whatever it refers to.
         reference: Option<Reference>,
         /// Whether `reference` was issued by [`crate::Node::new_reference`] on this home and this
-        /// is the first payment to carry it. Hand over goods only if so.
+        /// is the first payment to carry it, or is that of a request of this home
+        /// ([`crate::Node::request`]) which this pays. Hand over goods only if so.
         answers: bool,
         /// Proves it.
         receipt: Box<Receipt>,

@@ -1,7 +1,7 @@
 //! The journal: what this node must not forget, in one SQLite file.
 //!
 //! Orders it sent, orders it took (notes), tabs both ways, receipts, whose key it has paid,
-//! references it issued, how far it has heard of payments, and the newest checkpoint it saw. An
+//! references it issued and requests it made, how far it has heard of payments, and the newest checkpoint it saw. An
 //! order is here before it is sent and a note before it is submitted, so that a crash leaves nothing
 //! unknown to itself.
 //!
@@ -37,11 +37,13 @@ use crate::surroundings::Workers;
 
 pub(crate) use notes::{Moved, NoteState, Noted};
 pub(crate) use orders::{Inserted, NewOrder, OrderRow, OrderState};
+pub(crate) use requests::{Purpose, RequestRow};
 pub(crate) use tabs::{IncomingRow, NewTab, TabRow, TabState};
 
 mod file;
 mod notes;
 mod orders;
+mod requests;
 mod tabs;
 mod values;
 

@@ -57,7 +57,12 @@ pub use pay::{Outcome, PayError, Payment, Resolved, Route, State, WAIT_DEFAULT};
 pub use presence::{Presence, PresenceEvents};
 pub use quic::{ConnectError, directory_key};
 pub use quid_common::random::Random;
+pub use quid_common::request::{Request, RequestId, RequestLink, Wanted};
 pub use quid_common::wire::{KeysStanding, PendingRecovery, Person};
+pub use requests::{
+    Answered, AnsweredTab, Prospect, Refund, RequestItem, RequestOpening, RequestPayment,
+    RequestStage, RequestTerms, Unpayable,
+};
 pub use surroundings::{Network, Surroundings, Workers};
 pub use tabs::{
     AcceptTab, IncomingTab, Opened, Progress, Role, Tab, TabClosed, TabError, TabItem, TabOpening,
@@ -86,6 +91,7 @@ mod pay;
 mod peer;
 mod presence;
 mod quic;
+mod requests;
 mod resolve;
 mod silence;
 mod stream;

@@ -44,6 +44,7 @@ use crate::void::{self, VoidOutcome};
 
 mod failing;
 mod receipts;
+mod requests;
 mod tabs;
 
 /// How a node runs.
@@ -58,7 +59,7 @@ pub struct Options {
     /// Whether a lost session is sought again; otherwise the first loss is final.
     pub reconnect: bool,
     /// Whether only orders are taken that answer a reference of [`Node::new_reference`], each
-    /// once.
+    /// once, or pay a request of [`Node::request`].
     pub require_reference: bool,
     /// Asked about every order that a peer offers, after all checks but before it is noted; none
     /// takes them all.

@@ -18,6 +18,7 @@ use quid_common::order::{LIFE_DEFAULT, Memo, Order, STATEMENT_VERSION, SignedOrd
 use quid_common::receipt::Receipt;
 use quid_common::refusal::Reason;
 use quid_common::signed::Signed;
+use quid_common::time::LedgerTime;
 use quid_common::wire::{AskBalance, Find, Message};
 use thiserror::Error;
 use tokio::sync::{Semaphore, oneshot};
@@ -30,9 +31,10 @@ use crate::directory::{
     Directory, Link, REQUEST_WAIT, RequestError, Submission, found_key, unexpected,
 };
 use crate::fate::{Judgement, Subject};
-use crate::journal::{Inserted, JournalError, NewOrder};
+use crate::journal::{Inserted, JournalError, NewOrder, Purpose};
 use crate::peer::{PayeeAnswer, PayeeLink, Payees};
 use crate::quic::is_callable;
+use crate::requests::{Aim, Unpayable};
 use crate::resolve::{Follow, Resolver};
 use crate::tasks::Tasks;
 
@@ -162,6 +164,9 @@ pub enum PayError {
         /// The file with the proof.
         file: PathBuf,
     },
+    /// The request cannot be paid, or the entry not refunded.
+    #[error(transparent)]
+    Unpayable(#[from] Unpayable),
     /// The directory did not answer, or the journal could not be written.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -203,20 +208,36 @@ struct Task {
     order: SignedOrder,
     payee: Name,
     way: Way,
+    purpose: Option<Purpose>,
+}
+
+/// What became of a wish to pay for a purpose.
+#[derive(Debug)]
+pub(crate) enum Made {
+    /// An order was made for it.
+    New(Outcome),
+    /// This order or tab serves it already; nothing was sent.
+    Earlier(OrderId),
+}
+
+/// Why an order is not in the journal.
+enum NotWritten {
+    /// This one serves the same purpose.
+    Earlier(OrderId),
+    Error(PayError),
 }
 
 /// What the waiting caller hears from the payment's task.
-#[derive(Debug)]
 struct Waited {
     /// The journal holds the order; or it does not, and nothing was sent.
-    written: oneshot::Receiver<Result<(), PayError>>,
+    written: oneshot::Receiver<Result<(), NotWritten>>,
     /// The way that it goes.
     routed: oneshot::Receiver<Route>,
     ended: oneshot::Receiver<State>,
 }
 
 struct Telling {
-    written: Option<oneshot::Sender<Result<(), PayError>>>,
+    written: Option<oneshot::Sender<Result<(), NotWritten>>>,
     routed: Option<oneshot::Sender<Route>>,
     ended: oneshot::Sender<State>,
 }
@@ -246,6 +267,22 @@ impl Payer {
 
     /// See [`crate::Node::pay`].
     pub(crate) async fn pay(self: &Arc<Self>, payment: Payment) -> Result<Outcome, PayError> {
+        match self.pay_for(payment, None).await? {
+            Made::New(outcome) => Ok(outcome),
+            Made::Earlier(order) => {
+                let what = format!("order {order} was made for no purpose and serves one");
+                Err(RequestError::Local(what).into())
+            }
+        }
+    }
+
+    /// Pays as [`Self::pay`] does; with an aim, nobody else than it says, in time, by its way, and
+    /// only if nothing serves its purpose yet.
+    pub(crate) async fn pay_for(
+        self: &Arc<Self>,
+        payment: Payment,
+        aim: Option<Aim>,
+    ) -> Result<Made, PayError> {
         let begun = Instant::now();
         let deadline = begun + payment.wait;
         if payment.amount.is_zero() {
@@ -263,8 +300,12 @@ impl Payer {
         if key == self.books.home.key() {
             return Err(PayError::Local(Reason::SELF_PAYMENT));
         }
+        let way = self
+            .check_aim(aim.as_ref(), (&payment.payee, key), way)
+            .await?;
         self.check_funds(payment.amount, limit).await?;
-        let order = self.sign(&link, key, &payment)?;
+        let until = aim.as_ref().and_then(|aim| aim.until);
+        let order = self.sign(&link, key, &payment, until)?;
         let id = order.statement().id;
 
         let (telling, mut waited) = telling();
@@ -272,26 +313,52 @@ impl Payer {
             order,
             payee: payment.payee.clone(),
             way,
+            purpose: aim.map(|aim| aim.purpose),
         };
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             let _place = place;
             this.run(task, telling).await;
         });
-        (&mut waited.written).await.map_err(|_| closed())??;
+        match (&mut waited.written).await.map_err(|_| closed())? {
+            Ok(()) => {}
+            Err(NotWritten::Earlier(order)) => return Ok(Made::Earlier(order)),
+            Err(NotWritten::Error(error)) => return Err(error),
+        }
         let state = match timeout_at(deadline, &mut waited.ended).await {
             Ok(Ok(state)) => state,
             Ok(Err(_)) | Err(_) => State::Unknown,
         };
         // Not decided yet means that the payee is still being looked for.
         let route = waited.routed.try_recv().unwrap_or(Route::Direct);
-        Ok(Outcome {
+        Ok(Made::New(Outcome {
             order: id,
             amount: payment.amount,
             payee: payment.payee,
             route,
             state,
-        })
+        }))
+    }
+
+    /// Holds what was found against the aim; the way, which may have to be walked to be known.
+    async fn check_aim(
+        &self,
+        aim: Option<&Aim>,
+        (name, key): (&Name, PublicKey),
+        way: Way,
+    ) -> Result<Way, PayError> {
+        let Some(aim) = aim else { return Ok(way) };
+        aim.check_key(name, key)?;
+        match way {
+            way if !aim.direct => Ok(way),
+            Way::Open(open) => Ok(Way::Open(open)),
+            // Found out before anything is written, so that no order is burnt for it.
+            Way::Address(address) => {
+                let reached = self.payees.reach(key, address).await;
+                Ok(Way::Open(reached.ok_or_else(|| offline(name))?))
+            }
+            Way::Offline => Err(offline(name).into()),
+        }
     }
 
     /// Refuses what needs no question.
@@ -411,6 +478,7 @@ impl Payer {
         link: &Link,
         payee: PublicKey,
         payment: &Payment,
+        until: Option<LedgerTime>,
     ) -> Result<SignedOrder, PayError> {
         let mut random = [0; 10];
         let source = &self.books.home.surroundings().random;
@@ -418,10 +486,11 @@ impl Payer {
             .fill(&mut random)
             .map_err(|error| RequestError::Local(error.to_string()))?;
         let now = self.clock.now().unwrap_or(link.welcome.time);
+        let expiry = now.plus(LIFE_DEFAULT);
         let order = Order {
             version: STATEMENT_VERSION,
             ledger: link.welcome.ledger,
-            id: OrderId::new(now.plus(LIFE_DEFAULT), random),
+            id: OrderId::new(until.map_or(expiry, |until| until.min(expiry)), random),
             payer: self.books.home.key(),
             payee,
             amount: payment.amount,
@@ -446,15 +515,17 @@ impl Payer {
                 Way::Offline => Some(Route::Directory),
             },
             owner: self.resolver.instance,
+            purpose: task.purpose,
         };
         let written = match self.books.home.journal().insert_order(new).await {
             Ok(Inserted::Written) => Ok(()),
-            Ok(Inserted::KeyChanged(pinned)) => Err(PayError::KeyChanged {
+            Ok(Inserted::KeyChanged(pinned)) => Err(NotWritten::Error(PayError::KeyChanged {
                 name: task.payee.clone(),
                 pinned,
                 offered: task.order.statement().payee,
-            }),
-            Err(error) => Err(error.into()),
+            })),
+            Ok(Inserted::Earlier(order)) => Err(NotWritten::Earlier(order)),
+            Err(error) => Err(NotWritten::Error(error.into())),
         };
         let failed = written.is_err();
         if let Some(tell) = telling.written.take() {
@@ -471,7 +542,9 @@ impl Payer {
 
     /// Chooses the way, and sends.
     async fn send(&self, task: Task, telling: &mut Telling) -> State {
-        let Task { order, payee, way } = task;
+        let Task {
+            order, payee, way, ..
+        } = task;
         let stated = order.statement();
         let mut routed = |route| telling.routed.take().map(|tell| tell.send(route));
         let (open, decided) = match way {
@@ -587,4 +660,8 @@ fn telling() -> (Telling, Waited) {
 
 fn closed() -> PayError {
     JournalError::Closed.into()
+}
+
+fn offline(name: &Name) -> Unpayable {
+    Unpayable::PayeeOffline { name: name.clone() }
 }

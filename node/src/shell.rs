@@ -251,6 +251,8 @@ impl Shell<'_> {
             path: self.path,
             stop: &stop,
             node: Some(self.station.current()?),
+            // The editor reads what is typed.
+            asks: false,
         };
         let work = asker.execute(command, sink);
         tokio::pin!(work);

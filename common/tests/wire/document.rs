@@ -16,13 +16,16 @@ use quid_common::name::Name;
 use quid_common::order::{Decline, Memo, Order, Void};
 use quid_common::receipt::Receipt;
 use quid_common::refusal::{Class, Reason};
+use quid_common::request::Request;
 use quid_common::signed::Statement;
 use quid_common::tab::{self, Close, Terms};
 use quid_common::wire::{
     CloseCode, HistoryLine, HistoryPage, LINKS_MAX, Message, Offer, PAGE_LEN_MAX, Paid, Person,
     Register, Registered, TabOffer, TabPay, WhoPage, history_kind,
 };
-use quid_common::{address, checkpoint, consistency, entry, frame, order, receipt, signed, tls};
+use quid_common::{
+    address, checkpoint, consistency, entry, frame, order, receipt, request, signed, tls,
+};
 use serde_bytes::ByteBuf;
 
 use super::golden::{golden, hex};
@@ -175,6 +178,7 @@ fn protected_headers_are_those_of_the_code() {
         row::<Objection>("objection"),
         row::<Takeover>("takeover"),
         row::<Lock>("lock"),
+        row::<Request>("request"),
     ];
     assert_eq!(told, real);
 }
@@ -374,6 +378,10 @@ fn own_limit(name: &str) -> Option<String> {
         "LIFE_MAX" => seconds(order::LIFE_MAX),
         "LIFE_DEFAULT" => seconds(order::LIFE_DEFAULT),
         "CERTIFICATE_LEN_MAX" => tls::CERTIFICATE_LEN_MAX.to_string(),
+        "REQUEST_LEN_MAX" => request::REQUEST_LEN_MAX.to_string(),
+        "LINK_LEN_MAX" => request::LINK_LEN_MAX.to_string(),
+        "REQUEST_LIFE_MAX" => seconds(request::REQUEST_LIFE_MAX),
+        "REQUEST_LIFE_DEFAULT" => seconds(request::REQUEST_LIFE_DEFAULT),
         "ADDRESS_LEN_MAX" => address::ADDRESS_LEN_MAX.to_string(),
         _ => return None,
     })

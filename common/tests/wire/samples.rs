@@ -515,6 +515,9 @@ fn facts(world: &World) -> Vec<Specimen> {
         ("", fact("objection", &world.objection())),
         ("", fact("takeover", &world.takeover())),
         ("", fact("lock", &world.lock())),
+        ("", fact("request", &world.request())),
+        (".open", fact("request", &world.open_request())),
+        (".full", fact("request", &world.longest_request())),
     ]
     .into_iter()
     .flat_map(|(label, pair)| {

@@ -17,6 +17,7 @@ use quid_common::order::{
 };
 use quid_common::receipt::Receipt;
 use quid_common::refusal::Reason;
+use quid_common::request::{Request, RequestId, SignedRequest, Wanted};
 use quid_common::signed::Signed;
 use quid_common::tab::{Claim, Close, GRACE_MAX, Release, SignedClose, SignedTerms, Terms, units};
 use quid_common::time::LedgerTime;
@@ -337,6 +338,46 @@ impl World {
 
     pub(crate) fn decline(&self) -> SignedDecline {
         Decline::sign(&self.unfunded(), &self.bob)
+    }
+
+    /// A request for an exact amount.
+    pub(crate) fn request(&self) -> SignedRequest {
+        let request = Request {
+            version: STATEMENT_VERSION,
+            ledger: self.ledger,
+            id: RequestId::new(after(3_600_000), [8; 10]),
+            payee: self.bob.public(),
+            name: name("bob"),
+            wanted: Wanted::Amount(amount(1_500_000)),
+            memo: memo("for tea"),
+            once: true,
+        };
+        request.sign(&self.bob)
+    }
+
+    /// A request that leaves the amount to the payer.
+    pub(crate) fn open_request(&self) -> SignedRequest {
+        let request = Request {
+            wanted: Wanted::Open,
+            memo: Memo::default(),
+            once: false,
+            ..self.request().statement().clone()
+        };
+        request.sign(&self.bob)
+    }
+
+    /// A request for a tab, with everything as long and as large as it could be.
+    pub(crate) fn longest_request(&self) -> SignedRequest {
+        let request = Request {
+            name: name(&"b".repeat(Name::LEN_MAX)),
+            wanted: Wanted::Tab {
+                unit: amount(Amount::MAX.units() / u64::from(LENGTH_MAX)),
+                units: LENGTH_MAX,
+            },
+            memo: memo(&"é".repeat(Memo::LEN_MAX / 2)),
+            ..self.request().statement().clone()
+        };
+        request.sign(&self.bob)
     }
 
     /// The chain of PROTOCOL.md's worked example.

@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::item;
 use super::once::{check, interruption, once};
 use super::receipt::{Ground, caught, load, save, verify};
-use super::request::{OpenTabRequest, PayRequest, PayTabRequest, Request};
+use super::request::{OpenTabRequest, PayTabRequest, RefundRequest, Request};
 use super::run::run;
 use super::screen::Sink;
 use super::value::{DirectoryKey, FileOrId, ReceiptName};
@@ -24,6 +24,8 @@ pub(crate) struct Asker<'a> {
     pub(crate) stop: &'a CancellationToken,
     /// The node of this process, if it has one that stays.
     pub(crate) node: Option<Current>,
+    /// Whether somebody can be asked who reads notes and types the answer.
+    pub(crate) asks: bool,
 }
 
 impl Asker<'_> {
@@ -43,12 +45,15 @@ impl Asker<'_> {
             },
             Command::Status => Request::Status,
             Command::Who { watch } => Request::Who { watch },
-            Command::Pay(pay) => Request::Pay(PayRequest {
-                payee: pay.name,
-                amount: pay.amount,
-                memo: pay.memo.unwrap_or_default(),
-                reference: pay.reference,
-                wait: pay.wait,
+            Command::Pay(pay) => return self.pay(pay, sink).await,
+            Command::Request(asked) => return self.request(asked, sink).await,
+            Command::Requests { limit } => Request::Requests {
+                limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            },
+            Command::Refund(refund) => Request::Refund(RefundRequest {
+                entry: refund.entry,
+                memo: refund.memo,
+                wait: refund.wait,
             }),
             Command::Void { order } => Request::Void { order },
             Command::Tab(tab) => of_tab(tab),
@@ -70,7 +75,7 @@ impl Asker<'_> {
         self.ask(request, sink).await
     }
 
-    async fn ask(&self, request: Request, sink: &Sink) -> Result<(), Failure> {
+    pub(super) async fn ask(&self, request: Request, sink: &Sink) -> Result<(), Failure> {
         let Some(Current { node, listening }) = &self.node else {
             return once(self.path, request, sink, self.stop).await;
         };

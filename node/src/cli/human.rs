@@ -3,6 +3,7 @@
 //! Every text that came from elsewhere (memos, addresses, reasons) passes [`Printable`] here.
 
 mod keys;
+mod requests;
 mod tabs;
 
 use std::fmt::{self, Write as _};
@@ -27,6 +28,9 @@ impl fmt::Display for Item {
             Self::Person(item) => person(f, item),
             Self::Presence(item) => presence(f, item),
             Self::Paid(item) => paid(f, item),
+            Self::Requested(item) => f.write_str(&item.link),
+            Self::RequestLine(item) => requests::line(f, &item.request),
+            Self::Prospect(item) => requests::prospect(f, item),
             Self::Void(item) => void(f, item),
             Self::Line(item) => line(f, item),
             Self::Receipt(item) => receipt(f, item),
@@ -137,7 +141,15 @@ fn presence(f: Out<'_, '_>, item: &Presence) -> fmt::Result {
 fn paid(f: Out<'_, '_>, item: &Paid) -> fmt::Result {
     let Paid { amount, payee, .. } = item;
     let code = item.currency.as_deref().unwrap_or_default();
-    write!(f, "paid {amount} {code} to {payee}, ")?;
+    if item.earlier == Some(true) {
+        f.write_str("nothing was sent, it was done before: ")?;
+    }
+    let what = if item.refunds.is_some() {
+        "paid back"
+    } else {
+        "paid"
+    };
+    write!(f, "{what} {amount} {code} to {payee}, ")?;
     match item.route {
         Some(Route::Directory) => {
             write!(f, "through the directory: {payee} could not be reached")?;

@@ -123,11 +123,55 @@ items! {
         payee: String,
         route: Option<Route>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refunds: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        earlier: Option<bool>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
+    }
+    /// `request`, and in a line of `requests` how it stands. `file` is the picture of its code.
+    Requested {
+        request: String,
+        state: RequestedState,
+        kind: String,
+        amount: Option<String>,
+        unit: Option<String>,
+        units: Option<u32>,
+        currency: String,
+        memo: String,
+        expires: String,
+        once: bool,
+        entries: Vec<u64>,
+        link: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<String>,
+    }
+    /// `requests`
+    RequestLine {
+        #[serde(flatten)]
+        request: Requested,
+    }
+    /// What a person is shown before `pay LINK` pays.
+    Prospect {
+        request: String,
+        payee: String,
+        key: String,
+        known: bool,
+        online: bool,
+        amount: Option<String>,
+        unit: Option<String>,
+        units: Option<u32>,
+        currency: String,
+        memo: String,
+        expires: String,
+        once: bool,
+        earlier: Option<String>,
     }
     /// `void`
     Void {
@@ -226,6 +270,10 @@ items! {
         expires: Option<String>,
         entry: Option<u64>,
         accepted: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        earlier: Option<bool>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -364,6 +412,19 @@ pub(crate) enum State {
     Unknown,
     /// Not moved, and it never will: the payer said so first.
     Voided,
+}
+
+/// How a request of this home stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RequestedState {
+    /// Nobody has paid it yet.
+    #[default]
+    Open,
+    /// It was paid.
+    Paid,
+    /// Its time is over, and nobody paid it.
+    Expired,
 }
 
 /// How far a tab, or what was asked of it, has come.

@@ -130,6 +130,14 @@ pub(crate) fn options(home: &Home, args: &Listen, listen: bool) -> Result<Option
     })
 }
 
+/// How a node runs that listens until a request is paid.
+pub(crate) fn waiting() -> Options {
+    Options {
+        listen: true,
+        ..Options::default()
+    }
+}
+
 /// A node that stays, and the socket through which it serves its home.
 #[derive(Debug)]
 pub(crate) struct Station {
@@ -223,7 +231,7 @@ async fn end(current: Option<Current>) {
     }
 }
 
-fn event_item(event: Event, currency: &Currency) -> Item {
+pub(crate) fn event_item(event: Event, currency: &Currency) -> Item {
     match event {
         Event::Online { name, address } => item::Online {
             event: EventName::Online,

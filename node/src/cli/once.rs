@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::failure::{Failure, report};
 use super::item::Paid;
 use super::request::Request;
+use super::requests;
 use super::run::{given_up, not_paid, resolved, run};
 use super::screen::Sink;
 use super::tab;
@@ -66,6 +67,12 @@ pub(crate) fn check(request: &Request, currency: Option<&Currency>) -> Result<()
         }
         (Request::OpenTab(open), Some(currency)) => {
             tab::value(open, currency)?;
+        }
+        (Request::Ask(ask), Some(currency)) => {
+            requests::wanted(ask, currency)?;
+        }
+        (Request::PayLink(pay), Some(currency)) => {
+            requests::amount(pay, currency)?;
         }
         _ => {}
     }
@@ -121,6 +128,7 @@ fn not_started(request: &Request, currency: Option<&Currency>, error: RequestErr
     match request {
         Request::Pay(pay) => not_paid(Paid::asked(pay, currency), report(error)).into(),
         Request::OpenTab(open) => tab::not_opened(open, currency, report(error)).into(),
+        Request::PayLink(pay) => not_paid(Paid::for_link(pay, currency), report(error)).into(),
         _ => error.into(),
     }
 }

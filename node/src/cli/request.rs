@@ -6,6 +6,7 @@ use quid_common::id::{OrderId, Reference};
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::order::Memo;
+use quid_common::request::RequestLink;
 use serde::{Deserialize, Serialize};
 
 use super::value::{AmountText, ReceiptName};
@@ -27,6 +28,16 @@ pub(crate) enum Request {
         watch: bool,
     },
     Pay(PayRequest),
+    Ask(AskRequest),
+    Requests {
+        limit: u32,
+    },
+    Prospect {
+        #[serde(with = "text")]
+        link: RequestLink,
+    },
+    PayLink(PayLinkRequest),
+    Refund(RefundRequest),
     Void {
         #[serde(with = "text")]
         order: OrderId,
@@ -84,12 +95,48 @@ pub(crate) struct PayRequest {
     pub(crate) wait: Duration,
 }
 
+/// A request to be paid asked of a node. An amount alone is what is wanted, an amount and units are
+/// a tab's, and neither leaves it to the payer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct AskRequest {
+    #[serde(with = "optional_text")]
+    pub(crate) amount: Option<AmountText>,
+    pub(crate) units: Option<u32>,
+    pub(crate) memo: Memo,
+    pub(crate) life: Duration,
+    pub(crate) once: bool,
+    pub(crate) wait: bool,
+}
+
+/// The payment of a request asked of a node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PayLinkRequest {
+    #[serde(with = "text")]
+    pub(crate) link: RequestLink,
+    #[serde(with = "optional_text")]
+    pub(crate) amount: Option<AmountText>,
+    pub(crate) memo: Option<Memo>,
+    pub(crate) again: bool,
+    pub(crate) wait: Duration,
+}
+
+/// A refund asked of a node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RefundRequest {
+    pub(crate) entry: u64,
+    pub(crate) memo: Memo,
+    pub(crate) wait: Duration,
+}
+
 impl Request {
     /// What is being done, for the progress line.
     pub(crate) fn progress(&self) -> String {
         match self {
             Self::Register { name, .. } => format!("registering {name}"),
             Self::Pay(pay) => format!("paying {}", pay.payee),
+            Self::PayLink(pay) => format!("paying {}", pay.link.request().name),
+            Self::Refund(_) => "paying back".to_owned(),
+            Self::Ask(AskRequest { wait: true, .. }) => "waiting to be paid".to_owned(),
             Self::Void { .. } => "voiding".to_owned(),
             Self::OpenTab(open) => format!("opening a tab for {}", open.payee),
             Self::PayTab(_) => "paying on the tab".to_owned(),
@@ -98,6 +145,9 @@ impl Request {
             | Self::Who { .. }
             | Self::History { .. }
             | Self::Receipt { .. }
+            | Self::Ask(_)
+            | Self::Requests { .. }
+            | Self::Prospect { .. }
             | Self::Tabs => "asking the directory".to_owned(),
         }
     }
@@ -119,8 +169,10 @@ impl Request {
     /// others to move.
     pub(crate) fn patience(&self) -> Option<Duration> {
         match self {
-            Self::Who { watch: true } => None,
+            Self::Who { watch: true } | Self::Ask(AskRequest { wait: true, .. }) => None,
             Self::Pay(PayRequest { wait, .. })
+            | Self::PayLink(PayLinkRequest { wait, .. })
+            | Self::Refund(RefundRequest { wait, .. })
             | Self::OpenTab(OpenTabRequest { wait, .. })
             | Self::PayTab(PayTabRequest { wait, .. }) => Some(wait.saturating_add(PATIENCE)),
             _ => Some(PATIENCE),

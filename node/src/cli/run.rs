@@ -8,14 +8,17 @@ use quid_common::receipt::{Proven, Receipt as Proof};
 use quid_common::refusal::Reason;
 use quid_node::{
     HistoryItem, HistoryState, Kind, Node, Outcome, PayError, Payment, Presence, ReceiptId,
-    RequestError, Resolved, State as End, VoidOutcome,
+    RequestError, Resolved, State as End, VoidOutcome, Wanted,
 };
 
 use super::exit::Exit;
 use super::failure::{Failure, Report, refused, report};
-use super::item::{self, Direction, Line, Paid, Person, Receipt, Registered, Route, State};
+use super::item::{
+    self, Direction, Line, Paid, Person, Receipt, Registered, Route, State, TabOpened,
+};
 use super::receipt::Ground;
-use super::request::{PayRequest, Request};
+use super::request::{PayLinkRequest, PayRequest, Request};
+use super::requests;
 use super::screen::Sink;
 use super::tab;
 use super::value::ReceiptName;
@@ -60,6 +63,11 @@ pub(crate) async fn run(
         }
         Request::Who { watch: true } => watch(node, sink).await?,
         Request::Pay(request) => pay(node, request, sink).await?,
+        Request::Ask(request) => requests::ask(node, listening, request, sink).await?,
+        Request::Requests { limit } => requests::list(node, limit, sink).await?,
+        Request::Prospect { link } => requests::prospect(node, &link, sink).await?,
+        Request::PayLink(request) => requests::pay(node, request, sink).await?,
+        Request::Refund(request) => requests::refund(node, request, sink).await?,
         Request::Void { order } => {
             let order_text = order.to_string();
             let item = voided(order_text, node.void(order).await?)?;
@@ -122,9 +130,30 @@ pub(crate) fn given_up(
         Request::Pay(pay) => Some(pay_given_up(pay, currency, why)),
         Request::OpenTab(open) => Some(tab::open_given_up(open, currency, why)),
         Request::PayTab(pay) => Some(tab::pay_given_up(pay, why)),
+        Request::PayLink(pay) => Some(link_given_up(pay, currency, why)),
+        Request::Refund(refund) => {
+            let item = Paid {
+                refunds: Some(refund.entry),
+                ..Paid::default()
+            };
+            Some(not_known(item, format!("unknown: {why}; {SAME_AGAIN}")))
+        }
         _ => None,
     }
 }
+
+fn link_given_up(request: &PayLinkRequest, currency: Option<&Currency>, why: &str) -> Report {
+    let message = format!("unknown: {why}; {SAME_AGAIN}");
+    match request.link.request().wanted {
+        Wanted::Tab { .. } => {
+            tab::opening_unknown(TabOpened::for_link(&request.link, currency), message)
+        }
+        Wanted::Amount(_) | Wanted::Open => not_known(Paid::for_link(request, currency), message),
+    }
+}
+
+/// What to do about what is done once for each link and entry.
+const SAME_AGAIN: &str = "run the same command again: it tells how it stands, and pays once";
 
 fn pay_given_up(request: &PayRequest, currency: Option<&Currency>, why: &str) -> Report {
     let message = format!(
@@ -196,7 +225,7 @@ async fn pay(node: &Node, request: PayRequest, sink: &Sink) -> Result<(), Failur
         Err(error) => return Err(not_paid(Paid::asked(&request, None), report(error)).into()),
     };
     let amount = request.amount.in_currency(&currency)?;
-    let mut item = Paid::asked(&request, Some(&currency));
+    let item = Paid::asked(&request, Some(&currency));
     let wait_s = request.wait.as_secs();
     let payment = Payment {
         payee: request.payee,
@@ -209,6 +238,17 @@ async fn pay(node: &Node, request: PayRequest, sink: &Sink) -> Result<(), Failur
         Ok(outcome) => outcome,
         Err(error) => return Err(not_paid(item, unsent(error)).into()),
     };
+    told(node, outcome, item, wait_s, sink).await
+}
+
+/// Tells what became of a payment, which was waited for so many seconds.
+pub(crate) async fn told(
+    node: &Node,
+    outcome: Outcome,
+    mut item: Paid,
+    wait_s: u64,
+    sink: &Sink,
+) -> Result<(), Failure> {
     item.order = Some(outcome.order.to_string());
     item.route = Some(match outcome.route {
         quid_node::Route::Direct => Route::Direct,
@@ -223,7 +263,11 @@ async fn pay(node: &Node, request: PayRequest, sink: &Sink) -> Result<(), Failur
         }
         End::Refused { reason, entry } => {
             item.entry = entry;
-            Err(not_paid(item, no(reason)).into())
+            let mut report = no(reason);
+            if let Some(message) = requests::declined(&item, reason) {
+                report.message = message;
+            }
+            Err(not_paid(item, report).into())
         }
         End::Unknown => {
             let order = outcome.order;
@@ -253,6 +297,11 @@ pub(crate) fn unsent(error: PayError) -> Report {
         PayError::Forked { .. } => {
             Report::new(Exit::Refused, "forked", format!("refused: {error}"))
         }
+        PayError::Unpayable(unpayable) => Report::new(
+            Exit::Refused,
+            unpayable.code(),
+            format!("refused: {unpayable}"),
+        ),
         PayError::Request(error) => report(error),
     }
 }

@@ -1,7 +1,7 @@
 //! From the process's arguments to its exit code.
 
 use std::ffi::OsString;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -115,6 +115,7 @@ async fn command(cli: Cli, sink: &Sink) -> Result<(), Failure> {
                 path: &path,
                 stop: &stop,
                 node: None,
+                asks: !json && io::stdin().is_terminal() && io::stderr().is_terminal(),
             };
             asker.execute(command, sink).await
         }

@@ -6,7 +6,9 @@ use quid_common::amount::{Amount, Currency};
 use quid_common::id::OrderId;
 use quid_common::refusal::Reason;
 use quid_common::tab::units;
-use quid_node::{Node, Opened, RequestError, Role, Tab, TabError, TabItem, TabOpening, TabStage};
+use quid_node::{
+    Node, Opened, RequestError, Role, Tab, TabError, TabItem, TabOpening, TabOutcome, TabStage,
+};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::exit::Exit;
@@ -42,7 +44,7 @@ pub(crate) async fn open(node: &Node, request: OpenTabRequest, sink: &Sink) -> R
         Err(error) => return Err(not_opened(&request, None, report(error)).into()),
     };
     let (unit, _) = value(&request, &currency)?;
-    let mut item = TabOpened::asked(&request, Some(&currency));
+    let item = TabOpened::asked(&request, Some(&currency));
     let wait_s = request.wait.as_secs();
     let wish = TabOpening {
         expires: request.expires,
@@ -56,10 +58,21 @@ pub(crate) async fn open(node: &Node, request: OpenTabRequest, sink: &Sink) -> R
         Ok(outcome) => outcome,
         Err(error) => return Err(refused(item, unsent(error)).into()),
     };
+    told(node, outcome, item, (&currency, wait_s), sink).await
+}
+
+/// Tells what became of a wish to open a tab, which was waited for so many seconds.
+pub(crate) async fn told(
+    node: &Node,
+    outcome: TabOutcome,
+    mut item: TabOpened,
+    (currency, wait_s): (&Currency, u64),
+    sink: &Sink,
+) -> Result<(), Failure> {
     item.tab = Some(outcome.tab.to_string());
     item.expires = Some(item::rfc3339(outcome.expires));
     match outcome.state {
-        Opened::Open(tab) => opened(&tab, item, &currency, sink).await,
+        Opened::Open(tab) => opened(&tab, item, currency, sink).await,
         Opened::Refused(reason) => Err(refused(item, no(reason)).into()),
         Opened::Unknown => {
             let why = node.doubt().map(|doubt| format!(" ({doubt})"));
@@ -401,6 +414,16 @@ pub(crate) fn not_opened(
     report: Report,
 ) -> Report {
     refused(TabOpened::asked(request, currency), report)
+}
+
+/// `report`, told with the fields of a tab that a request asks for.
+pub(crate) fn opening_refused(item: TabOpened, report: Report) -> Report {
+    refused(item, report)
+}
+
+/// What is said when an opening for a request is given up before its end is known.
+pub(crate) fn opening_unknown(item: TabOpened, message: String) -> Report {
+    unknown(item, message)
 }
 
 /// What is said when an opening is given up before its end is known.

@@ -10,7 +10,9 @@ use quid_common::amount::{Amount, AmountError, Currency, check_amount_grammar};
 use quid_common::chain::LENGTH_MAX;
 use quid_common::id::{IdError, OrderId};
 use quid_common::key::PublicKey;
+use quid_common::name::{Name, NameError};
 use quid_common::order::LIFE_MAX;
+use quid_common::request::{LinkError, REQUEST_LIFE_MAX, RequestLink};
 use quid_common::tab::GRACE_MAX;
 use thiserror::Error;
 
@@ -40,6 +42,26 @@ impl FromStr for AmountText {
 impl fmt::Display for AmountText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Who is paid: somebody by name, or what a request says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Payee {
+    Name(Name),
+    Link(Box<RequestLink>),
+}
+
+impl FromStr for Payee {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        // No name has a colon, and no link is without.
+        if text.contains(':') {
+            let link = text.parse().map_err(ValueError::Link)?;
+            return Ok(Self::Link(Box::new(link)));
+        }
+        text.parse().map(Self::Name).map_err(ValueError::Name)
     }
 }
 
@@ -142,6 +164,18 @@ pub(crate) fn expires(text: &str) -> Result<Duration, ValueError> {
     duration(text, LIFE_MAX).ok_or(ValueError::Expires)
 }
 
+/// Reads how long a request can be paid.
+pub(crate) fn life(text: &str) -> Result<Duration, ValueError> {
+    let days = || {
+        let days = number(text.strip_suffix('d')?)?;
+        let life = Duration::from_secs(days.checked_mul(24 * 60 * 60)?);
+        (!life.is_zero() && life <= REQUEST_LIFE_MAX).then_some(life)
+    };
+    duration(text, REQUEST_LIFE_MAX)
+        .or_else(days)
+        .ok_or(ValueError::Life)
+}
+
 /// Reads `--grace`.
 pub(crate) fn grace(text: &str) -> Result<Duration, ValueError> {
     duration(text, GRACE_MAX).ok_or(ValueError::Grace)
@@ -190,6 +224,10 @@ const HISTORY_LIMIT_MAX: u64 = 1_000_000;
 pub(crate) enum ValueError {
     #[error(transparent)]
     Amount(#[from] AmountError),
+    #[error(transparent)]
+    Name(NameError),
+    #[error(transparent)]
+    Link(LinkError),
     #[error("the amount is zero: write at least the smallest unit")]
     Zero,
     #[error(
@@ -214,6 +252,8 @@ pub(crate) enum ValueError {
     Units,
     #[error("write a number with s, m or h behind it, from 1s to 24h, such as 90s, 30m or 12h")]
     Expires,
+    #[error("write a number with s, m, h or d behind it, from 1s to 366d, such as 30m, 1h or 7d")]
+    Life,
     #[error("write a number with s, m or h behind it, from 1s to 1h, such as 30s or 5m")]
     Grace,
 }

@@ -24,6 +24,7 @@ pub(super) fn make(path: &Path) -> Result<(), String> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(SCHEMA)?;
         transaction.execute_batch(TABS)?;
+        transaction.execute_batch(REQUESTS)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         transaction.commit()
@@ -128,7 +129,7 @@ fn not_newer(path: &Path, version: i32) -> Result<(), JournalError> {
 fn advance_schema(connection: &Connection) -> rusqlite::Result<i32> {
     let version =
         || connection.pragma_query_value(None, "user_version", |row| row.get::<_, i32>(0));
-    if version()? != WITHOUT_TABS {
+    if !(WITHOUT_TABS..SCHEMA_VERSION).contains(&version()?) {
         return version();
     }
     connection.execute_batch("BEGIN IMMEDIATE")?;
@@ -136,6 +137,9 @@ fn advance_schema(connection: &Connection) -> rusqlite::Result<i32> {
     let advanced = version().and_then(|found| {
         if found == WITHOUT_TABS {
             connection.execute_batch(TABS)?;
+        }
+        if (WITHOUT_TABS..SCHEMA_VERSION).contains(&found) {
+            connection.execute_batch(REQUESTS)?;
             connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         }
         connection.execute_batch("COMMIT")
@@ -155,7 +159,7 @@ const HEADER_LEN: usize = 100;
 const VERSION_AT: usize = 60;
 const APPLICATION_ID_AT: usize = 68;
 
-pub(super) const SCHEMA_VERSION: i32 = 2;
+pub(super) const SCHEMA_VERSION: i32 = 3;
 
 /// The version before there were tabs.
 const WITHOUT_TABS: i32 = 1;
@@ -260,4 +264,33 @@ const TABS: &str = "
         PRIMARY KEY (payer, id)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX open_incoming_tabs ON incoming_tabs (payer, id) WHERE open = 1;
+";
+
+/// What version 3 added.
+const REQUESTS: &str = "
+    -- Requests of this account. payer, taken: of one that is paid once, the order or tab that has it.
+    CREATE TABLE requests (
+        number INTEGER PRIMARY KEY,
+        id BLOB NOT NULL UNIQUE,
+        bytes BLOB NOT NULL,
+        payer BLOB,
+        taken BLOB
+    ) STRICT;
+    CREATE INDEX taken_requests ON requests (payer, taken) WHERE taken IS NOT NULL;
+
+    -- Entries that paid a request of this account, or opened a tab for it.
+    CREATE TABLE request_entries (
+        request BLOB NOT NULL,
+        entry INTEGER NOT NULL,
+        PRIMARY KEY (request, entry)
+    ) STRICT, WITHOUT ROWID;
+
+    -- What this account pays once: somebody's request, or the refund of somebody's order; and the
+    -- order or tab that does it, or did it last.
+    CREATE TABLE purposes (
+        of BLOB NOT NULL,
+        reference BLOB NOT NULL,
+        id BLOB NOT NULL,
+        PRIMARY KEY (of, reference)
+    ) STRICT, WITHOUT ROWID;
 ";

@@ -7,13 +7,15 @@
 use quid_common::id::{OrderId, Reference};
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
-use quid_common::order::SignedOrder;
+use quid_common::order::{Order, SignedOrder};
 use quid_common::receipt::Receipt;
 use quid_common::refusal::Reason;
+use quid_common::request::RequestId;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::orders::{keep_proof, read_receipt};
+use super::requests::{self, Answers};
 use super::{Journal, JournalError, WATERMARK, advance, values};
 
 /// What [`Journal::note`] found.
@@ -25,8 +27,8 @@ pub(crate) enum Noted {
     Again(NoteState),
     /// Other bytes were noted under this id.
     OtherBytes,
-    /// The order's reference is used up, or none of ours where one of ours is demanded. Nothing
-    /// was noted.
+    /// The order's reference is used up, or it does not pay the request that it names, or it has
+    /// no reference of ours where one is demanded. Nothing was noted.
     Reference,
 }
 
@@ -71,7 +73,8 @@ pub(crate) struct Received {
 pub(crate) struct First {
     /// Its place among all that came.
     pub(crate) number: i64,
-    /// Whether the order carries a reference that this home issued, as the first to do so.
+    /// Whether the order carries a reference that this home issued, as the first to do so, or pays
+    /// a request of this home.
     pub(crate) answers: bool,
     /// Whether the payer had handed the order to this home.
     pub(crate) direct: bool,
@@ -108,6 +111,9 @@ impl Journal {
                      WHERE ?3 = 1 AND payer = ?1 AND id = ?2",
                 )?
                 .execute(params![payer.as_bytes(), id.as_bytes(), changed == 1])?;
+            if changed == 1 {
+                requests::let_go(connection, payer, id)?;
+            }
             Ok(changed == 1)
         })
         .await
@@ -227,14 +233,10 @@ fn note(
             Noted::OtherBytes
         });
     }
-    let taken = match statement.reference {
-        Some(reference) => use_reference(connection, reference, statement.payer, statement.id)?,
-        None => Taken::NotOurs,
-    };
-    match taken {
+    match use_reference(connection, statement)? {
         Taken::Used => return Ok(Noted::Reference),
         Taken::NotOurs if demand_reference => return Ok(Noted::Reference),
-        Taken::NotOurs | Taken::Now => {}
+        Taken::NotOurs | Taken::Now | Taken::Request(_) => {}
     }
     connection
         .prepare_cached("INSERT INTO notes (payer, id, bytes, state) VALUES (?1, ?2, ?3, 0)")?
@@ -255,9 +257,16 @@ fn receive(connection: &Connection, moved: &Moved) -> rusqlite::Result<Option<Fi
     let (mut answers, mut direct) = (false, false);
     if let Some(order) = &moved.order {
         let statement = order.statement();
-        if let Some(reference) = statement.reference {
-            let taken = use_reference(connection, reference, statement.payer, statement.id)?;
-            answers = matches!(taken, Taken::Now);
+        // What did not answer when it came does not later, when somebody else has given way.
+        if !is_received(connection, entry)? {
+            match use_reference(connection, statement)? {
+                Taken::Now => answers = true,
+                Taken::Request(request) => {
+                    answers = true;
+                    requests::answered(connection, request, entry)?;
+                }
+                Taken::Used | Taken::NotOurs => {}
+            }
         }
         direct = read_note(connection, statement.payer, statement.id)?.is_some();
         // A receipt outweighs everything, also a refusal that was believed before.
@@ -298,22 +307,34 @@ fn receive(connection: &Connection, moved: &Moved) -> rusqlite::Result<Option<Fi
     }))
 }
 
+fn is_received(connection: &Connection, entry: u64) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM received WHERE entry = ?1")?
+        .exists([entry.cast_signed()])
+}
+
 /// Whether a reference could be used up by an order.
 enum Taken {
     /// It is this order's, now or since before.
     Now,
-    /// Another order used it up.
+    /// The order pays this request.
+    Request(RequestId),
+    /// Another order used it up, or it is a request's that this one does not pay.
     Used,
     /// This home did not issue it.
     NotOurs,
 }
 
-fn use_reference(
-    connection: &Connection,
-    reference: Reference,
-    payer: PublicKey,
-    id: OrderId,
-) -> rusqlite::Result<Taken> {
+fn use_reference(connection: &Connection, order: &Order) -> rusqlite::Result<Taken> {
+    let Some(reference) = order.reference else {
+        return Ok(Taken::NotOurs);
+    };
+    match requests::answer(connection, order)? {
+        Answers::Now(request) => return Ok(Taken::Request(request)),
+        Answers::Not => return Ok(Taken::Used),
+        Answers::NoRequest => {}
+    }
+    let (payer, id) = (order.payer, order.id);
     let user: Option<Option<(PublicKey, OrderId)>> = connection
         .prepare_cached("SELECT payer, id FROM issued_references WHERE reference = ?1")?
         .query_row([reference.0], |row| {

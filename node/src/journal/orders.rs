@@ -9,6 +9,7 @@ use quid_common::refusal::Reason;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::requests::{self, Purpose};
 use super::{Journal, JournalError, advance_checkpoint, values};
 use crate::pay::Route;
 
@@ -21,6 +22,8 @@ pub(crate) struct NewOrder {
     pub(crate) route: Option<Route>,
     /// The run of the program that follows it.
     pub(crate) owner: InstanceId,
+    /// What it is for, if that must not be paid for twice.
+    pub(crate) purpose: Option<Purpose>,
 }
 
 /// What [`Journal::insert_order`] did.
@@ -30,6 +33,8 @@ pub(crate) enum Inserted {
     Written,
     /// Nothing was written: the payee was paid under this other key before.
     KeyChanged(PublicKey),
+    /// Nothing was written: this other order or tab serves the same purpose.
+    Earlier(OrderId),
 }
 
 /// An order as the journal holds it.
@@ -195,6 +200,11 @@ fn insert(connection: &Connection, new: &NewOrder) -> rusqlite::Result<Inserted>
     let order = new.order.statement();
     if let Some(key) = pin(connection, &new.payee, &order.payee)? {
         return Ok(Inserted::KeyChanged(key));
+    }
+    if let Some(purpose) = &new.purpose
+        && let Some(earlier) = requests::serve(connection, purpose, order.id)?
+    {
+        return Ok(Inserted::Earlier(earlier));
     }
     connection
         .prepare_cached(

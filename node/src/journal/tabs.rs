@@ -13,6 +13,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::orders::{Inserted, keep_proof, pin};
+use super::requests::{self, Answers, Purpose};
 use super::{Journal, JournalError, values};
 
 /// A tab about to be opened.
@@ -26,6 +27,8 @@ pub(crate) struct NewTab {
     pub(crate) address: Option<String>,
     /// The run of the program that opens it.
     pub(crate) owner: InstanceId,
+    /// What it is for, if that must not be opened twice.
+    pub(crate) purpose: Option<Purpose>,
 }
 
 /// A tab of this account as the journal holds it.
@@ -83,6 +86,11 @@ impl Journal {
             let terms = new.terms.statement();
             if let Some(key) = pin(connection, &new.payee, &terms.payee)? {
                 return Ok(Inserted::KeyChanged(key));
+            }
+            if let Some(purpose) = &new.purpose
+                && let Some(earlier) = requests::serve(connection, purpose, terms.id)?
+            {
+                return Ok(Inserted::Earlier(earlier));
             }
             connection
                 .prepare_cached(
@@ -207,21 +215,30 @@ impl Journal {
     }
 
     /// Takes a tab to this account, with what proves that it was opened and the claim that the
-    /// directory told. What was written down before stays; the row as it then stands.
+    /// directory told. What was written down before stays; the row as it then stands. `None` if the
+    /// tab says that it answers a request of this home and does not.
     pub(crate) async fn take_tab(
         &self,
         row: IncomingRow,
         receipt: &Receipt,
         size: u64,
-    ) -> Result<IncomingRow, JournalError> {
+    ) -> Result<Option<IncomingRow>, JournalError> {
         let receipt = receipt.clone();
         self.step(move |connection| {
+            let known = incoming(connection, &row.terms.payer, row.terms.id)?;
+            if known.is_some() {
+                return Ok(known);
+            }
+            match requests::answer_tab(connection, &row.terms)? {
+                Answers::Not => return Ok(None),
+                Answers::Now(request) => requests::answered(connection, request, row.entry)?,
+                Answers::NoRequest => {}
+            }
             keep_proof(connection, &receipt, size)?;
             connection
                 .prepare_cached(
                     "INSERT INTO incoming_tabs (payer, id, entry, paid, link, claimed, expires, open)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1)
-                     ON CONFLICT (payer, id) DO NOTHING",
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1)",
                 )?
                 .execute(params![
                     row.terms.payer.as_bytes(),
@@ -232,8 +249,7 @@ impl Journal {
                     row.claimed,
                     row.expires.as_millis().cast_signed(),
                 ])?;
-            incoming(connection, &row.terms.payer, row.terms.id)?
-                .ok_or(rusqlite::Error::QueryReturnedNoRows)
+            incoming(connection, &row.terms.payer, row.terms.id)
         })
         .await
     }

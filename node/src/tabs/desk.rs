@@ -202,7 +202,8 @@ impl Desk {
         let size = proven.head().size;
         let journal = self.books.home.journal();
         let taken = journal.take_tab(row.clone(), &offer.receipt, size).await;
-        let mut taken = taken.map_err(|error| busy(&error))?;
+        let taken = taken.map_err(|error| busy(&error))?;
+        let mut taken = taken.ok_or(Reason::PAYEE_DECLINED)?;
         if !taken.open {
             return Err(Reason::TAB_OVER);
         }

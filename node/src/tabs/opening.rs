@@ -25,9 +25,10 @@ use crate::fate::{Judgement, Subject};
 use crate::home::TabLock;
 use crate::journal::{Inserted, NewTab, TabState};
 use crate::pay::{PayError, WAIT_DEFAULT};
+use crate::requests::Aim;
 
 /// How long a tab lives unless its payer wants another time.
-const EXPIRES_DEFAULT: Duration = Duration::from_secs(60 * 60);
+pub(crate) const EXPIRES_DEFAULT: Duration = Duration::from_secs(60 * 60);
 
 /// A wish to open a tab.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,16 +92,45 @@ pub enum Opened {
     Unknown,
 }
 
+/// What became of a wish to open a tab for a purpose.
+#[derive(Debug)]
+pub(crate) enum MadeTab {
+    /// A tab was made for it.
+    New(TabOutcome),
+    /// This one serves it already; nothing was sent.
+    Earlier(OrderId),
+}
+
 impl Tabs {
     /// See [`crate::Node::open_tab`].
     pub(crate) async fn open(self: &Arc<Self>, wish: TabOpening) -> Result<TabOutcome, PayError> {
+        match self.open_for(wish, None).await? {
+            MadeTab::New(outcome) => Ok(outcome),
+            MadeTab::Earlier(tab) => {
+                let what = format!("tab {tab} was opened for no purpose and serves one");
+                Err(RequestError::Local(what).into())
+            }
+        }
+    }
+
+    /// Opens a tab as [`Self::open`] does; with an aim, for nobody else than it says, in time, and
+    /// only if nothing serves its purpose yet.
+    pub(crate) async fn open_for(
+        self: &Arc<Self>,
+        wish: TabOpening,
+        aim: Option<Aim>,
+    ) -> Result<MadeTab, PayError> {
         let begun = Instant::now();
         // No wait is longer than the terms can stay unopened.
         let deadline = begun + wish.wait.min(LIFE_DEFAULT);
         let limit = begun + wish.wait.clamp(Duration::from_secs(1), REQUEST_WAIT);
         let (payee, address) = self.payer.meet(&wish.payee, limit).await?;
+        if let Some(aim) = &aim {
+            aim.check_key(&wish.payee, payee)?;
+        }
         let session = self.ground.directory.link(limit).await?;
-        let (terms, chain, last) = self.draw(&session, payee, &wish).await?;
+        let until = aim.as_ref().and_then(|aim| aim.until);
+        let (terms, chain, last) = self.draw(&session, payee, &wish, until).await?;
         let stated = terms.statement();
         stated.check().map_err(PayError::Local)?;
         self.payer.check_funds(hold(stated), limit).await?;
@@ -113,9 +143,11 @@ impl Tabs {
             payee: wish.payee.clone(),
             address: address.map(|address| address.to_string()),
             owner: self.ground.directory.presence.instance,
+            purpose: aim.map(|aim| aim.purpose),
         };
         match self.ground.books.home.journal().insert_tab(new).await? {
             Inserted::Written => {}
+            Inserted::Earlier(tab) => return Ok(MadeTab::Earlier(tab)),
             Inserted::KeyChanged(pinned) => {
                 return Err(PayError::KeyChanged {
                     name: wish.payee,
@@ -150,12 +182,12 @@ impl Tabs {
                 }
             }
         });
-        Ok(TabOutcome {
+        Ok(MadeTab::New(TabOutcome {
             tab: id,
             hold,
             expires,
             state: told.await.unwrap_or(Opened::Unknown),
-        })
+        }))
     }
 
     /// Takes up the openings of unknown end that an earlier run left over.
@@ -188,6 +220,7 @@ impl Tabs {
         session: &Session,
         payee: PublicKey,
         wish: &TabOpening,
+        until: Option<LedgerTime>,
     ) -> Result<(SignedTerms, Chain, Link), PayError> {
         if wish.units == 0 || wish.unit.is_zero() {
             return Err(PayError::Local(Reason::ZERO_AMOUNT));
@@ -204,7 +237,8 @@ impl Tabs {
         let last = Link(last);
         let now = self.clock.now().unwrap_or(session.welcome.time);
         // A short tab must be open soon, or not at all.
-        let id = OrderId::new(now.plus(LIFE_DEFAULT.min(wish.expires / 2)), random);
+        let opens = now.plus(LIFE_DEFAULT.min(wish.expires / 2));
+        let id = OrderId::new(until.map_or(opens, |until| until.min(opens)), random);
         let length = wish.units;
         let workers = surroundings.workers;
         let chain = workers

@@ -13,6 +13,7 @@ mod histories;
 mod keys;
 mod limits;
 mod processes;
+mod requests;
 mod tabs;
 
 #[test]

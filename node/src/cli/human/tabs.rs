@@ -11,6 +11,9 @@ pub(super) fn opened(f: Out<'_, '_>, item: &TabOpened) -> fmt::Result {
     let tab = item.tab.as_deref().unwrap_or_default();
     let code = item.currency.as_deref().unwrap_or_default();
     let hold = item.hold.as_deref().unwrap_or_default();
+    if item.earlier == Some(true) {
+        f.write_str("nothing was sent, it was done before: ")?;
+    }
     write!(
         f,
         "opened tab {tab} for {}: {} units of {} {code}, {hold} {code} held",
