@@ -31,6 +31,7 @@ use crate::settlement::{self, Committer, Job, Outlet, Reply};
 use crate::store::LogReader;
 
 mod backup;
+mod manual;
 
 /// Runs the command in the program's arguments.
 pub fn main(start_logging: impl FnOnce(LogFormat, &str)) -> ExitCode {
@@ -105,6 +106,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
             backup::write(json, &data, &file, options)
         }
         Command::Restore { file, data, key } => backup::restore(json, &file, &data, key.as_deref()),
+        Command::Completions { shell } => manual::print(&manual::completions(shell)),
+        Command::Man {
+            out: Some(folder), ..
+        } => manual::pages(&folder),
+        Command::Man { command, .. } => manual::print(&manual::page(&command)?),
         Command::Address { data } => {
             let folder = Folder::open(&data).map_err(Failure::files)?;
             print_address(json, &folder.address().map_err(Failure::files)?)

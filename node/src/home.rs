@@ -269,6 +269,12 @@ impl Home {
         Self::control_socket_at(&self.path)
     }
 
+    /// The directory that the home at `path` is pinned to; none if there is no such home.
+    #[must_use]
+    pub fn directory_at(path: &Path) -> Option<DirectoryAddress> {
+        read_settings(path).ok()
+    }
+
     /// [`Self::control_socket`] of the home at `path`, whose key may be sealed.
     #[must_use]
     pub fn control_socket_at(path: &Path) -> PathBuf {

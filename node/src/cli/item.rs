@@ -39,11 +39,29 @@ macro_rules! items {
 }
 
 items! {
-    /// `init`
+    /// `init`; with a name, once that is registered too.
     Home {
         home: String,
         directory: String,
         key: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        entry: Option<u64>,
+    }
+    /// `config`
+    Setting {
+        key: String,
+        value: Option<String>,
+        source: SettingSource,
+        variable: String,
+    }
+    /// `doctor`
+    Check {
+        check: String,
+        state: Health,
+        found: String,
+        advice: Option<String>,
     }
     /// `key seal` and `key unseal`
     Sealed {
@@ -446,6 +464,36 @@ pub(crate) enum EventName {
     Doubted,
     /// A tab opened, was claimed or ended.
     Tab,
+}
+
+/// Where the value of a setting comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SettingSource {
+    /// Nobody has said anything.
+    #[default]
+    Default,
+    /// The home's config file.
+    File,
+    /// A `QUID_` variable.
+    Environment,
+    /// The command line.
+    Flag,
+}
+
+/// What a check came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Health {
+    /// All is well.
+    Good,
+    /// It works, but could be better.
+    Weak,
+    /// Something does not work.
+    Bad,
+    /// What it needs is not there, so it cannot be said.
+    #[default]
+    Unknown,
 }
 
 /// Whether money came or went.

@@ -133,15 +133,14 @@ async fn accept(
     };
     let story = story(&name, &change);
     if !yes {
-        sink.note(story.clone()).await?;
+        sink.say(story.clone()).await?;
         if json || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             let message = format!(
                 "{story}; nobody can be asked here: run it again with --yes to pay the new key"
             );
             return Err(Failure::other("not_confirmed", message));
         }
-        sink.note("Type yes to pay the new key from now on:".to_owned())
-            .await?;
+        sink.say("Type yes to pay the new key from now on:").await?;
         if typed_line().await.trim() != "yes" {
             return Err(Failure::other(
                 "not_confirmed",

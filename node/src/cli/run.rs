@@ -14,6 +14,7 @@ use quid_node::{
 use super::exit::Exit;
 use super::failure::{Failure, Report, refused, report};
 use super::item::{self, Direction, Line, Paid, Person, Receipt, Registered, Route, State};
+use super::likeness::with_meant;
 use super::receipt::Ground;
 use super::request::{PayRequest, Request};
 use super::screen::Sink;
@@ -198,6 +199,7 @@ async fn pay(node: &Node, request: PayRequest, sink: &Sink) -> Result<(), Failur
     let amount = request.amount.in_currency(&currency)?;
     let mut item = Paid::asked(&request, Some(&currency));
     let wait_s = request.wait.as_secs();
+    let payee = request.payee.clone();
     let payment = Payment {
         payee: request.payee,
         amount,
@@ -207,7 +209,10 @@ async fn pay(node: &Node, request: PayRequest, sink: &Sink) -> Result<(), Failur
     };
     let outcome = match node.pay(payment).await {
         Ok(outcome) => outcome,
-        Err(error) => return Err(not_paid(item, unsent(error)).into()),
+        Err(error) => {
+            let report = with_meant(unsent(error), node, &payee).await;
+            return Err(not_paid(item, report).into());
+        }
     };
     item.order = Some(outcome.order.to_string());
     item.route = Some(match outcome.route {
@@ -223,7 +228,8 @@ async fn pay(node: &Node, request: PayRequest, sink: &Sink) -> Result<(), Failur
         }
         End::Refused { reason, entry } => {
             item.entry = entry;
-            Err(not_paid(item, no(reason)).into())
+            let report = with_meant(no(reason), node, &payee).await;
+            Err(not_paid(item, report).into())
         }
         End::Unknown => {
             let order = outcome.order;

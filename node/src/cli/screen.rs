@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::failure::{Gone, Report};
 use super::item::Item;
+use super::{Color, Global};
 
 /// Something for people or scripts to see.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(crate) enum Output {
     Item(Box<Item>),
     /// A remark, for stderr.
     Note(String),
+    /// What was asked for, or a question: for stderr, however quiet it is to be.
+    Say(String),
     /// What is being waited for, for a terminal's last line; `None` once it is over.
     Progress(Option<String>),
     /// What a terminal shows below everything else, replaced in place.
@@ -45,6 +48,11 @@ impl Sink {
     /// Passes on a remark.
     pub(crate) async fn note(&self, note: impl Into<String>) -> Result<(), Gone> {
         self.send(Output::Note(note.into())).await
+    }
+
+    /// Passes on what was asked for, or a question.
+    pub(crate) async fn say(&self, text: impl Into<String>) -> Result<(), Gone> {
+        self.send(Output::Say(text.into())).await
     }
 
     /// Passes on how it failed.
@@ -111,17 +119,36 @@ pub(crate) struct Style {
     pub(crate) progress: bool,
     /// Whether a person reads results there too, so that lines may move.
     pub(crate) foot: bool,
+    /// Whether remarks are left out.
+    pub(crate) quiet: bool,
+    /// Whether results are coloured.
+    pub(crate) color: bool,
+    /// Whether what stands on stderr is.
+    pub(crate) color_err: bool,
 }
 
 impl Style {
     /// The style for this process's stdout and stderr.
-    pub(crate) fn new(json: bool) -> Self {
+    pub(crate) fn new(global: &Global) -> Self {
+        let Global {
+            json, quiet, color, ..
+        } = *global;
         let able = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let progress = able && io::stderr().is_terminal();
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colored = |terminal: bool| match color {
+            Color::Auto => terminal && able && !plain,
+            Color::Always => true,
+            Color::Never => false,
+        };
+        let (out, err) = (io::stdout().is_terminal(), io::stderr().is_terminal());
+        let progress = able && err && !quiet;
         Self {
             json,
             progress,
-            foot: progress && !json && io::stdout().is_terminal(),
+            foot: progress && !json && out,
+            quiet,
+            color: colored(out) && !json,
+            color_err: colored(err),
         }
     }
 
@@ -129,20 +156,53 @@ impl Style {
     pub(crate) fn result(self, output: &Output) -> Option<String> {
         match output {
             Output::Item(item) if self.json => Some(item.to_json()),
-            Output::Item(item) => Some(item.to_string()),
+            Output::Item(item) => Some(painted(item.to_string(), item.tone(), self.color)),
             Output::Report(report) if self.json => Some(report.to_json()),
-            Output::Report(_) | Output::Note(_) | Output::Progress(_) | Output::Foot(_) => None,
+            Output::Report(_)
+            | Output::Note(_)
+            | Output::Say(_)
+            | Output::Progress(_)
+            | Output::Foot(_) => None,
         }
     }
 
     /// The stderr line of `output`, if it has one.
-    pub(crate) fn remark(output: &Output) -> Option<String> {
+    pub(crate) fn remark(self, output: &Output) -> Option<String> {
         match output {
-            Output::Note(note) => Some(note.clone()),
-            Output::Report(report) => Some(report.to_string()),
+            Output::Note(_) if self.quiet => None,
+            Output::Note(text) | Output::Say(text) => Some(text.clone()),
+            Output::Report(report) => {
+                Some(painted(report.to_string(), report.tone(), self.color_err))
+            }
             Output::Item(_) | Output::Progress(_) | Output::Foot(_) => None,
         }
     }
+}
+
+/// What a line is about, as its colour tells it. Its words always tell it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tone {
+    /// Done: green.
+    Good,
+    /// Not known, or not well: yellow.
+    Open,
+    /// Not done: red.
+    Bad,
+    /// Nothing of these.
+    Plain,
+}
+
+/// `line` with its first word in the colour of `tone`.
+fn painted(line: String, tone: Tone, color: bool) -> String {
+    let code = match tone {
+        _ if !color => return line,
+        Tone::Good => 32,
+        Tone::Open => 33,
+        Tone::Bad => 31,
+        Tone::Plain => return line,
+    };
+    let (word, rest) = line.split_at(line.find([' ', '\n']).unwrap_or(line.len()));
+    format!("\x1b[{code}m{word}\x1b[m{rest}")
 }
 
 /// The thread that writes to stdout and stderr.
@@ -199,7 +259,7 @@ fn write_all(style: Style, mut outputs: mpsc::Receiver<Output>) -> io::Result<()
                 }
                 continue;
             }
-            Output::Item(_) | Output::Note(_) | Output::Report(_) => {}
+            Output::Item(_) | Output::Note(_) | Output::Say(_) | Output::Report(_) => {}
         }
         // What was waited for is there; what runs on stands below it again.
         foot.progress = None;
@@ -209,7 +269,7 @@ fn write_all(style: Style, mut outputs: mpsc::Receiver<Output>) -> io::Result<()
             stdout.write_all(format!("{line}\n").as_bytes())?;
             stdout.flush()?;
         }
-        if let Some(line) = Style::remark(&output) {
+        if let Some(line) = style.remark(&output) {
             to_stderr(format!("{line}\n"));
         }
         to_stderr(foot.redraw());

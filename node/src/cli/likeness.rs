@@ -1,0 +1,82 @@
+//! What somebody may have meant: the nearest of several words.
+
+use std::time::Duration;
+
+use quid_common::name::Name;
+use quid_common::refusal::Reason;
+use quid_node::Node;
+use strsim::damerau_levenshtein;
+use tokio::time::timeout;
+
+use super::failure::Report;
+
+/// The one of `words` that is nearest to `typed`, if it is near enough for a slip of the fingers.
+/// Of several that are equally near it is the first.
+pub(crate) fn nearest<'w>(
+    typed: &str,
+    words: impl IntoIterator<Item = &'w str>,
+) -> Option<&'w str> {
+    let most = if typed.len() < SHORT { 1 } else { 2 };
+    words
+        .into_iter()
+        .filter(|word| *word != typed && word.len().abs_diff(typed.len()) <= most)
+        .map(|word| (damerau_levenshtein(typed, word), word))
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+/// What to say about a name that no account has: whom the payer may have meant. Somebody who was
+/// paid before comes first, for a stranger may have taken a name because it looks like another.
+async fn meant(node: &Node, typed: &Name) -> Option<String> {
+    let contacts = node.contacts().await.unwrap_or_default();
+    if let Some(name) = nearest(typed.as_str(), contacts.iter().map(Name::as_str)) {
+        return Some(format!("did you mean {name}, whom you have paid before?"));
+    }
+    let online = node.who_is_near(typed).await.unwrap_or_default();
+    let names = online.iter().map(|person| person.name.as_str());
+    nearest(typed.as_str(), names)
+        .map(|name| format!("did you mean {name}, who is online and whom you have never paid?"))
+}
+
+/// `report`, and whom the payer may have meant if no account is called `name`.
+pub(crate) async fn with_meant(mut report: Report, node: &Node, name: &Name) -> Report {
+    let reason = Reason::UNKNOWN_ACCOUNT;
+    if report.error == reason.name()
+        && let Ok(Some(meant)) = timeout(MEANT_WAIT, meant(node, name)).await
+    {
+        report.message = format!("refused: {reason}: {meant}");
+    }
+    report
+}
+
+/// Longest that a suggestion may take.
+const MEANT_WAIT: Duration = Duration::from_secs(1);
+
+/// Words shorter than this are near with one slip only.
+const SHORT: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slip_in_a_short_word_and_two_in_a_long_one_are_near() {
+        let names = ["alice", "bob", "carol", "corner-shop"];
+        for (typed, meant) in [
+            ("bbo", Some("bob")),
+            ("bo", Some("bob")),
+            ("boob", Some("bob")),
+            ("bxx", None),
+            ("alcie", Some("alice")),
+            ("carrol", Some("carol")),
+            ("cornershpo", Some("corner-shop")),
+            ("corner", None),
+            ("zoe", None),
+            // What is spelt right was not misspelt.
+            ("bob", None),
+        ] {
+            assert_eq!(nearest(typed, names), meant, "{typed}");
+        }
+    }
+}

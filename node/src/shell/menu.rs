@@ -1,0 +1,89 @@
+//! What the shell says about itself, by example, on terminals of any width.
+
+/// What a shell says when it begins.
+pub(super) fn greeting(columns: usize) -> String {
+    wrapped(
+        "? shows the commands, Tab completes, and the right arrow takes a hint.",
+        columns,
+    )
+}
+
+/// The menu: what can be typed, and what it does.
+pub(super) fn menu(columns: usize) -> String {
+    let widest = ROWS.iter().map(|(example, _)| example.len()).max();
+    let widest = widest.unwrap_or_default();
+    let side_by_side = ROWS
+        .iter()
+        .all(|(_, meaning)| widest + GAP + meaning.len() <= columns);
+    let mut text = String::new();
+    for (example, meaning) in ROWS {
+        if side_by_side {
+            text.push_str(&format!(
+                "{example:<width$}{meaning}\n",
+                width = widest + GAP
+            ));
+        } else {
+            text.push_str(&format!("{example}\n  {meaning}\n"));
+        }
+    }
+    text.push_str(&wrapped(
+        "Every command of `quid` works here, and `help pay` explains pay. A line goes on below after \
+         a backslash or in an open quote.",
+        columns,
+    ));
+    text
+}
+
+/// `text` on lines that are no longer than the terminal is wide.
+fn wrapped(text: &str, columns: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join("\n")
+}
+
+/// Examples, each short enough for twenty columns.
+const ROWS: &[(&str, &str)] = &[
+    ("r alice", "take a name"),
+    ("w", "who is online"),
+    ("p bob 1.50", "pay bob"),
+    ("p bob 1 --memo 'tea'", "say what for"),
+    ("h", "what came and went"),
+    ("s", "balance, and more"),
+    ("v ORDER_ID", "cancel an order"),
+    ("t", "open tabs"),
+    ("l", "listen: on or off"),
+    ("doctor", "what is wrong?"),
+    ("x", "leave"),
+];
+
+/// Columns between an example and what it does.
+const GAP: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for columns in [20, 40, 80, 200] {
+            for text in [menu(columns), greeting(columns)] {
+                for line in text.lines() {
+                    assert!(line.len() <= columns, "{columns}: {line}");
+                }
+            }
+        }
+        assert!(
+            menu(80).contains("p bob 1.50             pay bob\n"),
+            "{}",
+            menu(80)
+        );
+    }
+}
