@@ -15,7 +15,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quid_node::{Event, Presence, RequestError, Role, TabItem, TabStage};
-use rustix::termios::tcgetwinsize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -29,7 +28,7 @@ use crate::cli::failure::{Failure, Report};
 use crate::cli::listen::{Station, options, tell};
 use crate::cli::log::LogTarget;
 use crate::cli::passphrase;
-use crate::cli::screen::{Output, Screen, Sink, Style};
+use crate::cli::screen::{Output, Screen, Sink, Style, columns};
 use crate::cli::settings::Settings;
 use crate::cli::signals::{Terminate, stop_now};
 use crate::cli::split::words;
@@ -336,9 +335,14 @@ fn ask(line: &str, settings: &Settings) -> Result<Asked, NoCommand> {
             _ => *word = long_name(word).to_owned(),
         },
         Some(word) if word == "help" => {
-            for word in words.iter_mut().skip(1) {
-                *word = long_name(word).to_owned();
+            words.remove(0);
+            if let Some(first) = words.first_mut() {
+                *first = long_name(first).to_owned();
             }
+            if let Some(text) = menu::help(&words, columns()) {
+                return Ok(Asked::Show(text));
+            }
+            words.insert(0, "help".to_owned());
         }
         Some(word) => *word = long_name(word).to_owned(),
     }
@@ -533,11 +537,6 @@ impl Signals {
             self.stop().await;
         }
     }
-}
-
-/// How wide the terminal is; 80 where there is none.
-fn columns() -> usize {
-    tcgetwinsize(io::stdout()).map_or(80, |size| usize::from(size.ws_col).max(10))
 }
 
 /// The shell's history, in the home.

@@ -113,7 +113,8 @@ async fn online(path: &Path, home: Home, told: &mut Told<'_>) -> Result<(), Fail
     let asked = Instant::now();
     let login = node.login().await;
     let took = asked.elapsed().as_millis();
-    let reached = format!("{address} answers with the key that is pinned, in {took} ms");
+    let (host, port) = (address.host(), address.port());
+    let reached = format!("{host}:{port} answers with the pinned key, in {took} ms");
     let reached = judged("directory", Health::Good, reached, None);
     match login {
         Ok(session) => {
@@ -163,13 +164,13 @@ fn place(path: &Path) -> String {
 }
 
 fn key(path: &Path, home: &Home) -> Check {
-    let key = home.key();
     let how = if Home::is_sealed(path) {
         "sealed under a passphrase"
     } else {
         "plain (`quid key seal` puts it under a passphrase)"
     };
-    let found = format!("{key}, for its owner alone, {how}");
+    let short: String = home.key().to_string().chars().take(8).collect();
+    let found = format!("{short}..., for its owner alone, {how}");
     judged("key", Health::Good, found, None)
 }
 

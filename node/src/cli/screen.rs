@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::thread;
 use std::time::Duration;
 
+use rustix::termios::{Winsize, tcgetwinsize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -156,7 +157,10 @@ impl Style {
     pub(crate) fn result(self, output: &Output) -> Option<String> {
         match output {
             Output::Item(item) if self.json => Some(item.to_json()),
-            Output::Item(item) => Some(painted(item.to_string(), item.tone(), self.color)),
+            Output::Item(item) => {
+                let text = folded(item.to_string(), self.narrow_out());
+                Some(painted(text, item.tone(), self.color))
+            }
             Output::Report(report) if self.json => Some(report.to_json()),
             Output::Report(_)
             | Output::Note(_)
@@ -170,13 +174,71 @@ impl Style {
     pub(crate) fn remark(self, output: &Output) -> Option<String> {
         match output {
             Output::Note(_) if self.quiet => None,
-            Output::Note(text) | Output::Say(text) => Some(text.clone()),
+            Output::Note(text) | Output::Say(text) => Some(folded(text.clone(), self.narrow_err())),
             Output::Report(report) => {
-                Some(painted(report.to_string(), report.tone(), self.color_err))
+                let text = folded(report.to_string(), self.narrow_err());
+                Some(painted(text, report.tone(), self.color_err))
             }
             Output::Item(_) | Output::Progress(_) | Output::Foot(_) => None,
         }
     }
+}
+
+impl Style {
+    fn narrow_out(self) -> Option<usize> {
+        narrow(tcgetwinsize(io::stdout()).ok())
+    }
+
+    fn narrow_err(self) -> Option<usize> {
+        narrow(tcgetwinsize(io::stderr()).ok())
+    }
+}
+
+/// How wide the terminal is; 80 where there is none.
+pub(crate) fn columns() -> usize {
+    tcgetwinsize(io::stdout()).map_or(80, |size| usize::from(size.ws_col).max(COLUMNS_MIN))
+}
+
+/// The width of a terminal on which lines are broken between words. On a wide one the few lines that
+/// are too long stay whole, and can be copied.
+fn narrow(size: Option<Winsize>) -> Option<usize> {
+    let columns = usize::from(size?.ws_col);
+    (COLUMNS_MIN..NARROW).contains(&columns).then_some(columns)
+}
+
+/// `text` broken between words where a line is longer than `columns`.
+fn folded(text: String, columns: Option<usize>) -> String {
+    match columns {
+        Some(columns) => fold(&text, columns),
+        None => text,
+    }
+}
+
+/// `text` broken between words where a line is longer than `columns`; a word is never broken.
+pub(crate) fn fold(text: &str, columns: usize) -> String {
+    let mut lines = Vec::new();
+    for mut line in text.split('\n') {
+        while line.chars().count() > columns {
+            let indent = line.len() - line.trim_start().len();
+            let mut spaces = line
+                .char_indices()
+                .filter(|(at, c)| *c == ' ' && *at > indent);
+            let within = line
+                .char_indices()
+                .nth(columns)
+                .map_or(line.len(), |(at, _)| at);
+            let first = spaces.next();
+            let last = first
+                .into_iter()
+                .chain(spaces.take_while(|(at, _)| *at <= within));
+            let Some((at, _)) = last.last() else { break };
+            let (before, after) = line.split_at(at);
+            lines.push(before.trim_end());
+            line = after.trim_start();
+        }
+        lines.push(line);
+    }
+    lines.join("\n")
 }
 
 /// What a line is about, as its colour tells it. Its words always tell it too.
@@ -320,6 +382,12 @@ fn up(lines: usize) -> String {
     }
 }
 
+/// Terminals with fewer columns are narrow.
+pub(crate) const NARROW: usize = 60;
+
+/// With fewer columns than this nothing is to be read anyway.
+const COLUMNS_MIN: usize = 10;
+
 /// How many outputs wait for a slow reader before the command waits too.
 const OUTPUTS_MAX: usize = 256;
 
@@ -361,6 +429,25 @@ mod tests {
         assert_eq!(shown.lines, ["told", "told again", ""]);
         shown.write("the end\r\n");
         assert_eq!(shown.lines, ["told", "told again", "the end", ""]);
+    }
+
+    #[test]
+    fn long_lines_break_between_words_and_long_words_nowhere() {
+        for (text, folded) in [
+            ("short", "short"),
+            ("received 3 QUID from bob", "received\n3 QUID\nfrom bob"),
+            ("0123456789012 a", "0123456789012\na"),
+            ("key        0123456789012", "key\n0123456789012"),
+            ("  indented line", "  indented\nline"),
+            ("exactly te n", "exactly te\nn"),
+            ("one\n\ntwo two two", "one\n\ntwo two\ntwo"),
+            (
+                "\u{e4}\u{f6}\u{fc} \u{e4}\u{f6}\u{fc}\u{df} \u{e4}",
+                "\u{e4}\u{f6}\u{fc} \u{e4}\u{f6}\u{fc}\u{df} \u{e4}",
+            ),
+        ] {
+            assert_eq!(fold(text, 10), folded, "{text}");
+        }
     }
 
     /// As much of a terminal as the foot needs; it does not scroll.

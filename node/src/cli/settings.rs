@@ -16,6 +16,7 @@ use super::Cli;
 use super::exit::Exit;
 use super::failure::{Report, quoted};
 use super::likeness::nearest;
+use super::screen::{NARROW, columns};
 use super::usage::wrong_value;
 
 /// Something that can be set.
@@ -193,7 +194,7 @@ impl Settings {
 
     /// The tree of commands, with what is set as defaults.
     pub(crate) fn tree(&self) -> Command {
-        let mut tree = Cli::command();
+        let mut tree = Cli::command().next_line_help(columns() < NARROW);
         for (setting, value, _) in &self.values {
             for path in setting.commands {
                 let words: Vec<&str> = path.split_whitespace().collect();

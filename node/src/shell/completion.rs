@@ -12,9 +12,9 @@ use rustyline::hint::Hinter;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Context, Helper};
 
-use super::columns;
 use super::hint::{Tip, wanted};
 use crate::cli::Cli;
+use crate::cli::screen::columns;
 use crate::cli::split::words;
 
 /// Words of one kind, as far as this shell has seen them: who can be paid by name, or on which

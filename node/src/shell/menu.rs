@@ -1,8 +1,13 @@
 //! What the shell says about itself, by example, on terminals of any width.
 
+use clap::CommandFactory;
+
+use crate::cli::Cli;
+use crate::cli::screen::{NARROW, fold};
+
 /// What a shell says when it begins.
 pub(super) fn greeting(columns: usize) -> String {
-    wrapped(
+    fold(
         "? shows the commands, Tab completes, and the right arrow takes a hint.",
         columns,
     )
@@ -26,7 +31,7 @@ pub(super) fn menu(columns: usize) -> String {
             text.push_str(&format!("{example}\n  {meaning}\n"));
         }
     }
-    text.push_str(&wrapped(
+    text.push_str(&fold(
         "Every command of `quid` works here, and `help pay` explains pay. A line goes on below after \
          a backslash or in an open quote.",
         columns,
@@ -34,19 +39,20 @@ pub(super) fn menu(columns: usize) -> String {
     text
 }
 
-/// `text` on lines that are no longer than the terminal is wide.
-fn wrapped(text: &str, columns: usize) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.len() + 1 + word.len() <= columns => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
+/// What `help` says about the command that `words` name; none if there is none. Flags that every
+/// command takes are left out: in the shell they are of little use.
+pub(super) fn help(words: &[String], columns: usize) -> Option<String> {
+    let mut tree = Cli::command();
+    let mut command = &mut tree;
+    for word in words {
+        command = command.find_subcommand_mut(word)?;
     }
-    lines.join("\n")
+    let named = command.clone().bin_name(words.join(" "));
+    let mut named = named
+        .next_line_help(columns < NARROW)
+        .term_width(columns)
+        .disable_help_flag(true);
+    Some(named.render_help().to_string())
 }
 
 /// Examples, each short enough for twenty columns.
@@ -74,7 +80,8 @@ mod tests {
     #[test]
     fn no_line_is_wider_than_the_terminal() {
         for columns in [20, 40, 80, 200] {
-            for text in [menu(columns), greeting(columns)] {
+            let help = help(&["pay".to_owned()], columns).expect("there is such a command");
+            for text in [menu(columns), greeting(columns), help] {
                 for line in text.lines() {
                     assert!(line.len() <= columns, "{columns}: {line}");
                 }
