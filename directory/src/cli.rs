@@ -301,3 +301,27 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
         Err(error) => Err(Failure::files(format!("cannot write the result: {error}"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_table_for_scripts_has_a_row_for_every_command_and_no_other() {
+        let table = include_str!("../../docs/scripts.md");
+        let rows = table.lines().filter(|line| line.starts_with("| `quid"));
+        let mut documented: Vec<&str> = rows
+            .filter_map(|line| line.split('|').nth(1))
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .filter_map(|command| command.strip_prefix("quid-directory "))
+            .collect();
+        documented.sort_unstable();
+        let tree = Cli::command();
+        tree.clone().debug_assert();
+        let mut commands: Vec<&str> = tree.get_subcommands().map(|it| it.get_name()).collect();
+        commands.sort_unstable();
+        assert_eq!(documented, commands);
+    }
+}

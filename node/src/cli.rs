@@ -448,4 +448,31 @@ mod tests {
     fn the_tree_of_commands_is_sound() {
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn the_table_for_scripts_has_a_row_for_every_command_and_no_other() {
+        let table = include_str!("../../docs/scripts.md");
+        let rows = table.lines().filter(|line| line.starts_with("| `quid"));
+        let mut documented: Vec<&str> = rows
+            .filter_map(|line| line.split('|').nth(1))
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .filter(|command| command.starts_with("quid "))
+            .map(|command| command.split(':').next().unwrap_or(command))
+            .collect();
+        documented.sort_unstable();
+        documented.dedup();
+        let mut commands = Vec::new();
+        let mut rest = vec![("quid".to_owned(), Cli::command())];
+        while let Some((path, command)) = rest.pop() {
+            if !command.has_subcommands() {
+                commands.push(path);
+                continue;
+            }
+            for below in command.get_subcommands() {
+                rest.push((format!("{path} {}", below.get_name()), below.clone()));
+            }
+        }
+        commands.sort_unstable();
+        assert_eq!(documented, commands);
+    }
 }

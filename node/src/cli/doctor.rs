@@ -93,6 +93,8 @@ async fn all(path: &Path, told: &mut Told<'_>) -> Result<(), Failure> {
             told.skip(rest, "the home does not open").await?;
             if path.is_dir() {
                 told.tell(disk(path)).await?;
+            } else {
+                told.skip(&["disk"], "there is no home").await?;
             }
             return told.skip(ONLINE, "the home does not open").await;
         }

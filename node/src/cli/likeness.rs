@@ -34,7 +34,9 @@ async fn meant(node: &Node, typed: &Name) -> Option<String> {
         return Some(format!("did you mean {name}, whom you have paid before?"));
     }
     let online = node.who_is_near(typed).await.unwrap_or_default();
-    let names = online.iter().map(|person| person.name.as_str());
+    let own = node.home().key();
+    let others = online.iter().filter(|person| person.key != own);
+    let names = others.map(|person| person.name.as_str());
     nearest(typed.as_str(), names)
         .map(|name| format!("did you mean {name}, who is online and whom you have never paid?"))
 }

@@ -435,7 +435,7 @@ mod tests {
     fn long_lines_break_between_words_and_long_words_nowhere() {
         for (text, folded) in [
             ("short", "short"),
-            ("received 3 QUID from bob", "received\n3 QUID\nfrom bob"),
+            ("received 3 QUID from bob", "received 3\nQUID from\nbob"),
             ("0123456789012 a", "0123456789012\na"),
             ("key        0123456789012", "key\n0123456789012"),
             ("  indented line", "  indented\nline"),

@@ -9,6 +9,7 @@ use quid_common::printable::{Printable, printable_bytes};
 
 use super::Cli;
 use super::failure::quoted;
+use super::likeness::nearest;
 use super::settings::Settings;
 
 /// Why there is no command to run.
@@ -140,10 +141,11 @@ fn wrong(error: &Error) -> String {
         ErrorKind::InvalidSubcommand => {
             let command = context(error, ContextKind::InvalidSubcommand);
             let meant = context(error, ContextKind::SuggestedSubcommand);
-            let hint = if meant.is_empty() {
-                format!("write one of {}", commands(error))
-            } else {
-                format!("did you mean {meant}?")
+            let known = commands(error);
+            let near = nearest(&command, known.split(", ")).map(ToOwned::to_owned);
+            let hint = match near.or((!meant.is_empty()).then_some(meant)) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => format!("write one of {known}"),
             };
             format!("there is no command {}: {hint}", quoted(&command))
         }

@@ -48,11 +48,27 @@ pub(super) fn help(words: &[String], columns: usize) -> Option<String> {
         command = command.find_subcommand_mut(word)?;
     }
     let named = command.clone().bin_name(words.join(" "));
-    let mut named = named
-        .next_line_help(columns < NARROW)
-        .term_width(columns)
-        .disable_help_flag(true);
-    Some(named.render_help().to_string())
+    let named = named.disable_help_flag(true);
+    if columns >= NARROW {
+        let help = named.term_width(columns).render_help();
+        return Some(help.to_string());
+    }
+    // Whole lines, each with as little before it as tells what belongs to what, broken at the end.
+    let mut named = named.next_line_help(true).term_width(usize::MAX);
+    let help = named.render_help().to_string();
+    let lines: Vec<String> = help
+        .lines()
+        .map(|line| {
+            let text = line.trim_start();
+            let indent = if line.len() - text.len() > 6 {
+                "  "
+            } else {
+                ""
+            };
+            format!("{indent}{text}")
+        })
+        .collect();
+    Some(fold(&lines.join("\n"), columns))
 }
 
 /// Examples, each short enough for twenty columns.
