@@ -354,39 +354,11 @@ fn operators(table: &mut Table) {
     drop(ledger);
     let unsound: Value = run("quid-directory audit", &at, 5);
     assert_eq!(unsound["ok"], false);
-    let serve = Command::new(directory_program())
-        .args([
-            "serve",
-            "--json",
-            "--listen",
-            "127.0.0.1:0",
-            "--data",
-            &world.path("fresh"),
-        ])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("it runs");
-    let mut serve = Ended(serve);
-    let stdout = serve.0.stdout.take().expect("it is piped");
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("text");
-    let value = serde_json::from_str(&line).expect("one object");
-    table.check("quid-directory serve", &value);
 }
 
 /// Turns the first byte of the last entry round.
 const DAMAGE: &str =
     "UPDATE entries SET bytes = x'00' || substr(bytes, 2) WHERE n = (SELECT max(n) FROM entries)";
-
-struct Ended(std::process::Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn lost_directory(table: &mut Table) {
     let mut world = World::start(&["--opening-balance", "10"]);
