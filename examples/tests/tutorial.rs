@@ -149,7 +149,11 @@ impl Terminal {
     /// Runs a command, once the one before has ended as it must.
     fn run(&mut self, command: &str) {
         self.wait();
-        writeln!(self.stdin, "{{ {command}; }} </dev/null\necho \"{ENDED}$?\"").expect("bash reads");
+        writeln!(
+            self.stdin,
+            "{{ {command}; }} </dev/null\necho \"{ENDED}$?\""
+        )
+        .expect("bash reads");
         self.runs = true;
     }
 

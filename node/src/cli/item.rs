@@ -583,6 +583,17 @@ mod tests {
     }
 
     #[test]
+    fn a_doubt_is_told_as_documented() {
+        let doubted = Item::from(Doubted {
+            event: EventName::Doubted,
+            message: "why".to_owned(),
+        });
+        assert_eq!(doubted.to_json(), r#"{"event":"doubted","message":"why"}"#);
+        let table = include_str!("../../../docs/scripts.md");
+        assert!(table.contains("| `quid listen: doubted` | `event` `message` | | "));
+    }
+
+    #[test]
     fn fields_come_in_the_documented_order() {
         let paid = Paid {
             state: State::Settled,
