@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use quid_common::amount::{Amount, Currency, check_amount_grammar};
 use quid_common::checkpoint::Checkpoint;
 use quid_common::id::OperationId;
@@ -346,7 +346,17 @@ fn usage_line(error: &clap::Error) -> String {
         .collect();
     let told = told.join(" ");
     let told = told.strip_prefix("error: ").unwrap_or(&told);
-    format!("{}; see quid-directory --help", Printable(told))
+    let meant = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg]
+        .into_iter()
+        .find_map(|kind| match error.get(kind) {
+            Some(ContextValue::String(meant)) => Some(meant.clone()),
+            Some(ContextValue::Strings(meant)) => meant.first().cloned(),
+            _ => None,
+        });
+    match meant {
+        Some(meant) => format!("{}; did you mean {meant}?", Printable(told)),
+        None => format!("{}; see quid-directory --help", Printable(told)),
+    }
 }
 
 /// Fresh random bytes from the system.

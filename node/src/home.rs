@@ -224,6 +224,18 @@ impl Home {
         self.learned_now().currency
     }
 
+    /// Everybody whom this home has ever paid, or tried to, by name; of very many, the first ten
+    /// thousand.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn contacts(&self) -> Result<Vec<Name>, JournalError> {
+        self.journal.contacts().await
+    }
+
     /// The account's name, known after registration or the first login.
     #[must_use]
     pub fn name(&self) -> Option<Name> {

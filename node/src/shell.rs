@@ -384,7 +384,7 @@ async fn watch_contacts(mut current: watch::Receiver<Option<Current>>, contacts:
                 return;
             };
             let mut events = node.events();
-            for name in node.contacts().await.unwrap_or_default() {
+            for name in node.home().contacts().await.unwrap_or_default() {
                 contacts.add(name.as_str());
             }
             while let Some(event) = events.next().await {

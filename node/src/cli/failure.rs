@@ -98,6 +98,12 @@ impl From<Report> for Failure {
     }
 }
 
+impl From<Box<Report>> for Failure {
+    fn from(report: Box<Report>) -> Self {
+        Self::Told(report)
+    }
+}
+
 impl Failure {
     /// An argument that only the directory's currency or the home could judge.
     pub(crate) fn usage(message: impl Into<String>) -> Self {

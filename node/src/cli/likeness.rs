@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quid_common::name::Name;
 use quid_common::refusal::Reason;
-use quid_node::Node;
+use quid_node::{Home, Node};
 use strsim::damerau_levenshtein;
 use tokio::time::timeout;
 
@@ -29,9 +29,8 @@ pub(crate) fn nearest<'w>(
 /// What to say about a name that no account has: whom the payer may have meant. Somebody who was
 /// paid before comes first, for a stranger may have taken a name because it looks like another.
 async fn meant(node: &Node, typed: &Name) -> Option<String> {
-    let contacts = node.contacts().await.unwrap_or_default();
-    if let Some(name) = nearest(typed.as_str(), contacts.iter().map(Name::as_str)) {
-        return Some(format!("did you mean {name}, whom you have paid before?"));
+    if let Some(known) = known(node.home(), typed).await {
+        return Some(known);
     }
     let online = node.who_is_near(typed).await.unwrap_or_default();
     let own = node.home().key();
@@ -41,13 +40,38 @@ async fn meant(node: &Node, typed: &Name) -> Option<String> {
         .map(|name| format!("did you mean {name}, who is online and whom you have never paid?"))
 }
 
+/// Whom of those that were paid before somebody may have meant.
+async fn known(home: &Home, typed: &Name) -> Option<String> {
+    let contacts = home.contacts().await.unwrap_or_default();
+    nearest(typed.as_str(), contacts.iter().map(Name::as_str))
+        .map(|name| format!("did you mean {name}, whom you have paid before?"))
+}
+
 /// `report`, and whom the payer may have meant if no account is called `name`.
-pub(crate) async fn with_meant(mut report: Report, node: &Node, name: &Name) -> Report {
-    let reason = Reason::UNKNOWN_ACCOUNT;
-    if report.error == reason.name()
-        && let Ok(Some(meant)) = timeout(MEANT_WAIT, meant(node, name)).await
-    {
-        report.message = format!("refused: {reason}: {meant}");
+pub(crate) async fn with_meant(report: Report, node: &Node, name: &Name) -> Report {
+    if !is_unknown(&report) {
+        return report;
+    }
+    let meant = timeout(MEANT_WAIT, meant(node, name)).await;
+    with(report, meant.ok().flatten())
+}
+
+/// As [`with_meant`], of those that were paid before alone: without a session.
+pub(crate) async fn with_known(report: Report, home: &Home, name: &Name) -> Report {
+    if !is_unknown(&report) {
+        return report;
+    }
+    let meant = known(home, name).await;
+    with(report, meant)
+}
+
+fn is_unknown(report: &Report) -> bool {
+    report.error == Reason::UNKNOWN_ACCOUNT.name()
+}
+
+fn with(mut report: Report, meant: Option<String>) -> Report {
+    if let Some(meant) = meant {
+        report.message = format!("refused: {}: {meant}", Reason::UNKNOWN_ACCOUNT);
     }
     report
 }

@@ -169,7 +169,7 @@ impl Settings {
     ///
     /// # Errors
     /// A value that cannot be used, or a file that cannot be read: what is said about it.
-    pub(crate) fn read(home: Option<&Path>) -> Result<Self, Report> {
+    pub(crate) fn read(home: Option<&Path>) -> Result<Self, Box<Report>> {
         let mut values = Vec::new();
         let in_file = match home {
             Some(home) => read_file(&file(home))?,
@@ -226,9 +226,12 @@ fn below<'c>(tree: &'c Command, path: &str) -> Option<&'c Command> {
 }
 
 /// The value of the setting's variable; one that is empty says nothing.
-fn of_variable(setting: &Setting) -> Result<Option<String>, Report> {
+fn of_variable(setting: &Setting) -> Result<Option<String>, Box<Report>> {
     let variable = setting.variable();
-    let usage = |why: &str| Report::new(Exit::Usage, "usage", format!("{variable}: {why}"));
+    let usage = |why: &str| {
+        let message = format!("{variable}: {why}");
+        Box::new(Report::new(Exit::Usage, "usage", message))
+    };
     let Some(value) = std::env::var_os(&variable).filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
@@ -251,7 +254,7 @@ fn text(setting: &Setting, value: &OsStr) -> Option<String> {
 }
 
 /// The values in a config file, checked; none if there is no such file.
-fn read_file(path: &Path) -> Result<Vec<(&'static str, String)>, Report> {
+fn read_file(path: &Path) -> Result<Vec<(&'static str, String)>, Box<Report>> {
     let document = document(path)?;
     let mut values = Vec::new();
     for (key, item) in document.iter() {
@@ -278,10 +281,10 @@ fn read_file(path: &Path) -> Result<Vec<(&'static str, String)>, Report> {
 }
 
 /// The file as it is written, comments and all; empty if there is none.
-pub(crate) fn document(path: &Path) -> Result<DocumentMut, Report> {
+pub(crate) fn document(path: &Path) -> Result<DocumentMut, Box<Report>> {
     let failed = |error: &std::io::Error| {
         let message = format!("cannot read {}: {error}", path.display());
-        Report::new(Exit::Files, "config", message)
+        Box::new(Report::new(Exit::Files, "config", message))
     };
     let mut text = String::new();
     match File::open(path) {
@@ -304,9 +307,9 @@ pub(crate) fn document(path: &Path) -> Result<DocumentMut, Report> {
     })
 }
 
-fn wrong(path: &Path, why: &str) -> Report {
+fn wrong(path: &Path, why: &str) -> Box<Report> {
     let message = format!("{}: {why}", path.display());
-    Report::new(Exit::Files, "config", message)
+    Box::new(Report::new(Exit::Files, "config", message))
 }
 
 fn value(item: &Item) -> Option<String> {
@@ -390,7 +393,7 @@ mod tests {
             assert!(said.contains(why), "{said}");
             assert!(!said.contains("--"), "{said}");
         }
-        let said = find("wiat").err().expect("there is none");
+        let said = find("wiat").expect_err("there is none");
         assert!(said.ends_with("did you mean wait?"), "{said}");
     }
 }

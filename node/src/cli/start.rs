@@ -73,7 +73,7 @@ fn read(arguments: Vec<OsString>) -> Result<(Cli, Settings), Unread> {
         Ok(settings) => Ok((usage::parse(&arguments, &settings)?, settings)),
         // What tells of the trouble, or has nothing to do with it, is not stopped by it.
         Err(_) if is_unsettled(&cli.command) => Ok((cli, Settings::default())),
-        Err(report) => Err(Unread::Wrong(Box::new(report))),
+        Err(report) => Err(Unread::Wrong(report)),
     }
 }
 

@@ -1,11 +1,10 @@
-//! Whom this node can pay: who is online, and who was paid before.
+//! Who is online.
 
 use quid_common::name::Name;
 use quid_common::wire::{Message, PAGE_LEN_MAX, Person, Who};
 
 use super::Node;
 use crate::directory::{RequestError, unexpected};
-use crate::journal::JournalError;
 
 impl Node {
     /// Everybody who is online, by name.
@@ -51,18 +50,6 @@ impl Node {
             people.extend(self.page(Some(after)).await?.0);
         }
         Ok(people)
-    }
-
-    /// Everybody whom this home has ever paid, or tried to, by name; of very many, the first ten
-    /// thousand.
-    ///
-    /// # Errors
-    /// [`JournalError`].
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn contacts(&self) -> Result<Vec<Name>, JournalError> {
-        self.parts.home.journal().contacts().await
     }
 
     /// A page of people, and whether more follow.

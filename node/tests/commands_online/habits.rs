@@ -301,6 +301,11 @@ fn names_that_are_nearly_right_are_suggested() {
     assert!(message(&pay).ends_with(known));
     assert!(message(&["tab", "open", "robbert", "--unit", "1", "--units", "1"]).ends_with(known));
     assert!(message(&["pay", "nobody", "1"]).ends_with("check the spelling"));
+    let status = alice.fails(&["key", "status", "robret"], 3);
+    assert!(
+        status["message"].as_str().expect("text").ends_with(known),
+        "{status}"
+    );
     // So are commands and flags.
     for (arguments, meant) in [
         (&["pya", "robert", "1"][..], "did you mean pay?"),
@@ -369,4 +374,11 @@ fn completions_and_manual_pages_are_what_their_readers_read() {
         assert!(output.status.success());
         assert!(String::from_utf8_lossy(&output.stdout).contains("serve"));
     }
+    let output = std::process::Command::new(crate::processes::directory_program())
+        .arg("sreve")
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.ends_with("did you mean serve?\n"), "{said}");
 }

@@ -269,7 +269,8 @@ fn keys(table: &mut Table) {
     table.ok("quid key rotate", &alice, &[]);
     table.fails("quid pay", &bob, &["alice", "1"], 3);
     table.ok("quid key accept", &bob, &["alice", "--yes"]);
-    table.ok("quid key freeze", &alice, &[]);
+    let frozen = table.ok("quid key freeze", &alice, &[]);
+    table.ok("quid receipt show", &alice, &[&frozen["entry"].to_string()]);
     table.ok("quid key thaw", &alice, &["--recovery", &safe]);
     let new = world.home("new");
     table.ok("quid key recover", &new, &["alice", "--recovery", &safe]);
