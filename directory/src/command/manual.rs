@@ -89,7 +89,9 @@ fn name(command: &Command) -> String {
 fn rendered(command: &Command) -> io::Result<Vec<u8>> {
     let called = command.clone().name(name(command));
     let mut page = Vec::new();
-    Man::new(called).render(&mut page)?;
+    Man::new(called)
+        .source(concat!("quid-directory ", env!("CARGO_PKG_VERSION")))
+        .render(&mut page)?;
     Ok(page)
 }
 

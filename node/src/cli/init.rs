@@ -12,30 +12,39 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::{Failure, quoted, report};
 use super::screen::Sink;
+use super::settings::Settings;
 use super::{Init, config, item, passphrase};
 
 /// Makes the home at `path`, or finds it as it would have made it, and registers a name for it if one
-/// is wanted. On a terminal it asks for what was not given.
+/// is wanted. On a terminal it asks for the rest, unless a directory is given by a flag: scripts that
+/// run on somebody's terminal do that, and are asked nothing.
 pub(crate) async fn init(
     path: &Path,
     args: Init,
+    settings: &Settings,
     json: bool,
     sink: &Sink,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
     let asks = !json && io::stdin().is_terminal() && io::stderr().is_terminal();
-    let questions = Questions { sink, stop, asks };
+    let guides = asks && (args.directory.is_none() || settings.get("directory").is_some());
+    let questions = Questions {
+        sink,
+        stop,
+        asks,
+        guides,
+    };
     let known = Home::directory_at(path);
     let address = match (args.directory, known) {
         (Some(AnyAddress::Pinned(address)), _) => address,
         (Some(AnyAddress::Unpinned(address)), _) => confirmed(address, &questions).await?,
-        (None, Some(address)) if asks || args.name.is_some() => address,
+        (None, Some(address)) if guides || args.name.is_some() => address,
         (None, _) => match questions.directory().await? {
             AnyAddress::Pinned(address) => address,
             AnyAddress::Unpinned(address) => confirmed(address, &questions).await?,
         },
     };
-    if asks && !args.seal && !passphrase::is_known() && !passphrase::has_key(path) {
+    if guides && !args.seal && !passphrase::is_known() && !passphrase::has_key(path) {
         passphrase::optional(sink).await?;
     }
     let home = Home::init_sealed(path, &address, passphrase::known())?;
@@ -48,7 +57,7 @@ pub(crate) async fn init(
     };
     let wanted = args.name.is_some();
     let name = match args.name {
-        None if asks && home.name().is_none() => questions.name().await?,
+        None if guides && home.name().is_none() => questions.name().await?,
         name => name,
     };
     let Some(name) = name else {
@@ -58,7 +67,7 @@ pub(crate) async fn init(
     let node = Node::start(home, Options::default()).await?;
     let registered = register(&node, name, args.invite, !wanted, &questions).await;
     let balance = match &registered {
-        Ok(_) if asks => node.status().await.ok(),
+        Ok(_) if guides => node.status().await.ok(),
         _ => None,
     };
     node.close().await;
@@ -93,7 +102,7 @@ async fn register(
         };
         drop(progress);
         match refused {
-            RequestError::Refused(Reason::UNINVITED) if questions.asks && invite.is_none() => {
+            RequestError::Refused(Reason::UNINVITED) if questions.guides && invite.is_none() => {
                 let code = questions
                     .answer("The directory registers by invitation. The code that its operator gave you:")
                     .await?;
@@ -101,7 +110,7 @@ async fn register(
             }
             RequestError::Refused(
                 reason @ (Reason::NAME_TAKEN | Reason::NAME_LOOKS_TAKEN | Reason::NAME_RESERVED),
-            ) if questions.asks && again => {
+            ) if questions.guides && again => {
                 let sorry = format!("{name}: {reason}.");
                 questions.sink.say(sorry).await?;
                 match questions.name().await? {
@@ -145,7 +154,10 @@ fn next_steps(name: &Name, balance: &str) -> String {
 struct Questions<'a> {
     sink: &'a Sink,
     stop: &'a CancellationToken,
+    /// Whether somebody can be asked.
     asks: bool,
+    /// Whether they are to be asked for what is optional.
+    guides: bool,
 }
 
 impl Questions<'_> {

@@ -151,7 +151,7 @@ async fn command(cli: Cli, settings: &Settings, sink: &Sink) -> Result<(), Failu
     }
     let stop = stop_on_signal().map_err(|error| Failure::from(no_process(&error)))?;
     match cli.command {
-        Command::Init(args) => init::init(&path, args, json, sink, &stop).await,
+        Command::Init(args) => init::init(&path, args, settings, json, sink, &stop).await,
         Command::Doctor => doctor::doctor(&path, sink, &stop).await,
         Command::Key(args) => keys::run(&path, args, json, sink, &stop).await,
         Command::Listen(args) => {

@@ -38,6 +38,16 @@ fn a_wallet_is_made_by_answering_and_can_be_paid() {
     assert_eq!(alice.balance(), "11.000000");
     assert_eq!(mode(&alice.0.join("config.toml")), Some(0o600));
 
+    // Scripts that run on a terminal say which directory, and are asked nothing.
+    let script = Home(world.path("script").into());
+    let command = format!("init --directory {}", world.address);
+    let scripted = Screen::start(&script, 80, "NO_COLOR=1", &command);
+    let shown = scripted.until("ended 0");
+    assert!(
+        !shown.contains("Passphrase") && !shown.contains("Name"),
+        "{shown}"
+    );
+
     // Again, it asks nothing and finds what it made.
     drop(screen);
     let screen = Screen::start(&alice, 80, "NO_COLOR=1", "init");
@@ -96,8 +106,8 @@ fn invited_wallets_ask_for_the_code_and_scripts_name_it() {
         .trim()
         .to_owned();
     let alice = Home(world.path("alice").into());
-    let command = format!("init --directory {} --name alice", world.address);
-    let screen = Screen::start(&alice, 80, "NO_COLOR=1", &command);
+    let variables = format!("NO_COLOR=1 QUID_DIRECTORY={}", world.address);
+    let screen = Screen::start(&alice, 80, &variables, "init --name alice");
     screen.until("Passphrase for the key");
     screen.keys("\n");
     screen.until("by invitation");
