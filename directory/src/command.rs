@@ -350,7 +350,8 @@ fn usage_line(error: &clap::Error) -> String {
         .into_iter()
         .find_map(|kind| match error.get(kind) {
             Some(ContextValue::String(meant)) => Some(meant.clone()),
-            Some(ContextValue::Strings(meant)) => meant.first().cloned(),
+            // The nearest comes last.
+            Some(ContextValue::Strings(meant)) => meant.last().cloned(),
             _ => None,
         });
     match meant {
