@@ -49,8 +49,16 @@ pub const PAYING: Duration = Duration::from_millis(100);
 pub const QUESTION_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// What distrusted accounts may submit in a second, all together; the next is not read before there
-/// is room. A bad signature costs 33 us, an answer that must be found again three times that.
-pub const DOUBTFUL: Rate = Rate::per_second(4000);
+/// is room. A bad signature costs 33 us, an answer that must be found again three times that, and
+/// each may come on a stream of its own.
+pub const DOUBTFUL: Rate = Rate::per_second(1000);
+
+/// What all accounts may ask in a second at their own rates. Each question costs the directory's one
+/// thread of sockets some 20 us, so this leaves nine tenths of it to payments.
+pub const QUESTIONS_AT_EASE: Rate = Rate::per_second(5000);
+
+/// What one account may ask in a second while all together ask more than that.
+pub const QUESTIONS_CROWDED: Rate = Rate::per_second(50);
 
 /// How many times as much a question of a frozen account counts.
 pub const FROZEN_COST: u32 = 10;
@@ -65,6 +73,8 @@ pub struct Sentry {
     registrations_of_network: Rates,
     logins: Rates,
     questions: Rates,
+    questions_at_ease: Rates,
+    questions_crowded: Rates,
     openings: Rates,
     strangers: Arc<Shares<Network>>,
     slow: Arc<Shares<PublicKey>>,
@@ -88,6 +98,8 @@ impl Sentry {
             registrations_of_network: Rates::new(limits.registrations_per_network),
             logins: Rates::new(limits.logins),
             questions: Rates::new(limits.questions),
+            questions_at_ease: Rates::new(QUESTIONS_AT_EASE),
+            questions_crowded: Rates::new(QUESTIONS_CROWDED),
             openings: Rates::new(limits.tab_openings),
             strangers: Arc::new(Shares::new(STRANGERS_MAX, 1)),
             slow: Arc::new(Shares::new(SLOW_MAX, SHARE)),
@@ -158,14 +170,30 @@ impl Sentry {
         self.allow(&self.openings, account, Cause::Openings)
     }
 
-    /// Waits until `account` may ask something that costs as much as `cost` plain questions.
+    /// Waits until `account` may ask something that costs as much as `cost` plain questions: at its
+    /// own rate, and while all ask too much at the lower one that each has then.
     ///
     /// # Errors
     /// *Busy*, after [`QUESTION_WAIT_MAX`].
     pub async fn question(&self, account: &PublicKey, cost: u32) -> Result<(), Reason> {
         let until = Instant::now() + QUESTION_WAIT_MAX;
+        self.wait_for(&self.questions, account, cost, until).await?;
+        if self.questions_at_ease.take(&(), cost).is_ok() {
+            return Ok(());
+        }
+        let rates = &self.questions_crowded;
+        self.wait_for(rates, account, cost, until).await
+    }
+
+    async fn wait_for(
+        &self,
+        rates: &Rates,
+        account: &PublicKey,
+        cost: u32,
+        until: Instant,
+    ) -> Result<(), Reason> {
         loop {
-            let Err(wait) = self.questions.take(account, cost) else {
+            let Err(wait) = rates.take(account, cost) else {
                 return Ok(());
             };
             if Instant::now() + wait > until {
@@ -238,6 +266,28 @@ pub const SHARE: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn while_many_ask_too_much_each_is_slower_and_nobody_is_left_out() {
+        let sentry = Sentry::new(&Limits::default());
+        let account = |n: u8| PublicKey::from_bytes([n; 32]);
+        let begun = Instant::now();
+        for n in 0..50 {
+            for _ in 0..100 {
+                assert_eq!(sentry.question(&account(n), 1).await, Ok(()));
+            }
+        }
+        assert_eq!(begun.elapsed(), Duration::ZERO, "at ease");
+        for _ in 0..50 {
+            assert_eq!(sentry.question(&account(1), 1).await, Ok(()));
+        }
+        assert_eq!(begun.elapsed(), Duration::ZERO, "who asks seldom waits");
+        assert_eq!(sentry.question(&account(1), 1).await, Ok(()));
+        assert!(begun.elapsed() >= Duration::from_millis(19), "no limit");
+        let asked = Instant::now();
+        assert_eq!(sentry.question(&account(99), 50).await, Ok(()));
+        assert_eq!(asked.elapsed(), Duration::ZERO, "a newcomer was left out");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn who_asks_too_much_waits_and_then_is_told_busy() {

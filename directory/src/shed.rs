@@ -63,7 +63,7 @@ causes! {
     /// What a settle stream submitted was told *busy*: no room in the queue.
     Orders "orders";
     /// What a settle stream submitted had to wait: its account is distrusted, for bad signatures or
-    /// claims, or for asking again and again what was answered.
+    /// claims, for what was others' to submit, or for asking again and again what was answered.
     Distrusted "distrusted";
     /// A settle stream was not read for a while: too many answers wait to be read.
     Answers "answers";

@@ -48,6 +48,8 @@ pub enum Conduct {
     Claimed(bool),
     /// It was told again what it had been told.
     Repeated,
+    /// It submitted what others signed for others, which no honest program does.
+    Intruded,
 }
 
 /// Why a batch came to nothing: whoever settles answers nobody any more and leaves the process
@@ -106,6 +108,15 @@ impl Effect {
 }
 
 impl Outcome {
+    /// What the queue should know of whoever had something signed come to this.
+    const fn conduct_of_signed(&self) -> Option<Conduct> {
+        match self {
+            Self::Known(_) => Some(Conduct::Repeated),
+            Self::Refused(Reason::WRONG_SUBMITTER) => Some(Conduct::Intruded),
+            Self::Refused(_) | Self::New(..) | Self::Question => None,
+        }
+    }
+
     /// Whether a claim that came to this was an honest one's.
     const fn is_worth_hashing(&self) -> bool {
         match self {
@@ -200,8 +211,9 @@ impl Committer {
             };
             if matches!(job.ask, Ask::Claim(..)) {
                 conduct.push((job.from, Conduct::Claimed(outcome.is_worth_hashing())));
-            } else if job.ask.is_signed() && matches!(outcome, Outcome::Known(_)) {
-                conduct.push((job.from, Conduct::Repeated));
+            } else if job.ask.is_signed() {
+                let seen = outcome.conduct_of_signed();
+                conduct.extend(seen.map(|seen| (job.from, seen)));
             }
             outcomes.push((job, outcome));
         }

@@ -40,9 +40,9 @@ pub const CLAIMS_PER_ACCOUNT_MAX: usize = 1024;
 /// As in the queue.
 const SHARE: usize = 8;
 
-/// Least time between two claims of distrusted accounts: the longest take a twelfth of a core. Even
+/// Least time between two claims of distrusted accounts: the longest take a thirtieth of a core. Even
 /// at the lowest priority hashing is felt, where two cores share what they compute with.
-const DISTRUSTED_PAUSE: Duration = Duration::from_millis(50);
+const DISTRUSTED_PAUSE: Duration = Duration::from_millis(120);
 
 /// Rest after a long claim while payments wait: hashing then takes an eighth of a core at most.
 /// A payment a link is still paid out two million times a second.

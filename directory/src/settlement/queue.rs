@@ -3,9 +3,10 @@
 //! Each account has a line of its own; batches are taken from all lines in turn. So a member that
 //! sends more than its share waits for itself alone, and past its own bound is told *busy*. That
 //! bound shrinks as the queue fills, so that there is room for a newcomer however many send too
-//! much. An account under which a bad signature or claim came is distrusted for a while: its jobs are few in
-//! a batch and checked apart, so that they cost the others next to nothing. So is one that asks again and
-//! again for what was answered, since each such answer is read off the disk, while it does.
+//! much. An account under which a bad signature or claim came, or what was others' to submit, is
+//! distrusted for a while: its jobs are few in a batch and checked apart, so that they cost the
+//! others next to nothing. So is one that asks again and again for what was answered, since each
+//! such answer is read off the disk, while it does.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -189,6 +190,7 @@ impl Queue {
             match conduct {
                 Conduct::Claimed(good) => self.judge(&from, u32::from(good), u32::from(!good)),
                 Conduct::Repeated => self.repeats(&from, 1),
+                Conduct::Intruded => self.judge(&from, 0, 1),
             }
         }
     }

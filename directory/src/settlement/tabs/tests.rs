@@ -158,7 +158,12 @@ fn terms_and_closes_need_their_signers() {
         world.refused(1, Ask::Close(forged(&close))),
         Reason::BAD_SIGNATURE
     );
-    assert_eq!(world.refused(0, Ask::Close(close)), Reason::WRONG_SUBMITTER);
+    let (answer, judged) = world.ask_and_judge(&person(0), Ask::Close(close));
+    assert!(
+        matches!(answer, Answer::Refused(Reason::WRONG_SUBMITTER, None)),
+        "{answer:?}"
+    );
+    assert_eq!(judged, [(person(0).public(), Conduct::Intruded)]);
     let elsewhere = Close::sign(LedgerId([7; 32]), stated.payer, stated.id, &person(1));
     assert_eq!(
         world.refused(1, Ask::Close(forged(&elsewhere))),
