@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use quid_common::address::HostPort;
 use quid_common::amount::Currency;
 use quid_common::id::OperationId;
@@ -53,7 +54,7 @@ pub enum Command {
         /// How much, as in 12.50.
         amount: String,
         /// The data folder.
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, value_name = "DIR", env = "QUID_DIRECTORY_DATA")]
         data: PathBuf,
         /// Repeat an earlier operation: it takes effect once, however often it is sent.
         #[arg(long)]
@@ -69,7 +70,7 @@ pub enum Command {
     /// Rebuild every balance from the log and check every signature, the tree and its checkpoints.
     Audit {
         /// The data folder.
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, value_name = "DIR", env = "QUID_DIRECTORY_DATA")]
         data: PathBuf,
         /// A checkpoint saved earlier, which the log must contain.
         #[arg(long, value_name = "FILE")]
@@ -80,7 +81,7 @@ pub enum Command {
         /// The backup.
         file: PathBuf,
         /// The data folder.
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, value_name = "DIR", env = "QUID_DIRECTORY_DATA")]
         data: PathBuf,
         /// Replace FILE if it is there.
         #[arg(long)]
@@ -94,7 +95,7 @@ pub enum Command {
         /// The backup.
         file: PathBuf,
         /// The data folder.
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, value_name = "DIR", env = "QUID_DIRECTORY_DATA")]
         data: PathBuf,
         /// The directory's key, if the backup has none.
         #[arg(long, value_name = "FILE")]
@@ -104,10 +105,27 @@ pub enum Command {
     /// first.
     #[command(subcommand)]
     Key(Key),
+    /// Print completions for a shell.
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// bash, elvish, fish, powershell or zsh.
+        #[arg(value_name = "SHELL", value_enum, hide_possible_values = true)]
+        shell: Shell,
+    },
+    /// Print the manual page of quid-directory or of a command, for man(1).
+    #[command(after_help = MAN)]
+    Man {
+        /// The command, such as serve; quid-directory itself unless it is said.
+        #[arg(value_name = "COMMAND")]
+        command: Vec<String>,
+        /// Write the pages of all commands into this folder instead.
+        #[arg(long, value_name = "DIR", conflicts_with = "command")]
+        out: Option<PathBuf>,
+    },
     /// Print the directory's address.
     Address {
         /// The data folder.
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, value_name = "DIR", env = "QUID_DIRECTORY_DATA")]
         data: PathBuf,
     },
 }
@@ -131,15 +149,24 @@ pub enum Key {
         data: PathBuf,
     },
 }
+const COMPLETIONS: &str = "\
+Example:
+  quid-directory completions bash > ~/.local/share/bash-completion/completions/quid-directory";
+
+const MAN: &str = "\
+Examples:
+  quid-directory man serve | man -l -
+  quid-directory man --out /usr/local/share/man/man1";
 
 /// How to serve.
 #[derive(Debug, Args)]
 pub struct Serve {
     /// The data folder.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "QUID_DIRECTORY_DATA")]
     pub data: PathBuf,
     /// Where to listen (UDP); port 0 takes any free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4840")]
+    #[arg(env = "QUID_DIRECTORY_LISTEN")]
     pub listen: SocketAddr,
     /// What nodes shall connect to, if it is not the address listened on.
     #[arg(long, value_name = "HOST[:PORT]")]
@@ -171,7 +198,7 @@ pub struct Standing {
     /// The account's name.
     pub name: Name,
     /// The data folder.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "QUID_DIRECTORY_DATA")]
     pub data: PathBuf,
     /// Repeat an earlier operation.
     #[arg(long)]
@@ -182,7 +209,7 @@ pub struct Standing {
 #[derive(Debug, Args)]
 pub struct Invite {
     /// The data folder.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "QUID_DIRECTORY_DATA")]
     pub data: PathBuf,
     /// Accounts that may register with it.
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -306,5 +333,41 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Failure::files(format!("cannot write the result: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_table_for_scripts_has_a_row_for_every_command_and_no_other() {
+        let table = include_str!("../../docs/scripts.md");
+        let rows = table.lines().filter(|line| line.starts_with("| `quid"));
+        let mut documented: Vec<&str> = rows
+            .filter_map(|line| line.split('|').nth(1))
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .filter(|command| command.starts_with("quid-directory "))
+            .map(|command| command.split(':').next().unwrap_or(command))
+            .collect();
+        documented.sort_unstable();
+        documented.dedup();
+        let tree = Cli::command();
+        tree.clone().debug_assert();
+        let mut commands = Vec::new();
+        let mut rest = vec![("quid-directory".to_owned(), tree)];
+        while let Some((path, command)) = rest.pop() {
+            if !command.has_subcommands() {
+                commands.push(path);
+                continue;
+            }
+            for below in command.get_subcommands() {
+                rest.push((format!("{path} {}", below.get_name()), below.clone()));
+            }
+        }
+        commands.sort_unstable();
+        assert_eq!(documented, commands);
     }
 }

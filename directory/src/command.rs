@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use quid_common::amount::{Amount, Currency, check_amount_grammar};
 use quid_common::checkpoint::Checkpoint;
 use quid_common::id::OperationId;
@@ -32,6 +32,7 @@ use self::passphrase::Passphrases;
 mod backup;
 mod invite;
 mod key;
+mod manual;
 mod passphrase;
 
 /// Runs the command in the program's arguments.
@@ -120,6 +121,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Restore { file, data, key } => backup::restore(json, &file, &data, key.as_deref()),
         Command::Key(wanted) => key::run(json, &wanted, &passphrases),
+        Command::Completions { shell } => manual::print(&manual::completions(shell)),
+        Command::Man {
+            out: Some(folder), ..
+        } => manual::pages(&folder),
+        Command::Man { command, .. } => manual::print(&manual::page(&command)?),
         Command::Address { data } => {
             let folder = Folder::open(&data).map_err(Failure::files)?;
             print_address(json, &folder.address().map_err(Failure::files)?)
@@ -333,7 +339,18 @@ fn usage_line(error: &clap::Error) -> String {
         .collect();
     let told = told.join(" ");
     let told = told.strip_prefix("error: ").unwrap_or(&told);
-    format!("{}; see quid-directory --help", Printable(told))
+    let meant = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg]
+        .into_iter()
+        .find_map(|kind| match error.get(kind) {
+            Some(ContextValue::String(meant)) => Some(meant.clone()),
+            // The nearest comes last.
+            Some(ContextValue::Strings(meant)) => meant.last().cloned(),
+            _ => None,
+        });
+    match meant {
+        Some(meant) => format!("{}; did you mean {meant}?", Printable(told)),
+        None => format!("{}; see quid-directory --help", Printable(told)),
+    }
 }
 
 /// Fresh random bytes from the system.

@@ -1,6 +1,10 @@
 //! The command line: its tree of commands, and the way from arguments to an exit code.
 
 pub(crate) mod ask;
+mod check;
+mod config;
+pub(crate) mod doctor;
+mod examples;
 pub(crate) mod exit;
 pub(crate) mod failure;
 mod home;
@@ -8,10 +12,12 @@ mod human;
 mod init;
 pub(crate) mod item;
 mod keys;
+mod likeness;
 mod link;
 pub(crate) mod listen;
 mod live;
 pub(crate) mod log;
+mod manual;
 mod once;
 pub(crate) mod passphrase;
 mod qr;
@@ -20,6 +26,7 @@ pub(crate) mod request;
 mod requests;
 pub(crate) mod run;
 pub(crate) mod screen;
+pub(crate) mod settings;
 pub(crate) mod signals;
 pub(crate) mod split;
 mod start;
@@ -32,6 +39,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use quid_common::address::AnyAddress;
 use quid_common::id::{OrderId, Reference};
 use quid_common::name::Name;
@@ -58,7 +66,7 @@ pub(crate) struct Cli {
 /// What every command takes, before or after its name.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
-    /// The home folder: key, journal, receipts [default: $QUID_HOME, else $HOME/.quid]
+    /// The home folder: key, journal, receipts, settings [default: $QUID_HOME, else $HOME/.quid]
     #[arg(long, global = true, value_name = "DIR", value_parser = value::path)]
     #[arg(display_order = 100, help_heading = EVERYWHERE)]
     pub(crate) home: Option<PathBuf>,
@@ -67,8 +75,7 @@ pub(crate) struct Global {
     pub(crate) json: bool,
     /// Read the passphrase of a sealed key from this file, or from /dev/fd/N
     #[arg(long, global = true, value_name = "FILE", value_parser = value::path)]
-    #[arg(env = "QUID_PASSPHRASE_FILE", hide_env_values = true)]
-    #[arg(display_order = 104, help_heading = EVERYWHERE)]
+    #[arg(display_order = 106, help_heading = EVERYWHERE)]
     pub(crate) passphrase_file: Option<PathBuf>,
     /// How the log on stderr is written: human or json
     #[arg(
@@ -84,6 +91,25 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     #[arg(display_order = 103, help_heading = EVERYWHERE)]
     pub(crate) verbose: u8,
+    /// Say nothing on stderr but questions, and what went wrong
+    #[arg(short, long, global = true, display_order = 104, help_heading = EVERYWHERE)]
+    pub(crate) quiet: bool,
+    /// Whether to use colour: auto, always or never. NO_COLOR in the environment is never
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    #[arg(display_order = 105, help_heading = EVERYWHERE, hide_possible_values = true)]
+    pub(crate) color: Color,
+}
+
+/// Whether colour is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
 }
 
 /// How log lines look.
@@ -99,9 +125,11 @@ pub(crate) enum LogFormat {
 /// What `quid` does.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a home with a new key, and pin its directory
+    /// Make a wallet: a home with a new key, the directory pinned. On a terminal, asks for the rest
+    #[command(after_help = examples::INIT)]
     Init(Init),
     /// Take a name at the directory
+    #[command(after_help = examples::REGISTER)]
     Register {
         /// 3 to 32 of a to z, 0 to 9, '-' and '_', beginning with a letter
         name: Name,
@@ -114,8 +142,10 @@ pub(crate) enum Command {
         recovery: Option<PathBuf>,
     },
     /// Show name, balance and what is still open
+    #[command(after_help = examples::STATUS)]
     Status,
     /// List who is online
+    #[command(after_help = examples::WHO)]
     Who {
         /// Then go on and show who comes and goes
         #[arg(long)]
@@ -123,10 +153,10 @@ pub(crate) enum Command {
     },
     /// Pay somebody, or what a request asks for: directly if they are online, else through the
     /// directory
-    #[command(after_help = PAY_EXAMPLE)]
+    #[command(after_help = examples::PAY)]
     Pay(Pay),
     /// Ask to be paid: prints a link to hand to whoever shall pay, and shows it as a QR code
-    #[command(after_help = REQUEST_EXAMPLE)]
+    #[command(after_help = examples::REQUEST)]
     Request(AskFor),
     /// List the requests of this home, newest first, and what paid them
     Requests {
@@ -135,28 +165,85 @@ pub(crate) enum Command {
         limit: usize,
     },
     /// Pay back what was received as an entry, once
+    #[command(after_help = examples::REFUND)]
     Refund(Refund),
     /// Cancel an order that has not settled
+    #[command(after_help = examples::VOID)]
     Void {
         /// The order, as `pay` or `history` shows it
         #[arg(value_name = "ORDER_ID")]
         order: OrderId,
     },
     /// Stay online and receive: one line per event
+    #[command(after_help = examples::LISTEN)]
     Listen(Listen),
     /// Reserve money once, then pay it in units of which each costs one hash
-    #[command(subcommand, arg_required_else_help = false, after_help = TAB_EXAMPLE)]
+    #[command(subcommand, arg_required_else_help = false, after_help = examples::TAB)]
     Tab(Tab),
     /// List payments, newest first; those not settled yet stand on top
+    #[command(after_help = examples::HISTORY)]
     History(History),
     /// Show, save or verify what proves a payment
-    #[command(subcommand, arg_required_else_help = false)]
+    #[command(subcommand, arg_required_else_help = false, after_help = examples::RECEIPT)]
     Receipt(Receipt),
     /// Seal, replace, recover and freeze the account's key
-    #[command(subcommand, arg_required_else_help = false)]
+    #[command(subcommand, arg_required_else_help = false, after_help = examples::KEY)]
     Key(Key),
     /// Type commands, with history and completion, while payments come in
+    #[command(after_help = examples::SHELL)]
     Shell(Listen),
+    /// Check key, clock, directory, reachability and disk, and say what to do
+    #[command(after_help = examples::DOCTOR)]
+    Doctor,
+    /// Show and change what flags leave open, and where each value comes from
+    #[command(after_help = examples::CONFIG)]
+    Config {
+        /// What to do [default: list]
+        #[command(subcommand)]
+        what: Option<Config>,
+    },
+    /// Print completions for a shell
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions {
+        /// bash, elvish, fish, powershell or zsh
+        #[arg(value_name = "SHELL", value_enum, hide_possible_values = true)]
+        shell: Shell,
+    },
+    /// Print the manual page of quid or of a command, for man(1)
+    #[command(after_help = examples::MAN)]
+    Man {
+        /// The command, such as pay or tab open [default: quid itself]
+        #[arg(value_name = "COMMAND")]
+        command: Vec<String>,
+        /// Write the pages of all commands into this folder instead
+        #[arg(long, value_name = "DIR", value_parser = value::path, conflicts_with = "command")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// `quid config`
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Config {
+    /// List what is in force, and where each value comes from
+    List,
+    /// Print one value
+    Get {
+        /// The setting, as `config list` shows it
+        key: String,
+    },
+    /// Change one value in the home's config file, and keep its comments
+    Set {
+        /// The setting, as `config list` shows it
+        key: String,
+        /// Its value from now on, written as for the flag
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+    },
+    /// Leave a value open again: the default is in force
+    Unset {
+        /// The setting, as `config list` shows it
+        key: String,
+    },
 }
 
 /// `quid init`
@@ -165,7 +252,13 @@ pub(crate) struct Init {
     /// quid://KEY@HOST:PORT, as `quid-directory address` prints it. On a terminal the key may be
     /// missing: it is then asked for and shown, to be confirmed
     #[arg(long, value_name = "ADDRESS")]
-    pub(crate) directory: AnyAddress,
+    pub(crate) directory: Option<AnyAddress>,
+    /// Register this name too, so that the wallet can be paid
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<Name>,
+    /// The code of an operator who registers by invitation
+    #[arg(long, value_name = "CODE", requires = "name")]
+    pub(crate) invite: Option<String>,
     /// Seal the new key under a passphrase, which is asked for; --passphrase-file gives it
     #[arg(long)]
     pub(crate) seal: bool,
@@ -332,7 +425,7 @@ pub(crate) struct Listen {
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Tab {
     /// Open a tab: N units are held for NAME until it ends
-    #[command(after_help = TAB_OPEN_EXAMPLE)]
+    #[command(after_help = examples::TAB_OPEN)]
     Open(OpenTab),
     /// List open tabs: those that this home pays on, then those that pay it
     List,
@@ -428,29 +521,6 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 done, 2 an argument is wrong, 3 refused, 4 unknown whether it happened, 5 not
 verified, 6 directory unreachable, 7 local files or a lock, 1 anything else.";
 
-const PAY_EXAMPLE: &str = "\
-Examples:
-  quid pay bob 1.50 --memo 'for the tea'
-  quid pay quid://KEY@HOST:PORT/request/...      shows who asks for what, then asks
-  quid pay --yes quid://KEY@HOST:PORT/request/...
-A link pays once: the same command again tells how the payment stands.";
-
-const REQUEST_EXAMPLE: &str = "\
-Examples:
-  quid request 1.50 --memo 'for the tea' --once --wait
-  quid request --open --expires 30d --png donations.png
-  quid request --tab --unit 0.000001 --units 50000";
-
-const TAB_EXAMPLE: &str = "\
-Example: 0.05 is held for bob, 300 units of it are paid, the rest comes back:
-  quid tab open bob --unit 0.000001 --units 50000
-  quid tab pay 019aab12-3456-7abc-8def-0123456789ab 300
-  quid tab close 019aab12-3456-7abc-8def-0123456789ab";
-
-const TAB_OPEN_EXAMPLE: &str = "\
-Example: bob can be paid up to 0.05, a millionth at a time, for a day:
-  quid tab open bob --unit 0.000001 --units 50000 --expires 24h --memo 'for the stream'";
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -460,5 +530,32 @@ mod tests {
     #[test]
     fn the_tree_of_commands_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_table_for_scripts_has_a_row_for_every_command_and_no_other() {
+        let table = include_str!("../../docs/scripts.md");
+        let rows = table.lines().filter(|line| line.starts_with("| `quid"));
+        let mut documented: Vec<&str> = rows
+            .filter_map(|line| line.split('|').nth(1))
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .filter(|command| command.starts_with("quid "))
+            .map(|command| command.split(':').next().unwrap_or(command))
+            .collect();
+        documented.sort_unstable();
+        documented.dedup();
+        let mut commands = Vec::new();
+        let mut rest = vec![("quid".to_owned(), Cli::command())];
+        while let Some((path, command)) = rest.pop() {
+            if !command.has_subcommands() {
+                commands.push(path);
+                continue;
+            }
+            for below in command.get_subcommands() {
+                rest.push((format!("{path} {}", below.get_name()), below.clone()));
+            }
+        }
+        commands.sort_unstable();
+        assert_eq!(documented, commands);
     }
 }

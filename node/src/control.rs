@@ -210,7 +210,7 @@ async fn forward(
     while let Some(output) = outputs.recv().await {
         let answer = match output {
             Output::Item(item) => Answer::Item(item),
-            Output::Note(note) => Answer::Note(note),
+            Output::Note(note) | Output::Say(note) => Answer::Note(note),
             Output::Report(report) => Answer::Failed(report),
             Output::Progress(_) | Output::Foot(_) => continue,
         };

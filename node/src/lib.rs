@@ -55,7 +55,7 @@ pub use keys::{ContactChange, KeyDesk, KeyError, KeyOutcome, KeyStep};
 pub use node::{Accept, Decision, Node, Options, ReceiptId, Registered, StartError, Status};
 pub use pay::{Outcome, PayError, Payment, Resolved, Route, State, WAIT_DEFAULT};
 pub use presence::{Presence, PresenceEvents};
-pub use quic::{ConnectError, directory_key};
+pub use quic::{ConnectError, directory_key, knock};
 pub use quid_common::random::Random;
 pub use quid_common::request::{Request, RequestId, RequestLink, Wanted};
 pub use quid_common::wire::{KeysStanding, PendingRecovery, Person};

@@ -11,10 +11,9 @@ use quid_common::id::{InstanceId, LedgerId, OrderId, Reference};
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::order::Order;
+use quid_common::time::LedgerTime;
 use quid_common::tls::TlsIdentity;
-use quid_common::wire::{
-    AskBalance, AskKeys, CloseCode, KeysStanding, Message, PAGE_LEN_MAX, Person, Welcome, Who,
-};
+use quid_common::wire::{AskBalance, AskKeys, CloseCode, KeysStanding, Message, Welcome};
 use thiserror::Error;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -43,6 +42,7 @@ use crate::trust::Trust;
 use crate::void::{self, VoidOutcome};
 
 mod failing;
+mod people;
 mod receipts;
 mod requests;
 mod tabs;
@@ -379,44 +379,11 @@ impl Node {
         let _ = timeout(COMPARE_WAIT, self.parts.trust.compared()).await;
     }
 
-    /// Everybody who is online, by name.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn who(&self) -> Result<Vec<Person>, RequestError> {
-        let mut people: Vec<Person> = Vec::new();
-        for _ in 0..WHO_PAGES_MAX {
-            let after = people.last().map(|person| person.name.clone());
-            let page = match self
-                .parts
-                .directory
-                .ask(Who {
-                    after,
-                    limit: PAGE_LEN_MAX,
-                })
-                .await?
-            {
-                Message::WhoPage(page) => page,
-                answer => return Err(unexpected(&answer)),
-            };
-            let last = people.last().map(|person| person.name.clone());
-            if page
-                .people
-                .first()
-                .is_some_and(|first| Some(&first.name) <= last.as_ref())
-            {
-                return Err(RequestError::Protocol("people out of order".to_owned()));
-            }
-            let ends = !page.more || page.people.is_empty();
-            people.extend(page.people);
-            if ends {
-                break;
-            }
-        }
-        Ok(people)
+    /// The ledger's time now, as the directory last said it: against the system's it shows which of
+    /// the two clocks is off. None before the first login.
+    #[must_use]
+    pub fn ledger_time(&self) -> Option<LedgerTime> {
+        self.parts.clock.now()
     }
 
     /// Follows who is online: everybody first, then changes.
@@ -700,9 +667,6 @@ const COMPARE_WAIT: Duration = Duration::from_secs(1);
 
 /// How long the goodbye may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
-
-/// Most pages of people that are asked for.
-const WHO_PAGES_MAX: usize = 10_000;
 
 /// Why a node did not start. Nothing was sent.
 #[derive(Debug, Error)]

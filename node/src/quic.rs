@@ -26,7 +26,7 @@ use tokio::time::timeout;
 use crate::node::StartError;
 use crate::surroundings::Network;
 
-pub use first_contact::{ConnectError, directory_key};
+pub use first_contact::{ConnectError, directory_key, knock};
 
 mod first_contact;
 

@@ -6,6 +6,8 @@
 
 mod completion;
 mod editor;
+mod hint;
+mod menu;
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
@@ -20,18 +22,20 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::ask::Asker;
+use crate::cli::doctor::doctor;
 use crate::cli::exit::Exit;
 use crate::cli::failure::{Failure, Report};
 use crate::cli::listen::{Station, options, tell};
 use crate::cli::log::LogTarget;
 use crate::cli::passphrase;
-use crate::cli::screen::{Output, Screen, Sink, Style};
+use crate::cli::screen::{Output, Screen, Sink, Style, columns};
+use crate::cli::settings::Settings;
 use crate::cli::signals::{Terminate, stop_now};
 use crate::cli::split::words;
 use crate::cli::usage::{NoCommand, parse_words};
 use crate::cli::{Command, Listen};
 use crate::control::Current;
-use completion::{Completion, Known, long_name};
+use completion::{Completion, Known, Words, long_name};
 use editor::{Lines, Typed};
 
 /// Reads commands until the end of the input, or until it is left or stopped.
@@ -41,15 +45,15 @@ use editor::{Lines, Typed};
 pub(crate) async fn shell(
     path: &Path,
     args: &Listen,
-    json: bool,
+    style: Style,
+    settings: &Settings,
     sink: &Sink,
     log: &LogTarget,
 ) -> Result<(), Failure> {
     let signals = Signals::new().map_err(|error| Failure::other("system", error.to_string()))?;
-    let style = Style::new(json);
     let station = Station::open(path, |home| options(home, args, true)).await?;
-    let (people, tabs) = (Known::default(), Known::default());
-    let completion = Completion::new(people.clone(), tabs.clone());
+    let known = Words::default();
+    let completion = Completion::new(known.clone(), style.color);
     let (lines, above) = lines(path, style, completion)?;
     let edited = above.is_some();
     let voice = Voice::new(above.unwrap_or_else(|| sink.clone()));
@@ -59,13 +63,15 @@ pub(crate) async fn shell(
     tasks.spawn(events(station.follow(), announced.clone(), edited));
     if edited {
         log.lead(Some(announced));
-        tasks.spawn(watch_people(station.follow(), people));
-        tasks.spawn(watch_tabs(station.follow(), tabs));
+        tasks.spawn(watch_contacts(station.follow(), known.contacts));
+        tasks.spawn(watch_people(station.follow(), known.people));
+        tasks.spawn(watch_tabs(station.follow(), known.tabs));
     }
     let mut shell = Shell {
         path,
         args,
         style,
+        settings,
         edited,
         station,
         voice,
@@ -103,6 +109,7 @@ struct Shell<'a> {
     path: &'a Path,
     args: &'a Listen,
     style: Style,
+    settings: &'a Settings,
     /// Whether lines are edited on a terminal.
     edited: bool,
     station: Station,
@@ -117,7 +124,7 @@ impl Shell<'_> {
     async fn greet(&mut self) -> Result<(), Failure> {
         let (screen, sink) = self.speak(self.style)?;
         if self.edited {
-            sink.note(MENU).await?;
+            sink.note(menu::greeting(columns())).await?;
         }
         let progress = sink.progress("logging in".to_owned());
         let Current { node, .. } = self.station.current()?;
@@ -199,7 +206,7 @@ impl Shell<'_> {
 
     /// Carries out one line, and shows everything it says before it returns.
     async fn line(&mut self, line: &str) -> Result<Next, Failure> {
-        let asked = match ask(line) {
+        let asked = match ask(line, self.settings) {
             Ok(asked) => asked,
             Err(NoCommand::Asked(text)) => Asked::Show(text.trim_end().to_owned()),
             Err(NoCommand::Wrong(message)) => {
@@ -231,7 +238,7 @@ impl Shell<'_> {
     async fn carry_out(&mut self, asked: Asked, sink: &Sink) -> Result<(), Failure> {
         match asked {
             Asked::Nothing | Asked::Leave => Ok(()),
-            Asked::Show(text) => Ok(sink.note(text).await?),
+            Asked::Show(text) => Ok(sink.say(text).await?),
             Asked::Wrong(report) => Err(Failure::Told(report)),
             Asked::Toggle => {
                 let listen = !self.station.is_listening();
@@ -242,8 +249,10 @@ impl Shell<'_> {
     }
 
     async fn command(&mut self, command: Command, sink: &Sink) -> Result<(), Failure> {
-        if let Command::Listen(_) = command {
-            return self.toggle(true, sink).await;
+        match command {
+            Command::Listen(_) => return self.toggle(true, sink).await,
+            Command::Doctor => return doctor(self.path, sink, &self.stop).await,
+            _ => {}
         }
         let registers = matches!(command, Command::Register { .. });
         let stop = self.stop.child_token();
@@ -321,7 +330,7 @@ enum Next {
 }
 
 /// Reads a line: a menu letter, or a command as outside, with or without `quid` before it.
-fn ask(line: &str) -> Result<Asked, NoCommand> {
+fn ask(line: &str, settings: &Settings) -> Result<Asked, NoCommand> {
     let mut words = words(line).map_err(|error| NoCommand::Wrong(error.to_string()))?;
     if words.first().is_some_and(|word| word == "quid") {
         words.remove(0);
@@ -331,14 +340,24 @@ fn ask(line: &str) -> Result<Asked, NoCommand> {
         None => return Ok(Asked::Nothing),
         Some(word) if alone => match word.as_str() {
             "x" | "exit" | "quit" | "q" => return Ok(Asked::Leave),
-            "?" | "help" | "m" => return Ok(Asked::Show(MENU.to_owned())),
+            "?" | "help" | "m" => return Ok(Asked::Show(menu::menu(columns()))),
             "l" => return Ok(Asked::Toggle),
             "t" => words = vec!["tab".to_owned(), "list".to_owned()],
             _ => *word = long_name(word).to_owned(),
         },
+        Some(word) if word == "help" => {
+            words.remove(0);
+            if let Some(first) = words.first_mut() {
+                *first = long_name(first).to_owned();
+            }
+            if let Some(text) = menu::help(&words, columns()) {
+                return Ok(Asked::Show(text));
+            }
+            words.insert(0, "help".to_owned());
+        }
         Some(word) => *word = long_name(word).to_owned(),
     }
-    let cli = parse_words(words)?;
+    let cli = parse_words(words, settings)?;
     if cli.global.home.is_some() {
         return Err(NoCommand::Wrong(
             "--home belongs to the command that starts the shell: leave it out here".to_owned(),
@@ -362,6 +381,34 @@ async fn events(mut current: watch::Receiver<Option<Current>>, sink: Sink, brief
         };
         let go_on = async { told.await.is_ok() && current.changed().await.is_ok() };
         if !go_on.await {
+            return;
+        }
+    }
+}
+
+/// Keeps the names of whom this home has paid, for completion: they are paid again.
+async fn watch_contacts(mut current: watch::Receiver<Option<Current>>, contacts: Known) {
+    loop {
+        let now = current.borrow_and_update().clone();
+        let follow = async {
+            let Some(Current { node, .. }) = now else {
+                return;
+            };
+            let mut events = node.events();
+            for name in node.home().contacts().await.unwrap_or_default() {
+                contacts.add(name.as_str());
+            }
+            while let Some(event) = events.next().await {
+                if let Event::Sent { payee, .. } = event {
+                    contacts.add(payee.as_str());
+                }
+            }
+        };
+        let changed = tokio::select! {
+            () = follow => current.changed().await,
+            changed = current.changed() => changed,
+        };
+        if changed.is_err() {
             return;
         }
     }
@@ -502,19 +549,6 @@ impl Signals {
         }
     }
 }
-
-const MENU: &str = "\
-r NAME         register
-l              listen: on or off
-w              who is online
-p NAME AMOUNT  pay
-h              history
-s              status
-v ORDER_ID     void
-t              open tabs
-x              exit
-?              this menu
-Full commands work too: `help pay`.";
 
 /// The shell's history, in the home.
 const HISTORY_FILE: &str = "shell_history";

@@ -29,7 +29,7 @@ pub(crate) struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    /// Carries out any command but `init`, `listen` and `shell`, which are not asked of a node.
+    /// Carries out any command that is asked of a node; the others say that they are not.
     pub(crate) async fn execute(&self, command: Command, sink: &Sink) -> Result<(), Failure> {
         let request = match command {
             Command::Register {
@@ -66,9 +66,16 @@ impl Asker<'_> {
                 file_or_id,
                 directory,
             }) => return self.verify(file_or_id, directory, sink).await,
-            Command::Init(_) | Command::Listen(_) | Command::Shell(_) | Command::Key(_) => {
+            Command::Init(_)
+            | Command::Listen(_)
+            | Command::Shell(_)
+            | Command::Key(_)
+            | Command::Doctor
+            | Command::Config { .. }
+            | Command::Completions { .. }
+            | Command::Man { .. } => {
                 return Err(Failure::usage(
-                    "init, key, listen and shell are commands of their own: run them outside",
+                    "this is a command of its own: run it outside the shell",
                 ));
             }
         };

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::exit::Exit;
 use super::item::Item;
+use super::screen::Tone;
 
 /// Why a command ended before its end.
 #[derive(Debug)]
@@ -42,6 +43,14 @@ impl Report {
             error: error.to_owned(),
             message: message.into(),
             item: None,
+        }
+    }
+
+    /// How the line for people is coloured.
+    pub(crate) const fn tone(&self) -> Tone {
+        match self.exit {
+            Exit::Unknown => Tone::Open,
+            _ => Tone::Bad,
         }
     }
 
@@ -86,6 +95,12 @@ pub(crate) fn one_line(message: &str) -> String {
 impl From<Report> for Failure {
     fn from(report: Report) -> Self {
         Self::Told(Box::new(report))
+    }
+}
+
+impl From<Box<Report>> for Failure {
+    fn from(report: Box<Report>) -> Self {
+        Self::Told(report)
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod keys;
 mod requests;
+mod settings;
 mod tabs;
 
 use std::fmt::{self, Write as _};
@@ -12,14 +13,17 @@ use quid_common::printable::Printable;
 use quid_node::PayError;
 
 use super::item::{
-    Direction, Home, Item, Line, Offline, Online, Paid, Person, Presence, Receipt, Received,
-    Refused, Registered, Route, Sent, State, Status, Verdict, Void,
+    Direction, Health, Home, Item, Line, Offline, Online, Paid, Person, Presence, Receipt,
+    Received, Refused, Registered, Route, Sent, State, Status, Verdict, Void,
 };
+use super::screen::Tone;
 
 impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Home(item) => home(f, item),
+            Self::Setting(item) => settings::setting(f, item),
+            Self::Check(item) => settings::check(f, item),
             Self::Sealed(item) => keys::sealed(f, item),
             Self::Keys(item) => keys::keys(f, item),
             Self::Contact(item) => keys::contact(f, item),
@@ -51,6 +55,31 @@ impl fmt::Display for Item {
     }
 }
 
+impl Item {
+    /// How its line is coloured.
+    pub(crate) const fn tone(&self) -> Tone {
+        match self {
+            Self::Registered(_)
+            | Self::Paid(_)
+            | Self::Void(_)
+            | Self::Verdict(_)
+            | Self::TabOpened(_)
+            | Self::TabPaid(_)
+            | Self::TabClosed(_)
+            | Self::Received(_)
+            | Self::Online(_) => Tone::Good,
+            Self::Offline(_) | Self::Doubted(_) => Tone::Open,
+            Self::Refused(_) | Self::Forked(_) => Tone::Bad,
+            Self::Check(check) => match check.state {
+                Health::Good => Tone::Good,
+                Health::Weak | Health::Unknown => Tone::Open,
+                Health::Bad => Tone::Bad,
+            },
+            _ => Tone::Plain,
+        }
+    }
+}
+
 type Out<'a, 'b> = &'a mut fmt::Formatter<'b>;
 
 fn home(f: Out<'_, '_>, item: &Home) -> fmt::Result {
@@ -58,7 +87,13 @@ fn home(f: Out<'_, '_>, item: &Home) -> fmt::Result {
     f.write_char('\n')?;
     row(f, "key", &item.key)?;
     f.write_char('\n')?;
-    row(f, "directory", &item.directory)
+    row(f, "directory", &item.directory)?;
+    let (Some(name), entry) = (&item.name, item.entry) else {
+        return Ok(());
+    };
+    f.write_char('\n')?;
+    row(f, "name", name)?;
+    in_entry(f, entry)
 }
 
 fn registered(f: Out<'_, '_>, item: &Registered) -> fmt::Result {

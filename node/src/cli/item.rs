@@ -39,11 +39,29 @@ macro_rules! items {
 }
 
 items! {
-    /// `init`
+    /// `init`; with a name, once that is registered too.
     Home {
         home: String,
         directory: String,
         key: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        entry: Option<u64>,
+    }
+    /// `config`
+    Setting {
+        key: String,
+        value: Option<String>,
+        source: SettingSource,
+        variable: String,
+    }
+    /// `doctor`
+    Check {
+        check: String,
+        state: Health,
+        found: String,
+        advice: Option<String>,
     }
     /// `key seal` and `key unseal`
     Sealed {
@@ -509,6 +527,36 @@ pub(crate) enum EventName {
     Tab,
 }
 
+/// Where the value of a setting comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SettingSource {
+    /// Nobody has said anything.
+    #[default]
+    Default,
+    /// The home's config file.
+    File,
+    /// A `QUID_` variable.
+    Environment,
+    /// The command line.
+    Flag,
+}
+
+/// What a check came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Health {
+    /// All is well.
+    Good,
+    /// It works, but could be better.
+    Weak,
+    /// Something does not work.
+    Bad,
+    /// What it needs is not there, so it cannot be said.
+    #[default]
+    Unknown,
+}
+
 /// Whether money came or went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -593,6 +641,17 @@ mod tests {
         ] {
             assert_eq!(rfc3339(LedgerTime::from_millis(ms)), text);
         }
+    }
+
+    #[test]
+    fn a_doubt_is_told_as_documented() {
+        let doubted = Item::from(Doubted {
+            event: EventName::Doubted,
+            message: "why".to_owned(),
+        });
+        assert_eq!(doubted.to_json(), r#"{"event":"doubted","message":"why"}"#);
+        let table = include_str!("../../../docs/scripts.md");
+        assert!(table.contains("| `quid listen: doubted` | `event` `message` | | "));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::exit::Exit;
 use super::failure::{Failure, Report};
 use super::init::typed_line;
 use super::item::{self, rfc3339};
+use super::likeness::with_known;
 use super::screen::Sink;
 use super::{Key, Lock, passphrase};
 
@@ -71,7 +72,10 @@ async fn say(
         Key::Seal { .. } | Key::Unseal => return Ok(()),
         Key::Status { name } => {
             let name = whose(home, name)?;
-            let standing = desk.standing(&name).await?;
+            let standing = match desk.standing(&name).await {
+                Ok(standing) => standing,
+                Err(error) => return Err(suggesting(error.into(), home, &name).await),
+            };
             let entry = None;
             (name, KeyOutcome { entry, standing })
         }
@@ -133,15 +137,14 @@ async fn accept(
     };
     let story = story(&name, &change);
     if !yes {
-        sink.note(story.clone()).await?;
+        sink.say(story.clone()).await?;
         if json || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             let message = format!(
                 "{story}; nobody can be asked here: run it again with --yes to pay the new key"
             );
             return Err(Failure::other("not_confirmed", message));
         }
-        sink.note("Type yes to pay the new key from now on:".to_owned())
-            .await?;
+        sink.say("Type yes to pay the new key from now on:").await?;
         if typed_line().await.trim() != "yes" {
             return Err(Failure::other(
                 "not_confirmed",
@@ -188,6 +191,14 @@ fn story(name: &Name, change: &ContactChange) -> String {
         }
     };
     format!("the key of {name} has changed from {pinned} to {offered}: {how}")
+}
+
+/// `failure`, and whom somebody may have meant if no account is called `name`.
+async fn suggesting(failure: Failure, home: &Home, name: &Name) -> Failure {
+    match failure {
+        Failure::Told(report) => with_known(*report, home, name).await.into(),
+        Failure::Gone => Failure::Gone,
+    }
 }
 
 /// The account that is meant.

@@ -10,7 +10,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::screen::{Output, Sink};
-use super::{Command, LogFormat};
+use super::{Command, Global, LogFormat};
 
 /// Starts the log. `verbose` counts the `-v`, each of which raises `quiet` by a step or more.
 pub(crate) fn start(format: LogFormat, quiet: LevelFilter, verbose: u8) -> LogTarget {
@@ -46,8 +46,9 @@ pub(crate) fn start(format: LogFormat, quiet: LevelFilter, verbose: u8) -> LogTa
 
 /// What a command logs without `-v`. A listener leaves the audit line of each settlement where a
 /// log is kept; a person at a terminal reads the events themselves.
-pub(crate) fn quiet_level(command: &Command, format: LogFormat) -> LevelFilter {
-    let kept = format == LogFormat::Json || !io::stderr().is_terminal();
+pub(crate) fn quiet_level(command: &Command, global: &Global) -> LevelFilter {
+    let logs = global.log_format == LogFormat::Json || !io::stderr().is_terminal();
+    let kept = logs && !global.quiet;
     match command {
         Command::Listen(_) if kept => LevelFilter::INFO,
         _ => LevelFilter::ERROR,
@@ -84,7 +85,7 @@ impl Write for LogTarget {
         match sink {
             Some(sink) => {
                 let line = String::from_utf8_lossy(line);
-                sink.try_send(Output::Note(line.trim_end().to_owned()));
+                sink.try_send(Output::Say(line.trim_end().to_owned()));
             }
             None => io::stderr().write_all(line)?,
         }

@@ -54,6 +54,14 @@ pub(crate) async fn obtain(path: &Path, cli: &Cli, sink: &Sink) -> Result<(), Fa
     Ok(())
 }
 
+/// Asks for a passphrase that the new key may have; empty, it has none.
+pub(crate) async fn optional(sink: &Sink) -> Result<(), Failure> {
+    if let Some(passphrase) = typed(Prompt::Optional, sink).await? {
+        let _ = KNOWN.set(passphrase);
+    }
+    Ok(())
+}
+
 /// The passphrase that was found.
 pub(crate) fn known() -> Option<&'static Passphrase> {
     KNOWN.get()
@@ -104,19 +112,21 @@ pub(crate) async fn new_one(
 enum Prompt {
     Known,
     New,
+    Optional,
 }
 
 /// What happens where nobody can be asked: a key that is sealed says which flag answers.
 fn without(prompt: Prompt) -> Result<(), Failure> {
     match prompt {
-        Prompt::Known => Ok(()),
+        Prompt::Known | Prompt::Optional => Ok(()),
         Prompt::New => Err(Failure::files(
             "nobody can be asked for a passphrase here: give it with --passphrase-file FILE",
         )),
     }
 }
 
-fn has_key(path: &Path) -> bool {
+/// Whether the home at `path` has a key already.
+pub(crate) fn has_key(path: &Path) -> bool {
     Home::open(path).is_ok() || Home::is_sealed(path)
 }
 
@@ -131,9 +141,15 @@ async fn typed(prompt: Prompt, sink: &Sink) -> Result<Option<Passphrase>, Failur
     let ask = match prompt {
         Prompt::Known => "Passphrase of the key (it is not shown):",
         Prompt::New => "New passphrase for the key (it is not shown):",
+        Prompt::Optional => {
+            "Passphrase for the key, asked for whenever it is used (not shown; empty: none):"
+        }
     };
     let passphrase = line(ask, sink).await?;
-    if matches!(prompt, Prompt::New) && *line("The same again:", sink).await? != *passphrase {
+    if matches!(prompt, Prompt::Optional) && is_empty(&passphrase) {
+        return Ok(None);
+    }
+    if !matches!(prompt, Prompt::Known) && *line("The same again:", sink).await? != *passphrase {
         return Err(Failure::files(
             "the two passphrases differ; nothing was written",
         ));
@@ -144,7 +160,7 @@ async fn typed(prompt: Prompt, sink: &Sink) -> Result<Option<Passphrase>, Failur
 }
 
 async fn line(ask: &str, sink: &Sink) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    sink.note(ask.to_owned()).await?;
+    sink.say(ask).await?;
     let (sender, receiver) = oneshot::channel();
     // A thread that waits for typed input ends with the process.
     std::thread::spawn(move || {
@@ -161,6 +177,10 @@ async fn line(ask: &str, sink: &Sink) -> Result<Zeroizing<Vec<u8>>, Failure> {
             Err(Failure::other("interrupted", "interrupted; nothing was sent"))
         }
     }
+}
+
+fn is_empty(line: &[u8]) -> bool {
+    line.iter().all(u8::is_ascii_whitespace)
 }
 
 /// One line from the terminal, past the buffers of the standard library, which are not wiped.

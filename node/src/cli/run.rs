@@ -16,6 +16,7 @@ use super::failure::{Failure, Report, refused, report};
 use super::item::{
     self, Direction, Line, Paid, Person, Receipt, Registered, Route, State, TabOpened,
 };
+use super::likeness::with_meant;
 use super::receipt::Ground;
 use super::request::{PayLinkRequest, PayRequest, Request};
 use super::requests;
@@ -227,6 +228,7 @@ async fn pay(node: &Node, request: PayRequest, sink: &Sink) -> Result<(), Failur
     let amount = request.amount.in_currency(&currency)?;
     let item = Paid::asked(&request, Some(&currency));
     let wait_s = request.wait.as_secs();
+    let payee = request.payee.clone();
     let payment = Payment {
         payee: request.payee,
         amount,
@@ -236,7 +238,10 @@ async fn pay(node: &Node, request: PayRequest, sink: &Sink) -> Result<(), Failur
     };
     let outcome = match node.pay(payment).await {
         Ok(outcome) => outcome,
-        Err(error) => return Err(not_paid(item, unsent(error)).into()),
+        Err(error) => {
+            let report = with_meant(unsent(error), node, &payee).await;
+            return Err(not_paid(item, report).into());
+        }
     };
     told(node, outcome, item, wait_s, sink).await
 }
@@ -264,6 +269,9 @@ pub(crate) async fn told(
         End::Refused { reason, entry } => {
             item.entry = entry;
             let mut report = no(reason);
+            if let Ok(payee) = item.payee.parse() {
+                report = with_meant(report, node, &payee).await;
+            }
             if let Some(message) = requests::declined(&item, reason) {
                 report.message = message;
             }

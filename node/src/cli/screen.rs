@@ -5,11 +5,13 @@ use std::io::{self, IsTerminal, Write};
 use std::thread;
 use std::time::Duration;
 
+use rustix::termios::{Winsize, tcgetwinsize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::failure::{Gone, Report};
 use super::item::Item;
+use super::{Color, Global};
 
 /// Something for people or scripts to see.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub(crate) enum Output {
     Item(Box<Item>),
     /// A remark, for stderr.
     Note(String),
+    /// What was asked for, or a question: for stderr, however quiet it is to be.
+    Say(String),
     /// What is being waited for, for a terminal's last line; `None` once it is over.
     Progress(Option<String>),
     /// What a terminal shows below everything else, replaced in place.
@@ -45,6 +49,11 @@ impl Sink {
     /// Passes on a remark.
     pub(crate) async fn note(&self, note: impl Into<String>) -> Result<(), Gone> {
         self.send(Output::Note(note.into())).await
+    }
+
+    /// Passes on what was asked for, or a question.
+    pub(crate) async fn say(&self, text: impl Into<String>) -> Result<(), Gone> {
+        self.send(Output::Say(text.into())).await
     }
 
     /// Passes on how it failed.
@@ -111,17 +120,36 @@ pub(crate) struct Style {
     pub(crate) progress: bool,
     /// Whether a person reads results there too, so that lines may move.
     pub(crate) foot: bool,
+    /// Whether remarks are left out.
+    pub(crate) quiet: bool,
+    /// Whether results are coloured.
+    pub(crate) color: bool,
+    /// Whether what stands on stderr is.
+    pub(crate) color_err: bool,
 }
 
 impl Style {
     /// The style for this process's stdout and stderr.
-    pub(crate) fn new(json: bool) -> Self {
+    pub(crate) fn new(global: &Global) -> Self {
+        let Global {
+            json, quiet, color, ..
+        } = *global;
         let able = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let progress = able && io::stderr().is_terminal();
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colored = |terminal: bool| match color {
+            Color::Auto => terminal && able && !plain,
+            Color::Always => true,
+            Color::Never => false,
+        };
+        let (out, err) = (io::stdout().is_terminal(), io::stderr().is_terminal());
+        let progress = able && err && !quiet;
         Self {
             json,
             progress,
-            foot: progress && !json && io::stdout().is_terminal(),
+            foot: progress && !json && out,
+            quiet,
+            color: colored(out) && !json,
+            color_err: colored(err),
         }
     }
 
@@ -129,20 +157,114 @@ impl Style {
     pub(crate) fn result(self, output: &Output) -> Option<String> {
         match output {
             Output::Item(item) if self.json => Some(item.to_json()),
-            Output::Item(item) => Some(item.to_string()),
+            Output::Item(item) => {
+                let text = folded(item.to_string(), self.narrow_out());
+                Some(painted(text, item.tone(), self.color))
+            }
             Output::Report(report) if self.json => Some(report.to_json()),
-            Output::Report(_) | Output::Note(_) | Output::Progress(_) | Output::Foot(_) => None,
+            Output::Report(_)
+            | Output::Note(_)
+            | Output::Say(_)
+            | Output::Progress(_)
+            | Output::Foot(_) => None,
         }
     }
 
     /// The stderr line of `output`, if it has one.
-    pub(crate) fn remark(output: &Output) -> Option<String> {
+    pub(crate) fn remark(self, output: &Output) -> Option<String> {
         match output {
-            Output::Note(note) => Some(note.clone()),
-            Output::Report(report) => Some(report.to_string()),
+            Output::Note(_) if self.quiet => None,
+            Output::Note(text) | Output::Say(text) => Some(folded(text.clone(), self.narrow_err())),
+            Output::Report(report) => {
+                let text = folded(report.to_string(), self.narrow_err());
+                Some(painted(text, report.tone(), self.color_err))
+            }
             Output::Item(_) | Output::Progress(_) | Output::Foot(_) => None,
         }
     }
+}
+
+impl Style {
+    fn narrow_out(self) -> Option<usize> {
+        narrow(tcgetwinsize(io::stdout()).ok())
+    }
+
+    fn narrow_err(self) -> Option<usize> {
+        narrow(tcgetwinsize(io::stderr()).ok())
+    }
+}
+
+/// How wide the terminal is; 80 where there is none.
+pub(crate) fn columns() -> usize {
+    tcgetwinsize(io::stdout()).map_or(80, |size| usize::from(size.ws_col).max(COLUMNS_MIN))
+}
+
+/// The width of a terminal on which lines are broken between words. On a wide one the few lines that
+/// are too long stay whole, and can be copied.
+fn narrow(size: Option<Winsize>) -> Option<usize> {
+    let columns = usize::from(size?.ws_col);
+    (COLUMNS_MIN..NARROW).contains(&columns).then_some(columns)
+}
+
+/// `text` broken between words where a line is longer than `columns`.
+fn folded(text: String, columns: Option<usize>) -> String {
+    match columns {
+        Some(columns) => fold(&text, columns),
+        None => text,
+    }
+}
+
+/// `text` broken between words where a line is longer than `columns`; a word is never broken.
+pub(crate) fn fold(text: &str, columns: usize) -> String {
+    let mut lines = Vec::new();
+    for mut line in text.split('\n') {
+        while line.chars().count() > columns {
+            let indent = line.len() - line.trim_start().len();
+            let mut spaces = line
+                .char_indices()
+                .filter(|(at, c)| *c == ' ' && *at > indent);
+            let within = line
+                .char_indices()
+                .nth(columns)
+                .map_or(line.len(), |(at, _)| at);
+            let first = spaces.next();
+            let last = first
+                .into_iter()
+                .chain(spaces.take_while(|(at, _)| *at <= within));
+            let Some((at, _)) = last.last() else { break };
+            let (before, after) = line.split_at(at);
+            lines.push(before.trim_end());
+            line = after.trim_start();
+        }
+        lines.push(line);
+    }
+    lines.join("\n")
+}
+
+/// What a line is about, as its colour tells it. Its words always tell it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tone {
+    /// Done: green.
+    Good,
+    /// Not known, or not well: yellow.
+    Open,
+    /// Not done: red.
+    Bad,
+    /// Nothing of these.
+    Plain,
+}
+
+/// `line` with its first word in the colour of `tone`.
+fn painted(line: String, tone: Tone, color: bool) -> String {
+    let code = match tone {
+        _ if !color => return line,
+        Tone::Good => 32,
+        Tone::Open => 33,
+        Tone::Bad => 31,
+        Tone::Plain => return line,
+    };
+    let (word, rest) = line.split_at(line.find([' ', '\n']).unwrap_or(line.len()));
+    format!("\x1b[{code}m{word}\x1b[m{rest}")
 }
 
 /// The thread that writes to stdout and stderr.
@@ -199,7 +321,7 @@ fn write_all(style: Style, mut outputs: mpsc::Receiver<Output>) -> io::Result<()
                 }
                 continue;
             }
-            Output::Item(_) | Output::Note(_) | Output::Report(_) => {}
+            Output::Item(_) | Output::Note(_) | Output::Say(_) | Output::Report(_) => {}
         }
         // What was waited for is there; what runs on stands below it again.
         foot.progress = None;
@@ -209,7 +331,7 @@ fn write_all(style: Style, mut outputs: mpsc::Receiver<Output>) -> io::Result<()
             stdout.write_all(format!("{line}\n").as_bytes())?;
             stdout.flush()?;
         }
-        if let Some(line) = Style::remark(&output) {
+        if let Some(line) = style.remark(&output) {
             to_stderr(format!("{line}\n"));
         }
         to_stderr(foot.redraw());
@@ -260,6 +382,12 @@ fn up(lines: usize) -> String {
     }
 }
 
+/// Terminals with fewer columns are narrow.
+pub(crate) const NARROW: usize = 60;
+
+/// With fewer columns than this nothing is to be read anyway.
+const COLUMNS_MIN: usize = 10;
+
 /// How many outputs wait for a slow reader before the command waits too.
 const OUTPUTS_MAX: usize = 256;
 
@@ -301,6 +429,25 @@ mod tests {
         assert_eq!(shown.lines, ["told", "told again", ""]);
         shown.write("the end\r\n");
         assert_eq!(shown.lines, ["told", "told again", "the end", ""]);
+    }
+
+    #[test]
+    fn long_lines_break_between_words_and_long_words_nowhere() {
+        for (text, folded) in [
+            ("short", "short"),
+            ("received 3 QUID from bob", "received 3\nQUID from\nbob"),
+            ("0123456789012 a", "0123456789012\na"),
+            ("key        0123456789012", "key\n0123456789012"),
+            ("  indented line", "  indented\nline"),
+            ("exactly te n", "exactly te\nn"),
+            ("one\n\ntwo two two", "one\n\ntwo two\ntwo"),
+            (
+                "\u{e4}\u{f6}\u{fc} \u{e4}\u{f6}\u{fc}\u{df} \u{e4}",
+                "\u{e4}\u{f6}\u{fc} \u{e4}\u{f6}\u{fc}\u{df} \u{e4}",
+            ),
+        ] {
+            assert_eq!(fold(text, 10), folded, "{text}");
+        }
     }
 
     /// As much of a terminal as the foot needs; it does not scroll.

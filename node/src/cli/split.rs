@@ -2,19 +2,20 @@
 
 use thiserror::Error;
 
-/// The words of `line`: separated by spaces and tabs; `'...'` and `"..."` keep them, and a
-/// backslash outside `'...'` takes the next character as it is. Nothing is ever expanded.
+/// The words of `line`: separated by spaces, tabs and ends of lines; `'...'` and `"..."` keep them,
+/// and a backslash outside `'...'` takes the next character as it is, or the end of a line away.
+/// Nothing is ever expanded.
 pub(crate) fn words(line: &str) -> Result<Vec<String>, SplitError> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut chars = line.chars();
     while let Some(c) = chars.next() {
         match c {
-            ' ' | '\t' => words.extend(word.take()),
-            '\\' => {
-                let next = chars.next().ok_or(SplitError::Backslash)?;
-                word.get_or_insert_default().push(next);
-            }
+            ' ' | '\t' | '\n' => words.extend(word.take()),
+            '\\' => match chars.next().ok_or(SplitError::Backslash)? {
+                '\n' => {}
+                next => word.get_or_insert_default().push(next),
+            },
             '\'' | '"' => {
                 let word = word.get_or_insert_default();
                 loop {
@@ -65,6 +66,10 @@ mod tests {
             (r"a\ b '\'", &["a b", r"\"]),
             ("'' \"\"", &["", ""]),
             ("a'b'\"c\"d", &["abcd"]),
+            (
+                "pay bob\\\n 1 \\\n--memo 'a\nb'\n",
+                &["pay", "bob", "1", "--memo", "a\nb"],
+            ),
             ("$HOME `id` *", &["$HOME", "`id`", "*"]),
         ] {
             assert_eq!(words(line).expect("the row splits"), expected, "{line}");

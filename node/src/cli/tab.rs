@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::exit::Exit;
 use super::failure::{Failure, Report, report};
 use super::item::{self, Item, TabClosed, TabLine, TabOpened, TabPaid, TabRole, TabState};
+use super::likeness::with_meant;
 use super::request::{OpenTabRequest, PayTabRequest};
 use super::run::{currency, no, unsent};
 use super::screen::Sink;
@@ -46,6 +47,7 @@ pub(crate) async fn open(node: &Node, request: OpenTabRequest, sink: &Sink) -> R
     let (unit, _) = value(&request, &currency)?;
     let item = TabOpened::asked(&request, Some(&currency));
     let wait_s = request.wait.as_secs();
+    let payee = request.payee.clone();
     let wish = TabOpening {
         expires: request.expires,
         grace: request.grace,
@@ -56,7 +58,10 @@ pub(crate) async fn open(node: &Node, request: OpenTabRequest, sink: &Sink) -> R
     };
     let outcome = match node.open_tab(wish).await {
         Ok(outcome) => outcome,
-        Err(error) => return Err(refused(item, unsent(error)).into()),
+        Err(error) => {
+            let report = with_meant(unsent(error), node, &payee).await;
+            return Err(refused(item, report).into());
+        }
     };
     told(node, outcome, item, (&currency, wait_s), sink).await
 }

@@ -4,11 +4,13 @@ use std::error::Error as _;
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches, Parser};
 use quid_common::printable::{Printable, printable_bytes};
 
 use super::Cli;
 use super::failure::quoted;
+use super::likeness::nearest;
+use super::settings::Settings;
 
 /// Why there is no command to run.
 #[derive(Debug)]
@@ -19,26 +21,46 @@ pub(crate) enum NoCommand {
     Wrong(String),
 }
 
-/// Reads a whole command line, program name first.
-pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Cli, NoCommand> {
+/// The arguments as text, program name first.
+pub(crate) fn arguments(arguments: Vec<OsString>) -> Result<Vec<String>, NoCommand> {
     let arguments = texts(arguments)?;
     once_each(&arguments)?;
-    Cli::try_parse_from(arguments).map_err(|error| said(&error))
+    Ok(arguments)
+}
+
+/// Reads a whole command line, program name first. What it leaves open is as `settings` say.
+pub(crate) fn parse(arguments: &[String], settings: &Settings) -> Result<Cli, NoCommand> {
+    settings
+        .tree()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .map_err(|error| said(&error))
 }
 
 /// Reads a line of the shell, already split into words.
-pub(crate) fn parse_words(words: Vec<String>) -> Result<Cli, NoCommand> {
+pub(crate) fn parse_words(words: Vec<String>, settings: &Settings) -> Result<Cli, NoCommand> {
     let arguments: Vec<String> = ["quid".to_owned()].into_iter().chain(words).collect();
     once_each(&arguments)?;
-    Cli::try_parse_from(arguments).map_err(|error| said(&error))
+    parse(&arguments, settings)
 }
 
-/// Whether `--json` stands among arguments that may not parse.
+/// What is wrong with the value of a flag in an otherwise sound command line; `None` if nothing is.
+pub(crate) fn wrong_value(arguments: Vec<String>) -> Option<String> {
+    let error = Cli::try_parse_from(arguments).err()?;
+    let label = label(&context(&error, ContextKind::InvalidArg));
+    let said = wrong(&error);
+    let value = said.strip_prefix(&label).map(str::trim_start);
+    Some(value.unwrap_or(&said).to_owned())
+}
+
+/// Whether JSON is wanted, of arguments that may not parse.
 pub(crate) fn wants_json(arguments: &[OsString]) -> bool {
-    arguments
-        .iter()
-        .take_while(|argument| *argument != "--")
-        .any(|argument| argument == "--json")
+    let variable = std::env::var_os("QUID_JSON");
+    variable.is_some_and(|value| value == "1" || value == "true")
+        || arguments
+            .iter()
+            .take_while(|argument| *argument != "--")
+            .any(|argument| argument == "--json")
 }
 
 fn texts(arguments: Vec<OsString>) -> Result<Vec<String>, NoCommand> {
@@ -63,7 +85,7 @@ fn texts(arguments: Vec<OsString>) -> Result<Vec<String>, NoCommand> {
 
 /// Refuses a global flag that stands both before and after the command, which clap lets pass.
 fn once_each(arguments: &[String]) -> Result<(), NoCommand> {
-    for flag in ["--home", "--json", "--log-format"] {
+    for flag in ["--home", "--json", "--log-format", "--quiet", "--color"] {
         let count = arguments
             .iter()
             .take_while(|argument| *argument != "--")
@@ -119,10 +141,11 @@ fn wrong(error: &Error) -> String {
         ErrorKind::InvalidSubcommand => {
             let command = context(error, ContextKind::InvalidSubcommand);
             let meant = context(error, ContextKind::SuggestedSubcommand);
-            let hint = if meant.is_empty() {
-                format!("write one of {}", commands(error))
-            } else {
-                format!("did you mean {meant}?")
+            let known = commands(error);
+            let near = nearest(&command, known.split(", ")).map(ToOwned::to_owned);
+            let hint = match near.or((!meant.is_empty()).then_some(meant)) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => format!("write one of {known}"),
             };
             format!("there is no command {}: {hint}", quoted(&command))
         }

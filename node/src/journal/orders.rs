@@ -177,6 +177,19 @@ impl Journal {
         self.step(move |connection| pinned(connection, &name)).await
     }
 
+    /// The names that have a key, by name.
+    pub(crate) async fn contacts(&self) -> Result<Vec<Name>, JournalError> {
+        self.step(move |connection| {
+            let mut names =
+                connection.prepare_cached("SELECT name FROM contacts ORDER BY name LIMIT ?1")?;
+            let names = names.query_map([CONTACTS_MAX], |row| row.get::<_, String>(0))?;
+            let names: Vec<String> = names.collect::<rusqlite::Result<_>>()?;
+            // Names are checked before they come in here.
+            Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+        })
+        .await
+    }
+
     /// Pins another key to `name`, because a person has said so.
     pub(crate) async fn repin(&self, name: &Name, key: PublicKey) -> Result<(), JournalError> {
         let name = name.clone();
@@ -308,3 +321,6 @@ const fn route_number(route: Option<Route>) -> u8 {
 }
 
 const COLUMNS: &str = "bytes, payee, route, state, reason, entry, owner";
+
+/// Most contacts that are listed.
+const CONTACTS_MAX: u32 = 10_000;

@@ -82,7 +82,7 @@ impl Node {
     /// Safe.
     pub async fn requests(&self, limit: u32) -> Result<Vec<RequestItem>, RequestError> {
         let rows = self.parts.home.journal().requests(limit).await?;
-        let now = self.ledger_time().await?;
+        let now = self.ledger_now().await?;
         rows.into_iter().map(|row| self.item(row, now)).collect()
     }
 
@@ -97,7 +97,7 @@ impl Node {
         let Some(row) = self.parts.home.journal().request(id).await? else {
             return Ok(None);
         };
-        let now = self.ledger_time().await?;
+        let now = self.ledger_now().await?;
         self.item(row, now).map(Some)
     }
 
@@ -256,7 +256,7 @@ impl Node {
         }
     }
 
-    async fn ledger_time(&self) -> Result<LedgerTime, RequestError> {
+    async fn ledger_now(&self) -> Result<LedgerTime, RequestError> {
         if let Some(now) = self.parts.clock.now() {
             return Ok(now);
         }
@@ -303,7 +303,7 @@ impl Node {
     }
 
     async fn check_time(&self, request: &Request) -> Result<(), PayError> {
-        if self.ledger_time().await? >= request.expires() {
+        if self.ledger_now().await? >= request.expires() {
             return Err(Unpayable::Expired.into());
         }
         Ok(())

@@ -1,5 +1,7 @@
-//! Completion: commands, their flags, the names of people online, and the tabs to pay on.
+//! Completion and hints: commands, their flags, the names of people online and of those who were paid
+//! before, and the tabs to pay on.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,10 +9,13 @@ use clap::CommandFactory;
 use rustyline::completion::Completer;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
-use rustyline::validate::Validator;
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Context, Helper};
 
+use super::hint::{Tip, wanted};
 use crate::cli::Cli;
+use crate::cli::screen::columns;
+use crate::cli::split::words;
 
 /// Words of one kind, as far as this shell has seen them: who can be paid by name, or on which
 /// tab.
@@ -43,17 +48,49 @@ impl Known {
     }
 }
 
-/// Completes the shell's lines.
+/// All words that are known.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Words {
+    /// Who is online.
+    pub(super) people: Known,
+    /// Who was paid before.
+    pub(super) contacts: Known,
+    /// The tabs to pay on.
+    pub(super) tabs: Known,
+}
+
+impl Words {
+    /// Names: of whoever is online, and of whoever was paid before.
+    fn names(&self, start: &str) -> Vec<String> {
+        let mut names: BTreeSet<String> = self.people.beginning_with(start).into_iter().collect();
+        names.extend(self.contacts.beginning_with(start));
+        names.into_iter().take(CANDIDATES_MAX).collect()
+    }
+}
+
+/// Completes the shell's lines, hints at what comes next, and knows when a line is whole.
 #[derive(Clone, Debug)]
 pub(super) struct Completion {
-    people: Known,
-    tabs: Known,
+    known: Words,
+    /// Whether hints and the prompt are coloured.
+    color: bool,
+    /// How many columns the prompt takes.
+    prompt_len: usize,
 }
 
 impl Completion {
-    /// Completes names among `people`, and ids among `tabs`.
-    pub(super) const fn new(people: Known, tabs: Known) -> Self {
-        Self { people, tabs }
+    /// Completes from `known`.
+    pub(super) const fn new(known: Words, color: bool) -> Self {
+        Self {
+            known,
+            color,
+            prompt_len: 0,
+        }
+    }
+
+    /// The next line stands behind this prompt.
+    pub(super) fn stand_behind(&mut self, prompt: &str) {
+        self.prompt_len = prompt.chars().count();
     }
 
     fn candidates(&self, before: &[&str], word: &str) -> Vec<String> {
@@ -66,12 +103,48 @@ impl Completion {
             return beginning(flags(long_name(first), &rest), word);
         }
         match (long_name(first), rest.as_slice()) {
-            ("pay", []) | ("tab", ["open"]) => self.people.beginning_with(word),
-            ("tab", ["pay" | "close"]) => self.tabs.beginning_with(word),
-            (command @ ("receipt" | "tab"), []) => beginning(below(command), word),
+            ("pay", []) | ("tab", ["open"]) | ("key", ["status" | "accept"]) => {
+                self.known.names(word)
+            }
+            ("tab", ["pay" | "close"]) => self.known.tabs.beginning_with(word),
+            ("help", []) => beginning(commands(), word),
+            ("help", [command]) => beginning(below(long_name(command)), word),
+            (command, []) => beginning(below(command), word),
             _ => Vec::new(),
         }
     }
+
+    /// What is shown behind a line that ends with the cursor.
+    fn tip(&self, line: &str) -> Option<Tip> {
+        let (before, word) = parted(line);
+        if !word.is_empty() {
+            let found = self.candidates(&before, word);
+            let rest = found.first()?.strip_prefix(word)?;
+            return (!rest.is_empty()).then(|| Tip::rest(rest));
+        }
+        let mut typed = before.iter().copied().skip_while(|word| *word == "quid");
+        let tree = Cli::command();
+        let mut command = tree.find_subcommand(long_name(typed.next()?))?;
+        let mut rest: Vec<&str> = typed.collect();
+        while let Some((first, others)) = rest.split_first()
+            && let Some(below) = command.find_subcommand(first)
+        {
+            command = below;
+            rest = others.to_vec();
+        }
+        if command.has_subcommands() {
+            let below: Vec<&str> = command.get_subcommands().map(|it| it.get_name()).collect();
+            return Tip::next(&[below.join(" | ")]);
+        }
+        Tip::next(&wanted(command, &rest))
+    }
+}
+
+/// The words before the one at the end of `line`, and that one.
+fn parted(line: &str) -> (Vec<&str>, &str) {
+    let start = line.rfind([' ', '\t', '\n']).map_or(0, |space| space + 1);
+    let (before, word) = line.split_at(start);
+    (before.split_whitespace().collect(), word)
 }
 
 impl Completer for Completion {
@@ -84,9 +157,8 @@ impl Completer for Completion {
         _: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<String>)> {
         let line = line.get(..pos).unwrap_or(line);
-        let start = line.rfind([' ', '\t']).map_or(0, |space| space + 1);
-        let (before, word) = line.split_at(start);
-        let before: Vec<&str> = before.split_whitespace().collect();
+        let (before, word) = parted(line);
+        let start = line.len() - word.len();
         let mut candidates = self.candidates(&before, word);
         if let [only] = candidates.as_mut_slice() {
             only.push(' ');
@@ -96,12 +168,51 @@ impl Completer for Completion {
 }
 
 impl Hinter for Completion {
-    type Hint = String;
+    type Hint = Tip;
+
+    fn hint(&self, line: &str, pos: usize, _: &Context<'_>) -> Option<Tip> {
+        // Words in an open quotation are nobody's to guess.
+        if pos < line.len() || line.contains('\n') || words(line).is_err() {
+            return None;
+        }
+        // The last column stays free: a cursor there would stand on the next line.
+        let taken = self.prompt_len + line.chars().count() + 1;
+        let room = columns().saturating_sub(taken);
+        self.tip(line)?.fitted(room, self.color)
+    }
 }
 
-impl Highlighter for Completion {}
+impl Highlighter for Completion {
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(
+        &'s self,
+        prompt: &'p str,
+        _default: bool,
+    ) -> Cow<'b, str> {
+        if self.color {
+            Cow::Owned(format!("\x1b[1m{prompt}\x1b[m"))
+        } else {
+            Cow::Borrowed(prompt)
+        }
+    }
 
-impl Validator for Completion {}
+    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        if self.color {
+            Cow::Owned(format!("\x1b[2m{hint}\x1b[m"))
+        } else {
+            Cow::Borrowed(hint)
+        }
+    }
+}
+
+impl Validator for Completion {
+    /// A line with an open quotation, or a backslash at its end, goes on below.
+    fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
+        Ok(match words(context.input()) {
+            Ok(_) => ValidationResult::Valid(None),
+            Err(_) => ValidationResult::Incomplete,
+        })
+    }
+}
 
 impl Helper for Completion {}
 
@@ -120,12 +231,12 @@ pub(super) fn long_name(word: &str) -> &str {
 }
 
 fn commands() -> impl Iterator<Item = String> {
-    let not_here = ["init", "shell", "help"];
+    let not_here = ["init", "shell", "config", "completions", "man"];
     Cli::command()
         .get_subcommands()
         .map(|command| command.get_name().to_owned())
         .filter(move |name| !not_here.contains(&name.as_str()))
-        .chain(["exit".to_owned()])
+        .chain(["exit".to_owned(), "help".to_owned()])
         .collect::<Vec<_>>()
         .into_iter()
 }
@@ -170,17 +281,13 @@ const CANDIDATES_MAX: usize = 200;
 
 #[cfg(test)]
 mod tests {
+    use rustyline::hint::Hint as _;
+
     use super::*;
 
     #[test]
     fn commands_names_and_flags_complete() {
-        let (people, tabs) = (Known::default(), Known::default());
-        tabs.add("019aab12-3456-7abc-8def-0123456789ab");
-        for name in ["bob", "bert", "carol"] {
-            people.add(name);
-        }
-        people.remove("carol");
-        let completion = Completion::new(people, tabs);
+        let completion = Completion::new(known(), false);
         let complete = |before: &[&str], word: &str| completion.candidates(before, word);
         assert_eq!(complete(&[], "st"), ["status"]);
         assert_eq!(complete(&["quid"], "vo"), ["void"]);
@@ -204,5 +311,68 @@ mod tests {
         }
         assert_eq!(complete(&["tab", "list"], ""), [""; 0]);
         assert_eq!(complete(&["nonsense"], "--"), [""; 0]);
+        assert_eq!(complete(&["pay"], "d"), ["dora"]);
+        assert_eq!(complete(&["key", "status"], "do"), ["dora"]);
+        assert_eq!(complete(&["help"], "pa"), ["pay"]);
+        assert_eq!(complete(&["help", "t"], "op"), ["open"]);
+    }
+
+    #[test]
+    fn hints_are_the_rest_of_a_word_or_what_comes_next() {
+        let completion = Completion::new(known(), true);
+        let tip = |line: &str| {
+            let tip = completion.tip(line)?;
+            Some((tip.display().to_owned(), tip.completion().is_some()))
+        };
+        for (line, shown, taken) in [
+            ("sta", "tus", true),
+            ("pay do", "ra", true),
+            ("pay ", "NAME AMOUNT", false),
+            ("p bob ", "AMOUNT", false),
+            ("pay bob 1 --memo ", "TEXT", false),
+            ("quid void ", "ORDER_ID", false),
+            ("tab ", "open | list | pay | close", false),
+            ("tab open bob ", "--unit AMOUNT --units N", false),
+            ("tab open --unit 1 ", "NAME --units N", false),
+        ] {
+            assert_eq!(tip(line), Some((shown.to_owned(), taken)), "{line}");
+        }
+        for line in [
+            "",
+            "status",
+            "pay bob 1 ",
+            "pay zzz",
+            "nonsense ",
+            "status ",
+        ] {
+            assert_eq!(tip(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn hints_stay_on_the_line() {
+        let next = Tip::next(&["NAME".to_owned(), "AMOUNT".to_owned()]).expect("some");
+        let shown = |tip: &Tip, room, color| {
+            let tip = tip.clone().fitted(room, color)?;
+            Some(tip.display().to_owned())
+        };
+        assert_eq!(shown(&next, 11, true).as_deref(), Some("NAME AMOUNT"));
+        assert_eq!(shown(&next, 10, true).as_deref(), Some("NAME"));
+        assert_eq!(shown(&next, 11, false).as_deref(), Some("[NAME]"));
+        assert_eq!(shown(&next, 3, true), None);
+        let rest = Tip::rest("atus");
+        assert_eq!(shown(&rest, 6, false).as_deref(), Some("[atus]"));
+        assert_eq!(shown(&rest, 3, true), None);
+    }
+
+    fn known() -> Words {
+        let known = Words::default();
+        known.tabs.add("019aab12-3456-7abc-8def-0123456789ab");
+        for name in ["bob", "bert", "carol"] {
+            known.people.add(name);
+        }
+        known.people.remove("carol");
+        known.contacts.add("dora");
+        known
     }
 }

@@ -62,6 +62,9 @@ pub(super) fn edited(
             return;
         }
         while let Ok(prompt) = prompts.recv() {
+            if let Some(helper) = editor.helper_mut() {
+                helper.stand_behind(&prompt);
+            }
             let answer = match editor.readline(&prompt) {
                 Ok(line) => {
                     // A history that cannot be kept is no reason to stop.
@@ -151,7 +154,7 @@ fn print_above(
     mut outputs: mpsc::Receiver<Output>,
 ) {
     while let Some(output) = outputs.blocking_recv() {
-        for line in [style.result(&output), Style::remark(&output)] {
+        for line in [style.result(&output), style.remark(&output)] {
             if let Some(line) = line
                 && printer.print(format!("{line}\n")).is_err()
             {

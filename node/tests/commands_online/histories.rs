@@ -209,13 +209,13 @@ fn verify(file: &str, directory: &str, code: i32) -> Value {
 }
 
 /// Serves `with` instead of the data, which is kept under a name of its own.
-fn exchange(world: &World, with: &str) {
+pub(crate) fn exchange(world: &World, with: &str) {
     let kept = world.path(&format!("data-before-{with}"));
     fs::rename(world.path("data"), kept).expect("it is ours");
     fs::rename(world.path(with), world.path("data")).expect("it is ours");
 }
 
-fn copy(from: &str, to: &str) {
+pub(crate) fn copy(from: &str, to: &str) {
     fs::create_dir(to).expect("it is new");
     fs::set_permissions(to, Permissions::from_mode(0o700)).expect("it is ours");
     for file in fs::read_dir(from).expect("it is there").flatten() {

@@ -248,6 +248,7 @@ impl Home {
             .args(["-qefc", &quid, "/dev/null"])
             .env("QUID_HOME", &self.0)
             .env("TERM", "xterm")
+            .env("NO_COLOR", "1")
             .env("SHELL", "/bin/sh")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

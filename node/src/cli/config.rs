@@ -1,0 +1,272 @@
+//! `quid config`: what is in force, where it comes from, and the home's config file.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use toml_edit::{DocumentMut, Value};
+
+use super::failure::Failure;
+use super::item::{self, SettingSource};
+use super::screen::Sink;
+use super::settings::{self, SETTINGS, Setting, Settings, Source, document, find};
+use super::{Config, Global};
+
+/// Carries out `quid config ...` for the home at `path`.
+pub(crate) async fn run(
+    path: &Path,
+    what: Option<Config>,
+    settings: &Settings,
+    global: &Global,
+    sink: &Sink,
+) -> Result<(), Failure> {
+    match what.unwrap_or(Config::List) {
+        Config::List => {
+            for setting in SETTINGS {
+                sink.item(in_force(setting, settings, global)).await?;
+            }
+            let file = settings::file(path);
+            let there = if file.exists() {
+                ""
+            } else {
+                ", which is not there"
+            };
+            sink.note(format!("the file is {}{there}", file.display()))
+                .await?;
+        }
+        Config::Get { key } => {
+            let setting = find(&key).map_err(Failure::usage)?;
+            sink.item(in_force(setting, settings, global)).await?;
+        }
+        Config::Set { key, value } => {
+            let setting = in_file(&key)?;
+            if let Some(why) = setting.trouble_with(&value) {
+                return Err(Failure::usage(format!("{key}: {why}")));
+            }
+            change(path, |text, document| set(text, document, &key, &value))?;
+            tell(path, setting, global, sink).await?;
+        }
+        Config::Unset { key } => {
+            let setting = in_file(&key)?;
+            change(path, |text, _| unset(text, &key))?;
+            tell(path, setting, global, sink).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What the file of a new home says: everything there is, and that none of it is set.
+pub(crate) fn template() -> String {
+    let mut text = "\
+# Settings of this home. A flag beats a QUID_ variable, which beats this file, which beats the
+# default. `quid config` shows what is in force and where it comes from.
+"
+    .to_owned();
+    for setting in SETTINGS.iter().filter(|setting| setting.is_in_file()) {
+        let (help, default) = setting.described();
+        let help = help.lines().next().unwrap_or_default();
+        let example =
+            default.map_or_else(|| "\"...\"".to_owned(), |value| written(&value).to_string());
+        text.push_str(&format!(
+            "\n# {help} ({})\n#{} = {example}\n",
+            setting.taken_by(),
+            setting.key
+        ));
+    }
+    text
+}
+
+/// Writes the file of a new home, unless there is one.
+pub(crate) fn write_template(home: &Path) -> Result<(), Failure> {
+    let file = settings::file(home);
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&file)
+        .and_then(|mut made| made.write_all(template().as_bytes()));
+    match made {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(unwritten(&file, &error)),
+        _ => Ok(()),
+    }
+}
+
+async fn tell(path: &Path, setting: &Setting, global: &Global, sink: &Sink) -> Result<(), Failure> {
+    let settings = Settings::read(Some(path))?;
+    let item = in_force(setting, &settings, global);
+    if item.source == SettingSource::Environment {
+        let beaten = format!("{} is set and beats the file", item.variable);
+        sink.note(beaten).await?;
+    }
+    sink.item(item).await?;
+    Ok(())
+}
+
+fn in_force(setting: &Setting, settings: &Settings, global: &Global) -> item::Setting {
+    let set = settings.get(setting.key);
+    let flag = match setting.key {
+        "json" => global.json.then(|| "true".to_owned()),
+        "quiet" => global.quiet.then(|| "true".to_owned()),
+        _ => None,
+    };
+    let (value, source) = match (set, flag) {
+        (Some((value, Source::File)), _) => (Some(value.to_owned()), SettingSource::File),
+        (Some((value, Source::Variable)), _) => {
+            (Some(value.to_owned()), SettingSource::Environment)
+        }
+        (None, Some(flag)) => (Some(flag), SettingSource::Flag),
+        (None, None) => (setting.described().1, SettingSource::Default),
+    };
+    item::Setting {
+        key: setting.key.to_owned(),
+        value,
+        source,
+        variable: setting.variable(),
+    }
+}
+
+fn in_file(key: &str) -> Result<&'static Setting, Failure> {
+    let setting = find(key).map_err(Failure::usage)?;
+    if setting.is_in_file() {
+        return Ok(setting);
+    }
+    Err(Failure::usage(format!(
+        "{key} is no setting of a file: set {} in the environment",
+        setting.variable()
+    )))
+}
+
+/// A value as TOML: a number or a truth where it reads as one.
+fn written(value: &str) -> Value {
+    match (value, value.parse::<i64>()) {
+        ("true", _) => true.into(),
+        ("false", _) => false.into(),
+        (_, Ok(number)) if number.to_string() == value => number.into(),
+        _ => value.into(),
+    }
+}
+
+/// The file with `key` set: where it was set before, else where it stands as a comment, else last.
+fn set(text: &str, mut document: DocumentMut, key: &str, value: &str) -> String {
+    let mut value = written(value);
+    if let Some(before) = document.get(key).and_then(toml_edit::Item::as_value) {
+        // What stands behind the old value on its line stays there.
+        *value.decor_mut() = before.decor().clone();
+        if let Some(item) = document.get_mut(key) {
+            *item = toml_edit::Item::Value(value);
+        }
+        return document.to_string();
+    }
+    let line = format!("{key} = {}", value.to_string().trim());
+    let commented = |it: &str| it.strip_prefix('#').is_some_and(|it| sets(it, key));
+    if text.lines().any(commented) {
+        return mapped(text, |it| {
+            if commented(it) {
+                line.clone()
+            } else {
+                it.to_owned()
+            }
+        });
+    }
+    mapped(text, ToOwned::to_owned) + &line + "\n"
+}
+
+/// The file with `key` as a comment.
+fn unset(text: &str, key: &str) -> String {
+    mapped(text, |it| {
+        if sets(it, key) {
+            format!("#{it}")
+        } else {
+            it.to_owned()
+        }
+    })
+}
+
+fn mapped(text: &str, change: impl Fn(&str) -> String) -> String {
+    text.lines().map(|line| change(line) + "\n").collect()
+}
+
+/// Whether a line of the file gives `key` a value.
+fn sets(line: &str, key: &str) -> bool {
+    let rest = line.trim_start().strip_prefix(key);
+    rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+}
+
+/// Changes the file, whole or not at all.
+fn change(home: &Path, change: impl FnOnce(&str, DocumentMut) -> String) -> Result<(), Failure> {
+    let file = settings::file(home);
+    let document = document(&file)?;
+    let text = if file.exists() {
+        document.to_string()
+    } else {
+        template()
+    };
+    let text = change(&text, document);
+    let unnamed = file.with_extension(format!("new-{}", std::process::id()));
+    let write = || -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(home)?;
+        let mut made = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&unnamed)?;
+        made.write_all(text.as_bytes())?;
+        made.sync_all()?;
+        fs::rename(&unnamed, &file)
+    };
+    write().map_err(|error| {
+        let _ = fs::remove_file(&unnamed);
+        unwritten(&file, &error)
+    })
+}
+
+fn unwritten(file: &Path, error: &io::Error) -> Failure {
+    Failure::files(format!("cannot write {}: {error}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_a_new_home_explains_everything_and_sets_nothing() {
+        let text = template();
+        let document: DocumentMut = text.parse().expect("it is TOML");
+        assert!(document.is_empty(), "{text}");
+        // Each of its lines is one that may be used.
+        let used: String = text
+            .lines()
+            .filter_map(|line| line.strip_prefix('#').filter(|line| !line.starts_with(' ')))
+            .filter(|line| !line.contains("\"...\""))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let document: DocumentMut = used.parse().expect("it is TOML");
+        assert!(document.len() > 5, "{used}");
+        for (key, _) in document.iter() {
+            assert!(find(key).is_ok(), "{key}");
+        }
+        assert!(text.lines().all(|line| line.len() <= 130), "{text}");
+    }
+
+    #[test]
+    fn a_value_is_set_in_its_place_and_comments_stay() {
+        let own = "# mine\nwait = 5 # short\n\n#limit = 50\n";
+        let parsed = |text: &str| text.parse::<DocumentMut>().expect("TOML");
+        let change = |text: &str, key, value| set(text, parsed(text), key, value);
+        assert_eq!(
+            change(own, "wait", "7"),
+            "# mine\nwait = 7 # short\n\n#limit = 50\n"
+        );
+        assert_eq!(
+            change(own, "limit", "9"),
+            "# mine\nwait = 5 # short\n\nlimit = 9\n"
+        );
+        assert_eq!(change("#a", "exposure", "0.5"), "#a\nexposure = \"0.5\"\n");
+        assert_eq!(
+            unset(own, "wait"),
+            "# mine\n#wait = 5 # short\n\n#limit = 50\n"
+        );
+        assert_eq!(unset(own, "limit"), own);
+    }
+}
