@@ -88,6 +88,11 @@ impl Completion {
         }
     }
 
+    /// Whether hints and the prompt are coloured.
+    pub(super) const fn is_colored(&self) -> bool {
+        self.color
+    }
+
     /// The next line stands behind this prompt.
     pub(super) fn stand_behind(&mut self, prompt: &str) {
         self.prompt_len = prompt.chars().count();

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc as sync;
 use std::thread;
 
-use rustyline::config::{BellStyle, CompletionType, Config};
+use rustyline::config::{BellStyle, ColorMode, CompletionType, Config};
 use rustyline::error::ReadlineError;
 use rustyline::history::{FileHistory, History};
 use rustyline::{Editor, ExternalPrinter};
@@ -128,6 +128,11 @@ fn open(history: &Path, completion: Completion) -> Result<Opened, ReadlineError>
     let config = Config::builder()
         .completion_type(CompletionType::List)
         .bell_style(BellStyle::None)
+        .color_mode(if completion.is_colored() {
+            ColorMode::Forced
+        } else {
+            ColorMode::Disabled
+        })
         .max_history_size(HISTORY_MAX)?
         .build();
     let mut editor = Editor::with_config(config)?;
