@@ -166,7 +166,7 @@ async fn it_says_how_payments_go_and_that_the_books_agree() {
     let burn = alice.order(directory.address.key(), 500, 2_000);
     settle.submit(&burn).await.expect("a burn is a payment");
     let begun = Instant::now();
-    let (mut number, mut after) = (0, 0);
+    let mut number = 0;
     // Until a look has seen some, which it does every 2 s.
     let sample = loop {
         let order = alice.order(bob.key(), 1, number);
@@ -178,11 +178,11 @@ async fn it_says_how_payments_go_and_that_the_books_agree() {
             .iter()
             .find(|it| it[1].as_f64() > Some(0.0) && it[3].is_f64());
         if let Some(sample) = busy {
-            after = sample[0].as_u64().expect("a number");
             break sample.clone();
         }
         assert!(begun.elapsed() < Duration::from_secs(30), "{first}");
     };
+    let after = sample[0].as_u64().expect("a number");
     assert!(sample[2].as_f64() <= sample[3].as_f64(), "{sample}");
     assert_eq!(sample[4], 2, "both listen");
     let now = numbers(address, "").await;

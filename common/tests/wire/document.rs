@@ -400,6 +400,9 @@ fn limit_in_source(name: &str, file: &str) -> String {
         let value = value.strip_prefix(unit)?;
         value.strip_suffix(')').map(product)
     };
+    if let Some(count) = time("Rate::per_second(") {
+        return format!("{count} a second");
+    }
     match (time("Duration::from_secs("), time("Duration::from_millis(")) {
         (Some(seconds), _) => format!("{seconds} s"),
         (_, Some(millis)) => format!("{millis} ms"),
