@@ -410,7 +410,7 @@ fn operators(table: &mut Table) {
         ("quid-directory issue", &["alice", "2.5"]),
         ("quid-directory freeze", &["alice"]),
         ("quid-directory thaw", &["alice"]),
-        ("quid-directory invite", &[]),
+        ("quid-directory invite", &["--expires", "1h"]),
         ("quid-directory audit", &[]),
         ("quid-directory backup", &[&save]),
     ] {
