@@ -11,6 +11,7 @@ use quid_common::id::{InstanceId, LedgerId, OrderId, Reference};
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::order::Order;
+use quid_common::time::LedgerTime;
 use quid_common::tls::TlsIdentity;
 use quid_common::wire::{
     AskBalance, AskKeys, CloseCode, KeysStanding, Message, PAGE_LEN_MAX, Person, Welcome, Who,
@@ -27,9 +28,10 @@ use crate::directory::{
     Directory, PresenceWish, REQUEST_WAIT, RequestError, Session, State, unexpected,
 };
 use crate::events::{Events, Hub};
-use crate::history::{self, HistoryItem};
+use crate::history::{self, HistoryItem, SentItem};
 use crate::home::{Home, HomeError, RunningMark};
 use crate::inbox;
+use crate::intent::Intent;
 use crate::journal::JournalError;
 use crate::pay::{Outcome, PayError, Payer, Payment, Resolved};
 use crate::peer::{self, Payees};
@@ -441,7 +443,61 @@ impl Node {
     /// Dropping this future may leave the order settled; the node follows it to its end and the
     /// journal remembers it.
     pub async fn pay(&self, payment: Payment) -> Result<Outcome, PayError> {
-        self.parts.payer.pay(payment).await
+        self.parts.payer.pay(payment, None).await
+    }
+
+    /// A new intent, of which [`Self::pay_once`] makes one payment at most.
+    ///
+    /// # Errors
+    /// [`RequestError::Local`] if the system gives no randomness.
+    pub fn intent(&self) -> Result<Intent, RequestError> {
+        let mut random = [0; 10];
+        let source = &self.parts.home.surroundings().random;
+        source
+            .fill(&mut random)
+            .map_err(|error| RequestError::Local(error.to_string()))?;
+        // Before the directory has said a time, the lowest is one that no order expires before.
+        let made = self.parts.clock.now().unwrap_or(LedgerTime::from_millis(0));
+        Ok(Intent::new(made, random))
+    }
+
+    /// Pays as [`Self::pay`] does, once for each intent: asked again, also at the same moment or
+    /// after a crash, it answers with the payment that was made of the intent before and how that
+    /// stands now.
+    ///
+    /// # Errors
+    /// [`PayError`]: nothing was sent by this call. If nothing was sent by an earlier one either,
+    /// the intent is as good as new; [`PayError::IntentUsed`] if a payment was made of it that is not
+    /// this one.
+    ///
+    /// # Cancel safety
+    /// As [`Self::pay`]; ask again with the same intent.
+    pub async fn pay_once(&self, intent: Intent, payment: Payment) -> Result<Outcome, PayError> {
+        self.parts.payer.pay_once(intent, payment).await
+    }
+
+    /// The newest payments that this home has sent, whatever became of them: `limit` at most, newest
+    /// first, read from the journal alone.
+    ///
+    /// # Errors
+    /// [`RequestError::Local`] if the journal cannot be read.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn sent(&self, limit: u32) -> Result<Vec<SentItem>, RequestError> {
+        let rows = self.parts.home.journal().newest_orders(limit).await?;
+        Ok(rows.iter().map(history::sent).collect())
+    }
+
+    /// Everybody whom this home has paid, by name.
+    ///
+    /// # Errors
+    /// [`RequestError::Local`] if the journal cannot be read.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn contacts(&self) -> Result<Vec<Name>, RequestError> {
+        Ok(self.parts.home.journal().contacts(CONTACTS_MAX).await?)
     }
 
     /// Voids an order of this account that has not settled. Waits 10 s at most.
@@ -690,6 +746,9 @@ const LEFTOVERS_EVERY: Duration = Duration::from_secs(5);
 
 /// How long [`Node::compare`] waits.
 const COMPARE_WAIT: Duration = Duration::from_secs(1);
+
+/// Most contacts that are listed.
+const CONTACTS_MAX: u32 = 10_000;
 
 /// How long the goodbye may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);

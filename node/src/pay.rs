@@ -29,11 +29,13 @@ use crate::compare;
 use crate::directory::{
     Directory, Link, REQUEST_WAIT, RequestError, Submission, found_key, unexpected,
 };
+use crate::events::{Event, Events};
 use crate::fate::{Judgement, Subject};
-use crate::journal::{Inserted, JournalError, NewOrder};
+use crate::intent::Intent;
+use crate::journal::{Inserted, JournalError, NewOrder, OrderRow, OrderState};
 use crate::peer::{PayeeAnswer, PayeeLink, Payees};
 use crate::quic::is_callable;
-use crate::resolve::{Follow, Resolver};
+use crate::resolve::{Follow, Resolver, outcome};
 use crate::tasks::Tasks;
 
 /// Longest time that a payment is waited for unless its [`Payment::wait`] says otherwise.
@@ -154,6 +156,16 @@ pub enum PayError {
         /// The key that the directory names now.
         offered: PublicKey,
     },
+    /// Another payment was made of this intent, or is being made: what was asked now differs from it
+    /// and was not sent. Take a new intent for it.
+    #[error(
+        "this was used for order {order} already, which pays somebody else, another amount or for \
+         something else; nothing was sent"
+    )]
+    IntentUsed {
+        /// The order that was made of it.
+        order: OrderId,
+    },
     /// The directory has signed two histories: what it settles proves nothing any more. Ask its
     /// operator; once that is settled, move the file away and start the node again, which then trusts
     /// the directory afresh.
@@ -203,20 +215,28 @@ struct Task {
     order: SignedOrder,
     payee: Name,
     way: Way,
+    intent: Option<Intent>,
+}
+
+/// Whether a payment is being made, or was before.
+#[derive(Debug)]
+enum Begun {
+    Now,
+    Before(Box<OrderRow>),
 }
 
 /// What the waiting caller hears from the payment's task.
 #[derive(Debug)]
 struct Waited {
     /// The journal holds the order; or it does not, and nothing was sent.
-    written: oneshot::Receiver<Result<(), PayError>>,
+    written: oneshot::Receiver<Result<Begun, PayError>>,
     /// The way that it goes.
     routed: oneshot::Receiver<Route>,
     ended: oneshot::Receiver<State>,
 }
 
 struct Telling {
-    written: Option<oneshot::Sender<Result<(), PayError>>>,
+    written: Option<oneshot::Sender<Result<Begun, PayError>>>,
     routed: Option<oneshot::Sender<Route>>,
     ended: oneshot::Sender<State>,
 }
@@ -244,8 +264,25 @@ impl Payer {
         }
     }
 
-    /// See [`crate::Node::pay`].
-    pub(crate) async fn pay(self: &Arc<Self>, payment: Payment) -> Result<Outcome, PayError> {
+    /// See [`crate::Node::pay_once`].
+    pub(crate) async fn pay_once(
+        self: &Arc<Self>,
+        intent: Intent,
+        payment: Payment,
+    ) -> Result<Outcome, PayError> {
+        let deadline = Instant::now() + payment.wait;
+        match self.books.home.journal().order_of(intent).await? {
+            Some(row) => self.same(row, &payment, deadline).await,
+            None => self.pay(payment, Some(intent)).await,
+        }
+    }
+
+    /// See [`crate::Node::pay`]. Of an intent that has an order already, nothing new is made.
+    pub(crate) async fn pay(
+        self: &Arc<Self>,
+        payment: Payment,
+        intent: Option<Intent>,
+    ) -> Result<Outcome, PayError> {
         let begun = Instant::now();
         let deadline = begun + payment.wait;
         if payment.amount.is_zero() {
@@ -264,7 +301,7 @@ impl Payer {
             return Err(PayError::Local(Reason::SELF_PAYMENT));
         }
         self.check_funds(payment.amount, limit).await?;
-        let order = self.sign(&link, key, &payment)?;
+        let order = self.sign(&link, key, &payment, intent)?;
         let id = order.statement().id;
 
         let (telling, mut waited) = telling();
@@ -272,13 +309,17 @@ impl Payer {
             order,
             payee: payment.payee.clone(),
             way,
+            intent,
         };
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             let _place = place;
             this.run(task, telling).await;
         });
-        (&mut waited.written).await.map_err(|_| closed())??;
+        match (&mut waited.written).await.map_err(|_| closed())?? {
+            Begun::Now => {}
+            Begun::Before(row) => return self.same(*row, &payment, deadline).await,
+        }
         let state = match timeout_at(deadline, &mut waited.ended).await {
             Ok(Ok(state)) => state,
             Ok(Err(_)) | Err(_) => State::Unknown,
@@ -292,6 +333,49 @@ impl Payer {
             route,
             state,
         })
+    }
+
+    /// How the order in `row` stands, which must be what `payment` asks; waits for its end until
+    /// `deadline`.
+    async fn same(
+        &self,
+        row: OrderRow,
+        payment: &Payment,
+        deadline: Instant,
+    ) -> Result<Outcome, PayError> {
+        let stated = row.order.statement();
+        let (id, journal) = (stated.id, self.books.home.journal());
+        let asked = (
+            &payment.payee,
+            payment.amount,
+            &payment.memo,
+            payment.reference,
+        );
+        if asked != (&row.payee, stated.amount, &stated.memo, stated.reference) {
+            return Err(PayError::IntentUsed { order: id });
+        }
+        let mut events = self.books.hub.events();
+        loop {
+            // Read after the events were subscribed to: an end in between is told by one of them.
+            let now = journal.order(id).await?.map_or(row.state, |row| row.state);
+            let state = match now {
+                OrderState::Settled { entry } => match journal.receipt(entry).await? {
+                    Some(receipt) => State::Settled {
+                        entry,
+                        receipt: Box::new(receipt),
+                    },
+                    None => State::Unknown,
+                },
+                OrderState::Refused { reason, entry } => State::Refused { reason, entry },
+                OrderState::Open => {
+                    if timeout_at(deadline, ended(&mut events, id)).await.is_ok() {
+                        continue;
+                    }
+                    State::Unknown
+                }
+            };
+            return Ok(outcome(&row, state));
+        }
     }
 
     /// Refuses what needs no question.
@@ -411,6 +495,7 @@ impl Payer {
         link: &Link,
         payee: PublicKey,
         payment: &Payment,
+        intent: Option<Intent>,
     ) -> Result<SignedOrder, PayError> {
         let mut random = [0; 10];
         let source = &self.books.home.surroundings().random;
@@ -418,10 +503,14 @@ impl Payer {
             .fill(&mut random)
             .map_err(|error| RequestError::Local(error.to_string()))?;
         let now = self.clock.now().unwrap_or(link.welcome.time);
+        let expiry = now.plus(LIFE_DEFAULT);
         let order = Order {
             version: STATEMENT_VERSION,
             ledger: link.welcome.ledger,
-            id: OrderId::new(now.plus(LIFE_DEFAULT), random),
+            id: intent.map_or_else(
+                || OrderId::new(expiry, random),
+                |intent| intent.order(expiry),
+            ),
             payer: self.books.home.key(),
             payee,
             amount: payment.amount,
@@ -446,9 +535,11 @@ impl Payer {
                 Way::Offline => Some(Route::Directory),
             },
             owner: self.resolver.instance,
+            intent: task.intent,
         };
         let written = match self.books.home.journal().insert_order(new).await {
-            Ok(Inserted::Written) => Ok(()),
+            Ok(Inserted::Written) => Ok(Begun::Now),
+            Ok(Inserted::Before(row)) => Ok(Begun::Before(row)),
             Ok(Inserted::KeyChanged(pinned)) => Err(PayError::KeyChanged {
                 name: task.payee.clone(),
                 pinned,
@@ -456,11 +547,11 @@ impl Payer {
             }),
             Err(error) => Err(error.into()),
         };
-        let failed = written.is_err();
+        let begun = matches!(written, Ok(Begun::Now));
         if let Some(tell) = telling.written.take() {
             let _ = tell.send(written);
         }
-        if failed {
+        if !begun {
             return;
         }
         let state = self.send(task, &mut telling).await;
@@ -471,7 +562,9 @@ impl Payer {
 
     /// Chooses the way, and sends.
     async fn send(&self, task: Task, telling: &mut Telling) -> State {
-        let Task { order, payee, way } = task;
+        let Task {
+            order, payee, way, ..
+        } = task;
         let stated = order.statement();
         let mut routed = |route| telling.routed.take().map(|tell| tell.send(route));
         let (open, decided) = match way {
@@ -564,6 +657,22 @@ impl Payer {
             }
         }
     }
+}
+
+/// Waits until `order` is told of, or nothing is told any more.
+async fn ended(events: &mut Events, order: OrderId) {
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Sent { order: told, .. } | Event::Refused { order: told, .. }
+                if told == order =>
+            {
+                return;
+            }
+            _ => {}
+        }
+    }
+    // The node ends, and knows no more than before.
+    std::future::pending().await
 }
 
 fn telling() -> (Telling, Waited) {

@@ -304,6 +304,7 @@ mod tests {
             payee: "bob".parse().expect("a name"),
             route: Some(Route::Direct),
             owner: InstanceId([1; 16]),
+            intent: None,
         };
         let written = home.journal().insert_order(left_over).await;
         written.expect("the journal is new");

@@ -53,7 +53,7 @@ pub use paying::{Progress, TabError};
 
 pub(crate) use desk::Desk;
 pub(crate) use keeper::{claim_all, keep};
-pub(crate) use list::list;
+pub(crate) use list::{Asking, list};
 pub(crate) use serve::serve;
 
 use self::line::{Ground, Line};

@@ -49,6 +49,7 @@ impl Asker<'_> {
                 memo: pay.memo.unwrap_or_default(),
                 reference: pay.reference,
                 wait: pay.wait,
+                intent: None,
             }),
             Command::Void { order } => Request::Void { order },
             Command::Tab(tab) => of_tab(tab),
@@ -61,9 +62,13 @@ impl Asker<'_> {
                 file_or_id,
                 directory,
             }) => return self.verify(file_or_id, directory, sink).await,
-            Command::Init(_) | Command::Listen(_) | Command::Shell(_) | Command::Key(_) => {
+            Command::Init(_)
+            | Command::Listen(_)
+            | Command::Shell(_)
+            | Command::Wallet(_)
+            | Command::Key(_) => {
                 return Err(Failure::usage(
-                    "init, key, listen and shell are commands of their own: run them outside",
+                    "init, key, listen, shell and wallet are commands of their own: run them outside",
                 ));
             }
         };

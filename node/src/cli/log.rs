@@ -46,7 +46,7 @@ pub(crate) fn start(format: LogFormat, quiet: LevelFilter, verbose: u8) -> LogTa
 pub(crate) fn quiet_level(command: &Command, format: LogFormat) -> LevelFilter {
     let kept = format == LogFormat::Json || !io::stderr().is_terminal();
     match command {
-        Command::Listen(_) if kept => LevelFilter::INFO,
+        Command::Listen(_) | Command::Wallet(_) if kept => LevelFilter::INFO,
         _ => LevelFilter::ERROR,
     }
 }

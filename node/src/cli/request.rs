@@ -6,6 +6,7 @@ use quid_common::id::{OrderId, Reference};
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::order::Memo;
+use quid_node::Intent;
 use serde::{Deserialize, Serialize};
 
 use super::value::{AmountText, ReceiptName};
@@ -82,6 +83,9 @@ pub(crate) struct PayRequest {
     #[serde(with = "optional_text")]
     pub(crate) reference: Option<Reference>,
     pub(crate) wait: Duration,
+    /// What pays once, however often it is asked.
+    #[serde(default, with = "optional_text")]
+    pub(crate) intent: Option<Intent>,
 }
 
 impl Request {
@@ -204,6 +208,7 @@ mod tests {
                 memo: Memo::new("tea\u{1b}[m").expect("short"),
                 reference: Some(Reference([7; 16])),
                 wait: Duration::from_secs(3),
+                intent: Some(TAB.parse().expect("an id")),
             }),
             Request::Receipt {
                 which: ReceiptName::Entry(12),

@@ -17,7 +17,7 @@ use super::signals::stop_on_signal;
 use super::usage::{NoCommand, parse, wants_json};
 use super::value::{DirectoryKey, FileOrId};
 use super::{Cli, Command, Receipt, init, keys, listen, log, passphrase};
-use crate::shell;
+use crate::{shell, wallet};
 
 /// Does what the command line says.
 pub(crate) fn start() -> ExitCode {
@@ -107,6 +107,7 @@ async fn command(cli: Cli, sink: &Sink) -> Result<(), Failure> {
             let log = Style::new(json).foot.then_some(&log);
             listen::listen(&path, &args, sink, log, &stop).await
         }
+        Command::Wallet(args) => wallet::wallet(&path, &args, sink, &stop).await,
         command => {
             let asker = Asker {
                 path: &path,

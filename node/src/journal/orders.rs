@@ -10,6 +10,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Journal, JournalError, advance_checkpoint, values};
+use crate::intent::Intent;
 use crate::pay::Route;
 
 /// An order about to be sent.
@@ -21,15 +22,19 @@ pub(crate) struct NewOrder {
     pub(crate) route: Option<Route>,
     /// The run of the program that follows it.
     pub(crate) owner: InstanceId,
+    /// The intent that its id is made of; of those with the same, one is written.
+    pub(crate) intent: Option<Intent>,
 }
 
 /// What [`Journal::insert_order`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Inserted {
     /// The order is in the journal and the payee's key is pinned.
     Written,
     /// Nothing was written: the payee was paid under this other key before.
     KeyChanged(PublicKey),
+    /// Nothing was written: this order has the same intent.
+    Before(Box<OrderRow>),
 }
 
 /// An order as the journal holds it.
@@ -124,6 +129,36 @@ impl Journal {
         .await
     }
 
+    /// The order that was made of an intent, if one was.
+    pub(crate) async fn order_of(&self, intent: Intent) -> Result<Option<OrderRow>, JournalError> {
+        self.step(move |connection| of_intent(connection, intent))
+            .await
+    }
+
+    /// The newest orders, whatever their state: `limit` at most, newest first.
+    pub(crate) async fn newest_orders(&self, limit: u32) -> Result<Vec<OrderRow>, JournalError> {
+        self.step(move |connection| {
+            connection
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM orders ORDER BY number DESC LIMIT ?1"
+                ))?
+                .query_map([limit], order_row)?
+                .collect()
+        })
+        .await
+    }
+
+    /// Everybody whose key is pinned, by name: `limit` at most.
+    pub(crate) async fn contacts(&self, limit: u32) -> Result<Vec<Name>, JournalError> {
+        self.step(move |connection| {
+            connection
+                .prepare_cached("SELECT name FROM contacts ORDER BY name LIMIT ?1")?
+                .query_map([limit], |row| values::name(row, 0))?
+                .collect()
+        })
+        .await
+    }
+
     /// The orders of unknown end, oldest first, `limit` at most.
     pub(crate) async fn open_orders(&self, limit: u32) -> Result<Vec<OrderRow>, JournalError> {
         self.step(move |connection| {
@@ -193,6 +228,11 @@ impl Journal {
 
 fn insert(connection: &Connection, new: &NewOrder) -> rusqlite::Result<Inserted> {
     let order = new.order.statement();
+    if let Some(intent) = new.intent
+        && let Some(row) = of_intent(connection, intent)?
+    {
+        return Ok(Inserted::Before(Box::new(row)));
+    }
     if let Some(key) = pin(connection, &new.payee, &order.payee)? {
         return Ok(Inserted::KeyChanged(key));
     }
@@ -209,6 +249,16 @@ fn insert(connection: &Connection, new: &NewOrder) -> rusqlite::Result<Inserted>
             new.owner.0,
         ])?;
     Ok(Inserted::Written)
+}
+
+/// The order that was made of an intent.
+fn of_intent(connection: &Connection, intent: Intent) -> rusqlite::Result<Option<OrderRow>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM orders WHERE id >= ?1 AND substr(id, 7) = ?2"
+        ))?
+        .query_row(params![intent.lowest(), intent.tail()], order_row)
+        .optional()
 }
 
 /// Pins a payee's key; the other one under which it was paid before, if there is one.

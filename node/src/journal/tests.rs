@@ -512,6 +512,7 @@ fn new(order: &SignedOrder, payee: &str) -> NewOrder {
         payee,
         route: None,
         owner: OWNER,
+        intent: None,
     }
 }
 

@@ -115,7 +115,8 @@ impl Tabs {
             owner: self.ground.directory.presence.instance,
         };
         match self.ground.books.home.journal().insert_tab(new).await? {
-            Inserted::Written => {}
+            // Only orders have intents.
+            Inserted::Written | Inserted::Before(_) => {}
             Inserted::KeyChanged(pinned) => {
                 return Err(PayError::KeyChanged {
                     name: wish.payee,
