@@ -21,7 +21,7 @@ mod manual;
 mod once;
 pub(crate) mod passphrase;
 mod qr;
-mod receipt;
+pub(crate) mod receipt;
 pub(crate) mod request;
 mod requests;
 pub(crate) mod run;
@@ -32,7 +32,7 @@ pub(crate) mod split;
 mod start;
 pub(crate) mod tab;
 pub(crate) mod usage;
-mod value;
+pub(crate) mod value;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -192,6 +192,9 @@ pub(crate) enum Command {
     /// Type commands, with history and completion, while payments come in
     #[command(after_help = examples::SHELL)]
     Shell(Listen),
+    /// Stay online, and serve a wallet for the browser on this machine
+    #[command(after_help = examples::WALLET)]
+    Wallet(Wallet),
     /// Check key, clock, directory, reachability and disk, and say what to do
     #[command(after_help = examples::DOCTOR)]
     Doctor,
@@ -419,6 +422,20 @@ pub(crate) struct Listen {
     /// How long what tabs have paid may wait to be claimed
     #[arg(long, value_name = "SECONDS", value_parser = value::claim_every, default_value = "10")]
     pub(crate) claim_every: Duration,
+}
+
+/// `quid wallet`
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Wallet {
+    /// Where the page is served, on this machine only [default: a free port]
+    #[arg(long, value_name = "127.0.0.1:PORT", value_parser = value::loopback)]
+    #[arg(default_value = "127.0.0.1:0", hide_default_value = true)]
+    pub(crate) listen: SocketAddr,
+    /// Print the link and open no browser
+    #[arg(long)]
+    pub(crate) no_open: bool,
+    #[command(flatten)]
+    pub(crate) node: Listen,
 }
 
 /// `quid tab`

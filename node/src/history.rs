@@ -4,11 +4,12 @@ use quid_common::amount::Amount;
 use quid_common::id::{OrderId, Reference};
 use quid_common::name::Name;
 use quid_common::order::Memo;
+use quid_common::refusal::Reason;
 use quid_common::time::LedgerTime;
 use quid_common::wire::{AskHistory, HistoryLine, Message, PAGE_LEN_MAX, history_kind};
 
 use crate::directory::{Directory, RequestError, unexpected};
-use crate::journal::OrderRow;
+use crate::journal::{OrderRow, OrderState};
 
 /// One line of the account's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,40 @@ pub struct HistoryItem {
     pub order: Option<OrderId>,
     /// The order's reference.
     pub reference: Option<Reference>,
+}
+
+/// A payment that this home has sent, as its journal knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentItem {
+    /// The order.
+    pub order: OrderId,
+    /// Who is paid.
+    pub payee: Name,
+    /// How much.
+    pub amount: Amount,
+    /// The payer's words.
+    pub memo: Memo,
+    /// The order's reference.
+    pub reference: Option<Reference>,
+    /// Whether money moved.
+    pub state: SentState,
+}
+
+/// Whether the money of a payment moved, without the proof of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SentState {
+    /// It did.
+    Settled {
+        /// The payment's entry in the log.
+        entry: u64,
+    },
+    /// It did not and never will by this order.
+    Refused {
+        /// Why.
+        reason: Reason,
+    },
+    /// Not known yet; the node goes on asking.
+    Unknown,
 }
 
 /// What a line of history is about.
@@ -120,6 +155,23 @@ pub(crate) async fn history(
         .collect();
     all.extend(items);
     Ok(all)
+}
+
+/// An order of the journal, whatever its state.
+pub(crate) fn sent(row: &OrderRow) -> SentItem {
+    let stated = row.order.statement();
+    SentItem {
+        order: stated.id,
+        payee: row.payee.clone(),
+        amount: stated.amount,
+        memo: stated.memo.clone(),
+        reference: stated.reference,
+        state: match row.state {
+            OrderState::Open => SentState::Unknown,
+            OrderState::Settled { entry } => SentState::Settled { entry },
+            OrderState::Refused { reason, .. } => SentState::Refused { reason },
+        },
+    }
 }
 
 fn settled(line: HistoryLine) -> HistoryItem {

@@ -25,6 +25,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 mod cli;
 mod control;
 mod shell;
+mod wallet;
 
 fn main() -> ExitCode {
     no_core_files();

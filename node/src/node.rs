@@ -26,7 +26,7 @@ use crate::directory::{
     Directory, PresenceWish, REQUEST_WAIT, RequestError, Session, State, unexpected,
 };
 use crate::events::{Events, Hub};
-use crate::history::{self, HistoryItem};
+use crate::history::{self, HistoryItem, SentItem};
 use crate::home::{Home, HomeError, RunningMark};
 use crate::inbox;
 use crate::journal::JournalError;
@@ -411,6 +411,19 @@ impl Node {
     /// journal remembers it.
     pub async fn pay(&self, payment: Payment) -> Result<Outcome, PayError> {
         self.parts.payer.pay(payment).await
+    }
+
+    /// The newest payments that this home has sent, whatever became of them: `limit` at most, newest
+    /// first, read from the journal alone.
+    ///
+    /// # Errors
+    /// [`RequestError::Local`] if the journal cannot be read.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn sent(&self, limit: u32) -> Result<Vec<SentItem>, RequestError> {
+        let rows = self.parts.home.journal().newest_orders(limit).await?;
+        Ok(rows.iter().map(history::sent).collect())
     }
 
     /// Voids an order of this account that has not settled. Waits 10 s at most.

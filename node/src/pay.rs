@@ -156,6 +156,16 @@ pub enum PayError {
         /// The key that the directory names now.
         offered: PublicKey,
     },
+    /// Another payment was made of this intent, or is being made: what was asked now differs from it
+    /// and was not sent. Take a new intent for it.
+    #[error(
+        "this was used for order {order} already, which pays somebody else, another amount or for \
+         something else; nothing was sent"
+    )]
+    IntentUsed {
+        /// The order that was made of it.
+        order: OrderId,
+    },
     /// The directory has signed two histories: what it settles proves nothing any more. Ask its
     /// operator; once that is settled, move the file away and start the node again, which then trusts
     /// the directory afresh.

@@ -17,6 +17,7 @@ use quid_common::tab::GRACE_DEFAULT;
 use quid_common::time::LedgerTime;
 use thiserror::Error;
 
+use crate::intent::Intent;
 use crate::journal::Purpose;
 use crate::pay::{Outcome, PayError, WAIT_DEFAULT};
 use crate::tabs::{EXPIRES_DEFAULT, TabOutcome};
@@ -277,8 +278,8 @@ impl Unpayable {
 #[derive(Clone, Debug)]
 pub(crate) struct Aim {
     pub(crate) purpose: Purpose,
-    /// The key that the payee's name must have.
-    key: PublicKey,
+    /// The key that the payee's name must have, if it is known.
+    key: Option<PublicKey>,
     /// Whether that key signed a request, rather than a payment that is refunded.
     signed: bool,
     /// The latest time to which an order may live.
@@ -293,7 +294,7 @@ impl Aim {
         let tab = matches!(request.wanted, Wanted::Tab { .. });
         Self {
             purpose: purpose(request, after),
-            key: request.payee,
+            key: Some(request.payee),
             signed: true,
             until: Some(request.expires()),
             // The payee of a tab sees it before a unit of it is paid, whoever opened it.
@@ -309,7 +310,22 @@ impl Aim {
                 reference: quid_common::id::Reference(*order.id.as_bytes()),
                 after: None,
             },
-            key,
+            key: Some(key),
+            signed: false,
+            until: None,
+            direct: false,
+        }
+    }
+
+    /// Pays what a person at this home, whose key is `own`, wants to be paid once.
+    pub(crate) const fn intend(own: PublicKey, intent: Intent) -> Self {
+        Self {
+            purpose: Purpose {
+                of: own,
+                reference: intent.0,
+                after: None,
+            },
+            key: None,
             signed: false,
             until: None,
             direct: false,
@@ -319,17 +335,15 @@ impl Aim {
     /// Holds the key that was found for `name` against the one it must be.
     pub(crate) fn check_key(&self, name: &Name, key: PublicKey) -> Result<(), PayError> {
         let name = name.clone();
-        if key == self.key {
-            Ok(())
-        } else if self.signed {
-            let signer = self.key;
-            Err(Unpayable::NotTheirs { name, signer, key }.into())
-        } else {
-            Err(PayError::KeyChanged {
+        match self.key {
+            None => Ok(()),
+            Some(wanted) if key == wanted => Ok(()),
+            Some(signer) if self.signed => Err(Unpayable::NotTheirs { name, signer, key }.into()),
+            Some(pinned) => Err(PayError::KeyChanged {
                 name,
-                pinned: self.key,
+                pinned,
                 offered: key,
-            })
+            }),
         }
     }
 }

@@ -69,6 +69,7 @@ impl Asker<'_> {
             Command::Init(_)
             | Command::Listen(_)
             | Command::Shell(_)
+            | Command::Wallet(_)
             | Command::Key(_)
             | Command::Doctor
             | Command::Config { .. }

@@ -84,6 +84,11 @@ pub(super) const SHELL: &str = "\
 In the shell: Tab completes commands, flags and names; an arrow to the right takes the hint; a line
 with an open quote or a backslash at its end goes on below; `help pay` explains `pay`.";
 
+pub(super) const WALLET: &str = "\
+Examples:
+  quid wallet             opens the page in the browser
+  quid wallet --no-open   prints the link instead";
+
 pub(super) const DOCTOR: &str = "\
 Ends with code 0 if all is well or only weak, and with 5 if something is bad.
 

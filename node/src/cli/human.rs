@@ -44,6 +44,7 @@ impl fmt::Display for Item {
             Self::TabPaid(item) => tabs::paid(f, item),
             Self::TabClosed(item) => tabs::closed(f, item),
             Self::TabEvent(item) => tabs::event(f, item),
+            Self::Serving(item) => write!(f, "your wallet: {}", item.link),
             Self::Online(item) => online(f, item),
             Self::Offline(item) => offline(f, item),
             Self::Received(item) => received(f, item),

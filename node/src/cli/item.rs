@@ -34,6 +34,11 @@ macro_rules! items {
             pub(crate) fn to_json(&self) -> String {
                 match self { $(Self::$name(item) => json_line(item),)+ }
             }
+
+            /// The item's fields, texts from others as they came.
+            pub(crate) fn to_value(&self) -> serde_json::Result<serde_json::Value> {
+                match self { $(Self::$name(item) => serde_json::to_value(item),)+ }
+            }
         }
     };
 }
@@ -216,6 +221,8 @@ items! {
         time: String,
         order: Option<String>,
         reference: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     }
     /// `receipt show`
     Receipt {
@@ -360,6 +367,11 @@ items! {
         entry: Option<u64>,
         #[serde(flatten)]
         tab: TabLine,
+    }
+    /// `wallet`: where its page is. Whoever has the link has the wallet.
+    Serving {
+        event: EventName,
+        link: String,
     }
     /// `listen` and `shell`: logged in.
     Online {
@@ -525,6 +537,8 @@ pub(crate) enum EventName {
     Doubted,
     /// A tab opened, was claimed or ended.
     Tab,
+    /// The wallet's page is served.
+    Wallet,
 }
 
 /// Where the value of a setting comes from.

@@ -36,6 +36,7 @@ impl Asker<'_> {
                     memo: pay.memo.unwrap_or_default(),
                     reference: pay.reference,
                     wait: pay.wait,
+                    intent: None,
                 };
                 self.ask(Request::Pay(request), sink).await
             }

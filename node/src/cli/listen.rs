@@ -65,7 +65,8 @@ async fn show_tabs(station: &Station, sink: &Sink) {
     pending().await
 }
 
-async fn receive(station: &Station, sink: &Sink, brief: bool) -> Result<(), Failure> {
+/// Waits for the login and tells what happens; see [`tell`] for `brief`.
+pub(crate) async fn receive(station: &Station, sink: &Sink, brief: bool) -> Result<(), Failure> {
     let Current { node, .. } = station.current()?;
     let mut events = node.events();
     // A home without an account would wait for ever; a directory that is away comes back.
@@ -231,6 +232,7 @@ async fn end(current: Option<Current>) {
     }
 }
 
+/// An event as commands print it.
 pub(crate) fn event_item(event: Event, currency: &Currency) -> Item {
     match event {
         Event::Online { name, address } => item::Online {

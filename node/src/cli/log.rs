@@ -50,7 +50,7 @@ pub(crate) fn quiet_level(command: &Command, global: &Global) -> LevelFilter {
     let logs = global.log_format == LogFormat::Json || !io::stderr().is_terminal();
     let kept = logs && !global.quiet;
     match command {
-        Command::Listen(_) if kept => LevelFilter::INFO,
+        Command::Listen(_) | Command::Wallet(_) if kept => LevelFilter::INFO,
         _ => LevelFilter::ERROR,
     }
 }

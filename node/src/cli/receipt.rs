@@ -13,11 +13,12 @@ use quid_common::id::LedgerId;
 use quid_common::key::PublicKey;
 use quid_common::receipt::{Proven, Receipt as Proof, ReceiptError};
 use quid_node::Home;
+use serde::Serialize;
 
 use super::exit::Exit;
 use super::failure::{Failure, Report, quoted};
 use super::item::{self, Item, Verdict};
-use super::run::receipt_item;
+use super::run::{kind, receipt_item};
 use super::screen::{Output, Sink};
 
 /// Writes a receipt's text to a new file.
@@ -126,6 +127,98 @@ pub(crate) async fn verify(text: &[u8], ground: &Ground, sink: &Sink) -> Result<
             Ok(())
         }
         Err(flaw) => Err(flaw.told().into()),
+    }
+}
+
+/// One step of the way in which a receipt is judged.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Step {
+    /// What is looked at.
+    pub(crate) name: &'static str,
+    /// Whether it is good; none if an earlier step was not, so that it was never looked at.
+    pub(crate) ok: Option<bool>,
+    /// What it is that holds, or why it does not.
+    pub(crate) message: String,
+}
+
+/// Judges the text of a receipt as [`verify`] does, and tells it step by step.
+pub(crate) fn steps(text: &[u8], ground: &Ground) -> Vec<Step> {
+    let judged = judge(text, ground);
+    let failed = judged
+        .as_ref()
+        .err()
+        .map(|flaw| (step_of(flaw.reason), flaw.message.clone()));
+    let held: Vec<String> = match &judged {
+        Ok((receipt, proven, ledger)) => holds(receipt, proven, *ledger, ground).into(),
+        Err(_) => Vec::new(),
+    };
+    let told = STEPS.iter().enumerate().map(|(at, (name, holds))| {
+        let (ok, message) = match &failed {
+            None => (Some(true), held.get(at).cloned().unwrap_or_default()),
+            Some((bad, _)) if at < *bad => (Some(true), (*holds).to_owned()),
+            Some((bad, why)) if at == *bad => (Some(false), why.clone()),
+            Some(_) => (None, "not looked at: it proves nothing any more".to_owned()),
+        };
+        Step { name, ok, message }
+    });
+    told.collect()
+}
+
+/// What holds at each of [`STEPS`] of a good receipt.
+fn holds(receipt: &Proof, proven: &Proven, ledger: LedgerId, ground: &Ground) -> [String; 5] {
+    let size = proven.head().size;
+    let root: String = proven
+        .head()
+        .root
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let signers = proven.entry().fact.signatures().len();
+    [
+        format!(
+            "a receipt of entry {}, {} bytes long",
+            receipt.index,
+            receipt.entry.len()
+        ),
+        format!(
+            "the directory {} signed a log of {size} entries of the ledger {ledger}, with the root \
+             {root}",
+            ground.directory
+        ),
+        format!(
+            "{} hashes lead from entry {} to that root: it is in the log, unaltered",
+            receipt.path.len() / 32,
+            receipt.index
+        ),
+        format!(
+            "the entry is a {}",
+            kind(&proven.entry().fact, ground.directory)
+        ),
+        match signers {
+            0 => "it rests on the directory's word alone".to_owned(),
+            1 => "whoever it binds has signed exactly this, with their own key".to_owned(),
+            more => format!("all {more} whom it binds have signed exactly this"),
+        },
+    ]
+}
+
+/// The steps in their order, and what is said of one that holds while a later one does not.
+const STEPS: [(&str, &str); 5] = [
+    ("form", "it reads as a receipt"),
+    ("checkpoint", "the directory signed the head of the log"),
+    ("inclusion", "the entry is in that log"),
+    ("entry", "the entry can be read"),
+    ("signature", "whoever it binds has signed it"),
+];
+
+/// Which of [`STEPS`] a flaw belongs to.
+fn step_of(reason: &str) -> usize {
+    match reason {
+        "checkpoint_malformed" | "checkpoint_ledger" | "checkpoint_signature" => 1,
+        "path" => 2,
+        "entry" => 3,
+        "signature" => 4,
+        _ => 0,
     }
 }
 

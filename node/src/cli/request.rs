@@ -7,6 +7,7 @@ use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::order::Memo;
 use quid_common::request::RequestLink;
+use quid_node::Intent;
 use serde::{Deserialize, Serialize};
 
 use super::value::{AmountText, ReceiptName};
@@ -93,6 +94,9 @@ pub(crate) struct PayRequest {
     #[serde(with = "optional_text")]
     pub(crate) reference: Option<Reference>,
     pub(crate) wait: Duration,
+    /// What pays once, however often it is asked.
+    #[serde(default, with = "optional_text")]
+    pub(crate) intent: Option<Intent>,
 }
 
 /// A request to be paid asked of a node. An amount alone is what is wanted, an amount and units are
@@ -256,6 +260,7 @@ mod tests {
                 memo: Memo::new("tea\u{1b}[m").expect("short"),
                 reference: Some(Reference([7; 16])),
                 wait: Duration::from_secs(3),
+                intent: Some("ab".repeat(16).parse().expect("an intent")),
             }),
             Request::Receipt {
                 which: ReceiptName::Entry(12),

@@ -8,7 +8,7 @@ use quid_common::receipt::{Proven, Receipt as Proof};
 use quid_common::refusal::Reason;
 use quid_node::{
     HistoryItem, HistoryState, Kind, Node, Outcome, PayError, Payment, Presence, ReceiptId,
-    RequestError, Resolved, State as End, VoidOutcome, Wanted,
+    RequestError, Resolved, SentItem, SentState, State as End, VoidOutcome, Wanted,
 };
 
 use super::exit::Exit;
@@ -236,7 +236,11 @@ async fn pay(node: &Node, request: PayRequest, sink: &Sink) -> Result<(), Failur
         reference: request.reference,
         wait: request.wait,
     };
-    let outcome = match node.pay(payment).await {
+    let paid = match request.intent {
+        Some(intent) => node.pay_once(intent, payment).await.map(|it| it.outcome),
+        None => node.pay(payment).await,
+    };
+    let outcome = match paid {
         Ok(outcome) => outcome,
         Err(error) => {
             let report = with_meant(unsent(error), node, &payee).await;
@@ -302,6 +306,9 @@ pub(crate) fn unsent(error: PayError) -> Report {
                  `quid key accept NAME` shows how it changed"
             ),
         ),
+        PayError::IntentUsed { .. } => {
+            Report::new(Exit::Refused, "intent_used", format!("refused: {error}"))
+        }
         PayError::Forked { .. } => {
             Report::new(Exit::Refused, "forked", format!("refused: {error}"))
         }
@@ -408,6 +415,35 @@ fn history_line(line: HistoryItem, currency: &Currency) -> Line {
         time: item::rfc3339(line.time),
         order: line.order.map(|order| order.to_string()),
         reference: line.reference.map(|reference| reference.to_string()),
+        reason: None,
+    }
+}
+
+/// A payment that this home has sent, as a line of history: also one that was refused, of which
+/// there is none in the log.
+pub(crate) fn sent_line(sent: SentItem, currency: &Currency) -> Line {
+    let (amount, code) = item::money(currency, sent.amount);
+    let (state, entry, reason) = match sent.state {
+        SentState::Settled { entry } => (State::Settled, Some(entry), None),
+        SentState::Refused {
+            reason: Reason::VOIDED,
+        } => (State::Voided, None, None),
+        SentState::Refused { reason } => (State::Refused, None, Some(reason.name().to_owned())),
+        SentState::Unknown => (State::Unknown, None, None),
+    };
+    Line {
+        entry,
+        kind: "payment".to_owned(),
+        direction: Direction::Out,
+        amount,
+        currency: code,
+        counterparty: sent.payee.to_string(),
+        memo: sent.memo.as_str().to_owned(),
+        state,
+        time: item::rfc3339(sent.order.expiry()),
+        order: Some(sent.order.to_string()),
+        reference: sent.reference.map(|reference| reference.to_string()),
+        reason,
     }
 }
 
@@ -524,7 +560,7 @@ fn of_tab(item: &mut Receipt, tab: &OrderId, payer: &PublicKey, payee: Option<&P
 }
 
 /// The one word for an entry's kind.
-fn kind(fact: &Fact, directory: PublicKey) -> &'static str {
+pub(crate) fn kind(fact: &Fact, directory: PublicKey) -> &'static str {
     match fact {
         Fact::Genesis(_) => "genesis",
         Fact::Register(_) => "registration",

@@ -18,7 +18,7 @@ use super::signals::{outlive_file_size_limit, stop_on_signal};
 use super::usage::{self, NoCommand, wants_json};
 use super::value::{DirectoryKey, FileOrId};
 use super::{Cli, Command, Receipt, config, doctor, init, keys, listen, log, manual, passphrase};
-use crate::shell;
+use crate::{shell, wallet};
 
 /// Does what the command line says.
 pub(crate) fn start() -> ExitCode {
@@ -162,6 +162,7 @@ async fn command(cli: Cli, settings: &Settings, sink: &Sink) -> Result<(), Failu
             let log = style.foot.then_some(&log);
             listen::listen(&path, &args, sink, log, &stop).await
         }
+        Command::Wallet(args) => wallet::wallet(&path, &args, sink, &stop).await,
         command => {
             let asker = Asker {
                 path: &path,

@@ -1,6 +1,7 @@
 //! What arguments may be: each is read here once, and is sound from then on.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -146,6 +147,14 @@ pub(crate) fn wait(text: &str) -> Result<Duration, ValueError> {
         .ok_or(ValueError::Wait)
 }
 
+/// Reads `--listen` of the wallet: an address that only this machine reaches.
+pub(crate) fn loopback(text: &str) -> Result<SocketAddr, ValueError> {
+    text.parse()
+        .ok()
+        .filter(|address: &SocketAddr| address.ip().is_loopback())
+        .ok_or(ValueError::Loopback)
+}
+
 /// Reads `--claim-every`.
 pub(crate) fn claim_every(text: &str) -> Result<Duration, ValueError> {
     wait(text)
@@ -244,6 +253,8 @@ pub(crate) enum ValueError {
     EmptyPath,
     #[error("write whole seconds from 1 to {WAIT_MAX_S}, such as 10")]
     Wait,
+    #[error("the wallet is for this machine only: write 127.0.0.1:PORT, such as 127.0.0.1:4848")]
+    Loopback,
     #[error("write a whole number from 1 to {HISTORY_LIMIT_MAX}, such as 50")]
     Limit,
     #[error("write an entry's number, such as 12")]
@@ -355,6 +366,24 @@ mod tests {
             (grace("1h"), grace("61m")),
             (Ok(s(3_600)), Err(ValueError::Grace))
         );
+    }
+
+    #[test]
+    fn the_wallet_is_served_to_this_machine_only() {
+        for text in ["127.0.0.1:0", "127.0.0.2:4848", "[::1]:4848"] {
+            assert!(loopback(text).is_ok(), "{text}");
+        }
+        for text in [
+            "0.0.0.0:0",
+            "192.168.1.2:80",
+            "localhost:80",
+            "127.0.0.1",
+            "4848",
+            "",
+            "[::]:1",
+        ] {
+            assert_eq!(loopback(text), Err(ValueError::Loopback), "{text}");
+        }
     }
 
     #[test]

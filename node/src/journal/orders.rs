@@ -129,6 +129,19 @@ impl Journal {
         .await
     }
 
+    /// The newest orders, whatever their state: `limit` at most, newest first.
+    pub(crate) async fn newest_orders(&self, limit: u32) -> Result<Vec<OrderRow>, JournalError> {
+        self.step(move |connection| {
+            connection
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM orders ORDER BY number DESC LIMIT ?1"
+                ))?
+                .query_map([limit], order_row)?
+                .collect()
+        })
+        .await
+    }
+
     /// The orders of unknown end, oldest first, `limit` at most.
     pub(crate) async fn open_orders(&self, limit: u32) -> Result<Vec<OrderRow>, JournalError> {
         self.step(move |connection| {

@@ -1,7 +1,8 @@
 //! Requests: those that this home made, with what pays them, and what it does itself for a purpose
 //! that must not be paid for twice.
 //!
-//! A purpose is somebody else's request, or the refund of somebody's payment. Which order or tab
+//! A purpose is somebody else's request, the refund of somebody's payment, or an intent of this home's
+//! own. Which order or tab
 //! serves it is written in the step that writes the order itself, so that two commands, or one after
 //! a crash, cannot both pay.
 
@@ -18,9 +19,9 @@ use super::{Journal, JournalError, values};
 /// A purpose for which money is sent once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Purpose {
-    /// Whose request it is, or whose payment is refunded.
+    /// Whose request it is, or whose payment is refunded; this home's own key for an intent.
     pub(crate) of: PublicKey,
-    /// The request, or the order that is refunded.
+    /// The request, the order that is refunded, or the intent.
     pub(crate) reference: Reference,
     /// The order or tab that served it before and that another one may follow.
     pub(crate) after: Option<OrderId>,

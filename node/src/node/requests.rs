@@ -13,7 +13,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{Node, ReceiptId};
 use crate::directory::{REQUEST_WAIT, RequestError};
-use crate::journal::{OrderState, RequestRow, TabState};
+use crate::intent::Intent;
+use crate::journal::{OrderState, Purpose, RequestRow, TabState};
 use crate::pay::{Made, Outcome, PayError, Payment, State};
 use crate::requests::{
     Aim, Answered, AnsweredTab, Prospect, Refund, RequestItem, RequestOpening, RequestPayment,
@@ -112,7 +113,7 @@ impl Node {
     pub async fn prospect(&self, link: &RequestLink) -> Result<Prospect, PayError> {
         let request = link.request();
         self.check_ground(link).await?;
-        let earlier = self.standing(request).await?;
+        let earlier = self.standing(purpose(request, None)).await?;
         if earlier.is_none() {
             self.check_time(request).await?;
         }
@@ -149,7 +150,7 @@ impl Node {
         }
         self.check_ground(&payment.link).await?;
         if payment.again.is_none()
-            && let Some(order) = self.standing(request).await?
+            && let Some(order) = self.standing(purpose(request, None)).await?
         {
             return self.earlier(order, deadline).await;
         }
@@ -171,6 +172,66 @@ impl Node {
         }
     }
 
+    /// A new intent, of which [`Self::pay_once`] makes one payment at most.
+    ///
+    /// # Errors
+    /// [`RequestError::Local`] if the system gives no randomness.
+    pub fn intent(&self) -> Result<Intent, RequestError> {
+        let mut random = [0; 16];
+        let source = &self.parts.home.surroundings().random;
+        source
+            .fill(&mut random)
+            .map_err(|error| RequestError::Local(error.to_string()))?;
+        Ok(Intent::new(random))
+    }
+
+    /// Pays as [`Self::pay`] does, once for each intent: asked again, also at the same moment or
+    /// after a crash, it answers with the payment that was made of the intent before and how that
+    /// stands now. Only a payment that was refused may be followed by another.
+    ///
+    /// # Errors
+    /// [`PayError`]: nothing was sent by this call; [`PayError::IntentUsed`] if a payment was made of
+    /// the intent that is not this one.
+    ///
+    /// # Cancel safety
+    /// As [`Self::pay`]; ask again with the same intent.
+    pub async fn pay_once(&self, intent: Intent, payment: Payment) -> Result<Answered, PayError> {
+        let deadline = Instant::now() + payment.wait;
+        let aim = Aim::intend(self.parts.home.key(), intent);
+        if let Some(order) = self.standing(aim.purpose).await? {
+            return self.intended(order, &payment, deadline).await;
+        }
+        match self.parts.payer.pay_for(payment.clone(), Some(aim)).await? {
+            Made::New(outcome) => Ok(Answered {
+                outcome,
+                earlier: false,
+            }),
+            Made::Earlier(order) => self.intended(order, &payment, deadline).await,
+        }
+    }
+
+    /// The payment that was made of an intent, which must be what is asked now.
+    async fn intended(
+        &self,
+        order: OrderId,
+        payment: &Payment,
+        deadline: Instant,
+    ) -> Result<Answered, PayError> {
+        let row = self.parts.home.journal().order(order).await?;
+        let same = row.is_some_and(|row| {
+            let stated = row.order.statement();
+            row.payee == payment.payee
+                && stated.amount == payment.amount
+                && stated.memo == payment.memo
+                && stated.reference == payment.reference
+        });
+        if same {
+            self.earlier(order, deadline).await
+        } else {
+            Err(PayError::IntentUsed { order })
+        }
+    }
+
     /// Opens the tab that a request asks for. As with [`Node::pay_request`], a link opens one tab.
     ///
     /// # Errors
@@ -188,7 +249,7 @@ impl Node {
         }
         self.check_ground(&opening.link).await?;
         if opening.again.is_none()
-            && let Some(tab) = self.standing(request).await?
+            && let Some(tab) = self.standing(purpose(request, None)).await?
         {
             return self.earlier_tab(tab).await;
         }
@@ -309,10 +370,10 @@ impl Node {
         Ok(())
     }
 
-    /// The order or tab of this home that answers a request, unless it was refused.
-    async fn standing(&self, request: &Request) -> Result<Option<OrderId>, PayError> {
+    /// The order or tab of this home that serves a purpose, unless it was refused.
+    async fn standing(&self, purpose: Purpose) -> Result<Option<OrderId>, PayError> {
         let journal = self.parts.home.journal();
-        let Some(id) = journal.served(purpose(request, None)).await? else {
+        let Some(id) = journal.served(purpose).await? else {
             return Ok(None);
         };
         let order = journal.order(id).await?.map(|row| row.state);

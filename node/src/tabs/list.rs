@@ -101,14 +101,24 @@ pub struct TabItem {
     pub entry: Option<u64>,
 }
 
+/// Whether the directory is asked how tabs stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// About each that the account pays on.
+    Directory,
+    /// Nobody is.
+    Nobody,
+}
+
 /// All open tabs of an account: those that it pays on, then those that pay it.
 pub(crate) async fn list(
     tabs: &Arc<Tabs>,
     desk: Option<&Arc<Desk>>,
+    asking: Asking,
 ) -> Result<Vec<TabItem>, JournalError> {
     let journal = tabs.ground.books.home.journal();
     let mut items = Vec::new();
-    let mut reached = true;
+    let mut reached = asking == Asking::Directory;
     for row in journal.open_tabs().await? {
         let id = row.terms.statement().id;
         let live = tabs.get(id).map(|tab| own(&tab.paying));

@@ -1,0 +1,63 @@
+// Asking for money: the node makes a signed request, which others open as a link or scan.
+import { $, amount, chip, complain, el, message } from "./dom.js";
+import { ask, on } from "./node.js";
+
+let shown = null;
+
+export const show = () => {
+  shown = null;
+  $("ask-made").hidden = true;
+};
+
+$("ask-form").addEventListener("submit", async (submitted) => {
+  submitted.preventDefault();
+  for (const field of ["ask-amount", "ask-memo"]) complain(field, "");
+  $("ask-error").replaceChildren();
+  const told = await ask("api/request", {
+    amount: $("ask-amount").value, memo: $("ask-memo").value,
+    life: Number($("ask-life").value), once: $("ask-once").checked,
+  });
+  if (!told.ok) {
+    if (told.field) complain(`ask-${told.field}`, told.message);
+    else $("ask-error").replaceChildren(message(told.message));
+    return;
+  }
+  shown = told.item.request;
+  present(told.item);
+  $("ask-made").focus();
+});
+
+/** Shows a request so that somebody can scan or copy it. */
+const present = (item) => {
+  $("ask-made").replaceChildren(
+    el("p", { class: "actions" }, chip(item.state), item.amount ? amount(item.amount, item.currency) : "any amount", item.memo && el("span", {}, item.memo)),
+    el("img", { src: `api/request/${item.request}/qr.svg`, alt: "QR code of the request", width: 288, height: 288 }),
+    el("code", { class: "link", id: "ask-link" }, item.link),
+    el("p", { class: "actions" },
+      el("button", { type: "button", onclick: (clicked) => copy(item.link, clicked.target) }, "Copy the link"),
+      item.entries.map((entry) => el("a", { href: `#receipt/${entry}` }, `Receipt ${entry}`))));
+  $("ask-made").hidden = false;
+};
+
+const copy = async (text, button) => {
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "Select and copy it by hand";
+  }
+};
+
+on("requests", (items) => {
+  $("asked-card").hidden = items.length === 0;
+  $("asked").replaceChildren(...items.map((item) => el("li", {},
+    el("span", { class: "who" }, item.memo || (item.amount ? "" : "Any amount")),
+    el("span", { class: "how" }, item.amount && amount(item.amount, item.currency)),
+    el("span", { class: "why" }, `until ${new Date(item.expires).toLocaleString()}`),
+    el("span", { class: "state" }, chip(item.state)),
+    el("span", { class: "wide actions" },
+      el("button", { type: "button", onclick: () => { shown = item.request; present(item); $("ask-made").focus(); } }, "Show"),
+      item.entries.map((entry) => el("a", { href: `#receipt/${entry}` }, `Receipt ${entry}`))))));
+  const now = items.find((item) => item.request === shown);
+  if (now) present(now);
+});

@@ -1,0 +1,75 @@
+// A receipt, verified in front of whoever looks: the node judges, step by step, and this shows how far
+// it came.
+import { $, amount, el, message, when } from "./dom.js";
+import { ask, look } from "./node.js";
+
+const titles = {
+  form: "It is a receipt",
+  checkpoint: "The directory signed the head of its log",
+  inclusion: "This entry is in that log",
+  entry: "The entry can be read",
+  signature: "Whoever it binds has signed it",
+};
+let turn = 0;
+
+export const show = async (which) => {
+  $("receipt-card").hidden = true;
+  $("receipt-steps").replaceChildren();
+  if (!which) {
+    verdict("", "Paste a receipt below, or choose one in the history.");
+    return;
+  }
+  verdict("", "Your node is verifying it");
+  const told = await look(`api/receipt/${encodeURIComponent(which)}`);
+  if (!told.ok) return verdict("bad", told.message);
+  await walk(told.item.steps);
+  facts(told.item.receipt);
+};
+
+const verdict = (how, text) => {
+  $("receipt-verdict").className = `verdict ${how}`;
+  $("receipt-verdict").replaceChildren(message(text));
+};
+
+const walk = async (steps) => {
+  turn += 1;
+  const mine = turn;
+  $("receipt-steps").replaceChildren();
+  const slow = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+  for (const { name, ok, message: text } of steps) {
+    if (mine !== turn) return;
+    const how = ok === null ? "none" : ok ? "good" : "bad";
+    $("receipt-steps").append(el("li", { class: how },
+      el("span", { class: "mark", "aria-hidden": "true" }, { good: "✓", bad: "✕", none: "·" }[how]),
+      el("div", {},
+        el("strong", {}, titles[name] ?? name), el("span", { class: "offscreen" }, { good: ": yes", bad: ": no", none: ": not looked at" }[how]),
+        el("p", {}, text))));
+    if (slow && ok) await new Promise((go) => setTimeout(go, 120));
+  }
+  const good = steps.every((step) => step.ok);
+  verdict(good ? "good" : "bad", good ? "Verified. Nobody can undo or alter this." : "Not verified: it proves nothing.");
+};
+
+const facts = (receipt) => {
+  const rows = [
+    ["What", receipt.kind], ["Amount", receipt.amount && amount(receipt.amount, receipt.currency)],
+    ["Memo", receipt.memo], ["When", receipt.time && when(receipt.time)], ["Entry", String(receipt.entry)],
+    ["Order", code(receipt.order)], ["Tab", code(receipt.tab)], ["Payer", code(receipt.payer)], ["Payee", code(receipt.payee)],
+    ["Reason", receipt.reason], ["Reference", code(receipt.reference)], ["Ledger", code(receipt.ledger)],
+  ].filter(([, value]) => value);
+  $("receipt-facts").replaceChildren(...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+  $("receipt-actions").replaceChildren(
+    el("a", { class: "button", href: `api/receipt-file/${receipt.entry}`, download: true }, "Save the receipt"),
+    el("span", { class: "hint" }, "Anybody can check the file with ", el("code", {}, "quid receipt verify FILE")));
+  $("receipt-card").hidden = false;
+};
+
+const code = (text) => text && el("code", {}, text);
+
+$("verify-form").addEventListener("submit", async (submitted) => {
+  submitted.preventDefault();
+  $("receipt-card").hidden = true;
+  const told = await ask("api/verify", { text: $("verify-text").value });
+  if (!told.ok) return verdict("bad", told.message);
+  await walk(told.item.steps);
+});
