@@ -12,6 +12,7 @@
 //! | `api` | requests of the page, carried out on the node |
 //! | `answer` | what the page is told, with nothing in it that acts |
 //! | `board` | the newest state, and who follows it |
+//! | `requests` | links and QR codes: asking for money, and paying what is asked for |
 //! | `ledger` | history, its export, and the curve of the balance |
 //!
 //! [`Request`]: crate::cli::request::Request
@@ -22,6 +23,7 @@ mod board;
 mod door;
 mod files;
 mod ledger;
+mod requests;
 mod server;
 
 use std::path::Path;

@@ -53,6 +53,22 @@ impl Squares {
         self.width
     }
 
+    /// The code as an SVG picture, dark on light whatever is around it.
+    pub(crate) fn svg(&self) -> String {
+        let width = self.width;
+        let mut path = String::new();
+        for (row, line) in self.dark.chunks(width).enumerate() {
+            for (column, _) in line.iter().enumerate().filter(|(_, dark)| **dark) {
+                path.push_str(&format!("M{column} {row}h1v1h-1z"));
+            }
+        }
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {width}\" \
+             shape-rendering=\"crispEdges\"><path fill=\"#fff\" d=\"M0 0h{width}v{width}H0z\"/>\
+             <path d=\"{path}\"/></svg>\n"
+        )
+    }
+
     /// The lines of a terminal, two rows of squares each. With `colour`, dark on light whatever the
     /// terminal's own colours are; without, what is light here is drawn, as fits a dark terminal.
     pub(crate) fn lines(&self, colour: bool) -> Vec<String> {

@@ -317,7 +317,8 @@ impl TabOpened {
     }
 }
 
-fn requested(request: &RequestItem, currency: &Currency) -> Requested {
+/// A request of this home, and how it stands.
+pub(crate) fn requested(request: &RequestItem, currency: &Currency) -> Requested {
     let asked: &Request = request.link.request();
     let (amount, unit, units) = parts(asked, currency);
     Requested {

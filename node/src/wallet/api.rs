@@ -29,7 +29,7 @@ use serde_json::Value;
 use super::answer::{collected, done, failed, one, wrong};
 use super::board::Board;
 use super::door::{Door, Stop};
-use super::{files, ledger};
+use super::{files, ledger, requests};
 use crate::cli::failure::Failure;
 use crate::cli::item::Item;
 use crate::cli::receipt::{Ground, steps};
@@ -64,6 +64,11 @@ pub(super) fn router(node: Node, board: Arc<Board>, door: Door) -> Router {
         .route(&at("api/receipt-file/{which}"), get(receipt_file))
         .route(&at("api/intent"), post(intent))
         .route(&at("api/pay"), post(pay))
+        .route(&at("api/link"), post(requests::link))
+        .route(&at("api/pay-link"), post(requests::pay))
+        .route(&at("api/request"), post(requests::ask))
+        .route(&at("api/request/{id}/qr.svg"), get(requests::qr))
+        .route(&at("api/refund"), post(requests::refund))
         .route(&at("api/void"), post(void))
         .route(&at("api/close-tab"), post(close_tab))
         .route(&at("api/register"), post(register))
@@ -103,7 +108,8 @@ fn stopped(stop: Stop) -> Response {
     (StatusCode::FORBIDDEN, format!("{}\n", stop.message())).into_response()
 }
 
-async fn nothing() -> Response {
+/// The answer to what is not there.
+pub(super) async fn nothing() -> Response {
     (StatusCode::NOT_FOUND, "there is nothing here\n").into_response()
 }
 
@@ -330,7 +336,7 @@ impl App {
 }
 
 /// Reads a field of a form.
-fn field<T: FromStr<Err: ToString>>(name: &str, text: &str) -> Result<T, Value> {
+pub(super) fn field<T: FromStr<Err: ToString>>(name: &str, text: &str) -> Result<T, Value> {
     text.trim()
         .parse()
         .map_err(|error: T::Err| wrong(name, &error.to_string()))
@@ -383,7 +389,7 @@ const PICTURE: &str = "application/octet-stream";
 const BODY_LEN_MAX: usize = 64 * 1024;
 
 /// How long a payment is waited for before the page is told that its end is not known yet.
-const PAY_WAIT: Duration = Duration::from_secs(10);
+pub(super) const PAY_WAIT: Duration = Duration::from_secs(10);
 
 /// How often a page that hears nothing is told that the wallet lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);

@@ -22,6 +22,7 @@ use crate::cli::failure::Failure;
 use crate::cli::item::Item;
 use crate::cli::listen::event_item;
 use crate::cli::request::Request;
+use crate::cli::requests::requested;
 use crate::cli::run::{run, sent_line};
 use crate::cli::tab;
 
@@ -206,6 +207,11 @@ async fn keep_journal(kept: Arc<Kept>) {
             let lines: Vec<Value> = lines.map(|line| shown(&Item::from(line))).collect();
             kept.put("tabs", lines.into());
         }
+        if let Ok(items) = kept.node.requests(REQUESTS_MAX).await {
+            let lines = items.iter().map(|item| requested(item, &currency));
+            let lines: Vec<Value> = lines.map(|line| shown(&Item::from(line))).collect();
+            kept.put("requests", lines.into());
+        }
         if let Ok(contacts) = kept.node.home().contacts().await {
             let names: Vec<String> = contacts.iter().map(ToString::to_string).collect();
             kept.put("contacts", names.into());
@@ -247,6 +253,9 @@ const PEOPLE_MAX: usize = 1_000;
 
 /// Payments sent that are shown with their state.
 const SENT_MAX: u32 = 20;
+
+/// Requests of this home that are shown.
+const REQUESTS_MAX: u32 = 20;
 
 /// What happens within this is looked at once.
 const TOGETHER: Duration = Duration::from_millis(50);

@@ -1,5 +1,5 @@
 // The page: which view is shown, and what stands in all of them.
-import { $, amount, chip, complain, el, message, tell } from "./dom.js";
+import { $, amount, chip, complain, el, message, put, tell } from "./dom.js";
 import { ask, follow, on, state } from "./node.js";
 import { draw } from "./chart.js";
 import * as pay from "./pay.js";
@@ -26,9 +26,11 @@ const route = () => {
   const title = $(view).querySelector("h1");
   document.title = `${title.textContent} · Quid`;
   if (view !== "pay") pay.leave();
-  views[view](rest.map(decodeURIComponent).join("/"));
-  if (changed && shown) title.focus();
+  if (changed) scrollTo(0, 0);
+  if (changed && shown) title.focus({ preventScroll: true });
   shown = true;
+  // After that: a form takes the focus to where one types.
+  views[view](rest.map(decodeURIComponent).join("/"));
 };
 let shown = false;
 
@@ -36,9 +38,9 @@ on("status", (told) => {
   if (!told.ok) return route();
   const { name, balance, held, currency, tabs, fork, doubt } = told.item;
   $("account").textContent = name;
-  $("balance").replaceChildren(amount(balance, currency));
+  put($("balance"), amount(balance, currency));
   const none = /^[0.]*$/.test(held);
-  $("held").replaceChildren(...(none ? ["Nothing is held for tabs"]
+  put($("held"), ...(none ? ["Nothing is held for tabs"]
     : ["and ", amount(held, currency), ` held for ${tabs === 1 ? "a tab" : `${tabs} tabs`}`]));
   for (const unit of document.querySelectorAll("[data-currency]")) unit.textContent = currency;
   warn("fork", fork && `The directory has signed two histories: nothing is paid or accepted. The proof is in ${fork}.`);
@@ -54,7 +56,7 @@ const warn = (what, text) => {
   else delete warnings[what];
   const lines = Object.values(warnings);
   $("banner").hidden = lines.length === 0;
-  $("banner").replaceChildren(...lines.map((line) => el("div", {}, message(line))));
+  put($("banner"), ...lines.map((line) => el("div", {}, message(line))));
 };
 
 on("connection", ({ online, reason }) => {
@@ -73,7 +75,7 @@ on("wallet", (how) => {
 });
 
 on("sent", (lines) => {
-  $("sent").replaceChildren(...(lines.length ? lines.slice(0, 6).map(sentRow)
+  put($("sent"), ...(lines.length ? lines.slice(0, 6).map(sentRow)
     : [el("li", { class: "empty" }, "None yet")]));
 });
 
@@ -89,7 +91,7 @@ const sentRow = (line) => el("li", {},
 
 on("people", (people) => {
   const others = people.filter((person) => person.name !== state.status?.item?.name);
-  $("people").replaceChildren(...(others.length
+  put($("people"), ...(others.length
     ? others.map(({ name }) => el("li", {}, el("a", { href: `#pay/${name}` }, name)))
     : [el("li", { class: "empty" }, "Nobody else just now")]));
   names();
@@ -100,7 +102,7 @@ const names = () => {
   const own = state.status?.item?.name;
   const online = (state.people ?? []).map((person) => person.name);
   const all = [...new Set([...online, ...(state.contacts ?? [])])].filter((name) => name !== own);
-  $("names").replaceChildren(...all.map((name) => el("option", { value: name }, online.includes(name) ? "online" : "")));
+  put($("names"), ...all.map((name) => el("option", { value: name }, online.includes(name) ? "online" : "")));
 };
 
 on("event", (told) => {
@@ -114,7 +116,7 @@ on("event", (told) => {
 $("register-form").addEventListener("submit", async (submitted) => {
   submitted.preventDefault();
   const told = await ask("api/register", { name: $("register-name").value, invite: $("register-invite").value });
-  $("register-error").replaceChildren(told.ok ? "" : message(told.message));
+  put($("register-error"), told.ok ? "" : message(told.message));
   complain("register-name", told.ok ? "" : told.message);
 });
 

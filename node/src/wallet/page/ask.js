@@ -1,5 +1,5 @@
 // Asking for money: the node makes a signed request, which others open as a link or scan.
-import { $, amount, chip, complain, el, message } from "./dom.js";
+import { $, amount, chip, complain, el, message, put, when } from "./dom.js";
 import { ask, on } from "./node.js";
 
 let shown = null;
@@ -12,14 +12,14 @@ export const show = () => {
 $("ask-form").addEventListener("submit", async (submitted) => {
   submitted.preventDefault();
   for (const field of ["ask-amount", "ask-memo"]) complain(field, "");
-  $("ask-error").replaceChildren();
+  put($("ask-error"));
   const told = await ask("api/request", {
     amount: $("ask-amount").value, memo: $("ask-memo").value,
     life: Number($("ask-life").value), once: $("ask-once").checked,
   });
   if (!told.ok) {
     if (told.field) complain(`ask-${told.field}`, told.message);
-    else $("ask-error").replaceChildren(message(told.message));
+    else put($("ask-error"), message(told.message));
     return;
   }
   shown = told.item.request;
@@ -29,7 +29,7 @@ $("ask-form").addEventListener("submit", async (submitted) => {
 
 /** Shows a request so that somebody can scan or copy it. */
 const present = (item) => {
-  $("ask-made").replaceChildren(
+  put($("ask-made"), 
     el("p", { class: "actions" }, chip(item.state), item.amount ? amount(item.amount, item.currency) : "any amount", item.memo && el("span", {}, item.memo)),
     el("img", { src: `api/request/${item.request}/qr.svg`, alt: "QR code of the request", width: 288, height: 288 }),
     el("code", { class: "link", id: "ask-link" }, item.link),
@@ -50,10 +50,10 @@ const copy = async (text, button) => {
 
 on("requests", (items) => {
   $("asked-card").hidden = items.length === 0;
-  $("asked").replaceChildren(...items.map((item) => el("li", {},
+  put($("asked"), ...items.map((item) => el("li", {},
     el("span", { class: "who" }, item.memo || (item.amount ? "" : "Any amount")),
     el("span", { class: "how" }, item.amount && amount(item.amount, item.currency)),
-    el("span", { class: "why" }, `until ${new Date(item.expires).toLocaleString()}`),
+    el("span", { class: "why" }, "until ", when(item.expires)),
     el("span", { class: "state" }, chip(item.state)),
     el("span", { class: "wide actions" },
       el("button", { type: "button", onclick: () => { shown = item.request; present(item); $("ask-made").focus(); } }, "Show"),

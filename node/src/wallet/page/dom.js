@@ -8,9 +8,15 @@ const make = (element, attributes, children) => {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? "" : String(value));
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...there(children));
   return element;
 };
+
+/** Children that are not there are left out. */
+const there = (children) => children.flat().filter((child) => child !== null && child !== undefined && child !== false);
+
+/** Gives an element these children and no others. */
+export const put = (element, ...children) => element.replaceChildren(...there(children));
 
 export const el = (tag, attributes = {}, ...children) => make(document.createElement(tag), attributes, children);
 
@@ -53,7 +59,7 @@ export const complain = (field, text) => {
   const input = $(field);
   const place = $(`${field}-error`);
   if (input) text ? input.setAttribute("aria-invalid", "true") : input.removeAttribute("aria-invalid");
-  if (place) place.replaceChildren(text ? message(text) : "");
+  if (place) put(place, text && message(text));
 };
 
 /** A word that appears for some seconds and is read aloud. */

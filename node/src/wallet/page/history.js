@@ -1,5 +1,5 @@
 // History, as the directory's log has it; what is not known yet stands on top.
-import { $, amount, chip, el, message, when } from "./dom.js";
+import { $, amount, chip, el, message, put, when } from "./dom.js";
 import { look } from "./node.js";
 
 let limit = 50;
@@ -17,9 +17,9 @@ export const refresh = async () => {
   const told = await look(`api/history?limit=${limit}&search=${encodeURIComponent(search)}`);
   // An older question may be answered later.
   if (mine !== turn) return;
-  if (!told.ok) return $("history-state").replaceChildren(message(told.message));
+  if (!told.ok) return put($("history-state"), message(told.message));
   const { items, more } = told;
-  $("history-lines").replaceChildren(...items.map(row));
+  put($("history-lines"), ...items.map(row));
   $("history-table").hidden = items.length === 0;
   $("history-state").textContent = items.length ? (search ? `${items.length}${more ? " of more" : ""} found` : "")
     : search ? "Nothing found" : "Nothing has happened yet";

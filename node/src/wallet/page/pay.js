@@ -1,6 +1,6 @@
 // Paying. The form has an intent, made by the node when it is shown: the same intent pays once,
 // however often it is sent, and a page that comes back is told the same end.
-import { $, amount, chip, complain, el, message } from "./dom.js";
+import { $, amount, chip, complain, el, message, put, when } from "./dom.js";
 import { ask, on, state } from "./node.js";
 import * as scan from "./scan.js";
 
@@ -59,14 +59,16 @@ const read = async () => {
     return complain("pay-to", told.message);
   }
   asked = told.item;
-  const { name, key, known, online, amount: sum, currency, memo, once, expires, open } = asked;
-  $("pay-asked").replaceChildren(
-    el("p", {}, el("strong", {}, name), " asks for ", open ? "an amount that you choose" : ""),
+  const { payee, key, known, online, amount: sum, unit, units, currency, memo, once, expires } = asked;
+  const open = asked.open = !sum;
+  put($("pay-asked"), 
+    el("p", {}, el("strong", {}, payee), open ? " asks for an amount that you choose"
+      : units ? ` asks for a tab of ${units} units of ${unit} ${currency}, which hold` : " asks for"),
     !open && el("p", {}, amount(sum, currency)),
     memo && el("p", {}, `“${memo}”`),
     el("p", { class: "hint" }, "Key ", el("code", {}, key), known ? ", paid before" : ", never paid before",
-      online ? "; online" : "; not online", once ? "; to be paid once" : "", `; until ${new Date(expires).toLocaleString()}`),
-    asked.earlier && el("p", { class: "error" }, "You have paid this already."),
+      online ? "; online" : "; not online", once ? "; to be paid once" : "", "; until ", when(expires)),
+    asked.earlier && el("p", { class: "error" }, "You have paid this already: paying again sends nothing."),
   );
   $("pay-asked").hidden = false;
   $("pay-amount-row").hidden = !open;
@@ -99,11 +101,11 @@ $("pay-form").addEventListener("submit", async (submitted) => {
     $("pay-outcome").hidden = true;
     $("pay-form").hidden = false;
     const field = { payee: "pay-to", amount: "pay-amount", memo: "pay-memo" }[told.field] ?? "pay";
-    if (field === "pay") $("pay-error").replaceChildren(message(told.message));
+    if (field === "pay") put($("pay-error"), message(told.message));
     else complain(field, told.message);
     return;
   }
-  order = item.order;
+  order = item.order ?? item.tab ?? null;
   outcome(item.state, item, told.message ?? item.message);
   // Without an order nothing was sent: the same form may be put right and sent again.
   if (order) prepare();
@@ -114,7 +116,7 @@ const outcome = (how, item, text) => {
   const place = $("pay-outcome");
   place.className = `card outcome ${how}`;
   const code = item.currency ?? state.status?.item?.currency;
-  place.replaceChildren(
+  put(place, 
     el("p", {}, chip(how)),
     item.amount && el("p", {}, amount(item.amount, code)),
     el("p", {}, said(how, item)),
@@ -122,21 +124,21 @@ const outcome = (how, item, text) => {
     el("p", { class: "actions" },
       how === "settled" && el("a", { class: "button", href: `#receipt/${item.entry}` }, "See the receipt"),
       how === "unknown" && item.order && el("button", { type: "button", onclick: () => cancel(item.order) }, "Cancel it"),
-      how !== "asking" && el("button", { type: "button", onclick: () => { again(); prepare(); $("pay-to").focus(); } },
-        order ? "Make another payment" : "Change it"),
+      how !== "asking" && order && el("button", { type: "button", onclick: () => { again(); prepare(); $("pay-to").focus(); } },
+        "Make another payment"),
     ),
   );
-  if (!order && how === "refused") {
-    place.querySelector("button").addEventListener("click", () => {}, { once: true });
-  }
   place.hidden = false;
+  // What was refused before anything was sent can be put right in the same form.
   $("pay-form").hidden = how !== "refused" || Boolean(item.order);
   if (how !== "asking") place.focus();
 };
 
 const said = (how, item) => {
-  const who = item.payee || asked?.name || "";
+  const who = asked?.payee || item.payee || "";
   if (how === "asking") return `Paying ${who}: the directory is being asked.`;
+  if (how === "open") return `The tab for ${who} is open: ${item.hold} is held for it.`;
+  if (how === "settled" && item.earlier) return `You had paid this to ${who} already, as entry ${item.entry}: nothing new was sent.`;
   if (how === "settled") {
     return `Paid to ${who}, ${item.route === "directory" ? "through the directory, since they could not be reached" : "directly"}. It is in the ledger as entry ${item.entry}.`;
   }
@@ -155,5 +157,5 @@ on("sent", (lines) => {
 /** Cancels a payment whose end is not known. */
 export const cancel = async (which) => {
   const told = await ask("api/void", { order: which });
-  if (!told.ok && !told.item) $("banner").replaceChildren(message(told.message));
+  if (!told.ok && !told.item) put($("banner"), message(told.message));
 };

@@ -1,7 +1,7 @@
 // A receipt, verified in front of whoever looks: the node judges, step by step, and this shows how far
 // it came.
-import { $, amount, el, message, when } from "./dom.js";
-import { ask, look } from "./node.js";
+import { $, amount, el, message, put, tell, when } from "./dom.js";
+import { ask, look, state } from "./node.js";
 
 const titles = {
   form: "It is a receipt",
@@ -14,7 +14,7 @@ let turn = 0;
 
 export const show = async (which) => {
   $("receipt-card").hidden = true;
-  $("receipt-steps").replaceChildren();
+  put($("receipt-steps"));
   if (!which) {
     verdict("", "Paste a receipt below, or choose one in the history.");
     return;
@@ -28,13 +28,13 @@ export const show = async (which) => {
 
 const verdict = (how, text) => {
   $("receipt-verdict").className = `verdict ${how}`;
-  $("receipt-verdict").replaceChildren(message(text));
+  put($("receipt-verdict"), message(text));
 };
 
 const walk = async (steps) => {
   turn += 1;
   const mine = turn;
-  $("receipt-steps").replaceChildren();
+  put($("receipt-steps"));
   const slow = !matchMedia("(prefers-reduced-motion: reduce)").matches;
   for (const { name, ok, message: text } of steps) {
     if (mine !== turn) return;
@@ -57,11 +57,24 @@ const facts = (receipt) => {
     ["Order", code(receipt.order)], ["Tab", code(receipt.tab)], ["Payer", code(receipt.payer)], ["Payee", code(receipt.payee)],
     ["Reason", receipt.reason], ["Reference", code(receipt.reference)], ["Ledger", code(receipt.ledger)],
   ].filter(([, value]) => value);
-  $("receipt-facts").replaceChildren(...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
-  $("receipt-actions").replaceChildren(
+  put($("receipt-facts"), ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+  put($("receipt-actions"), 
+    receipt.kind === "payment" && receipt.payee === state.status?.item?.key && el("button", {
+      type: "button", onclick: (clicked) => refund(receipt, clicked.target),
+    }, "Pay it back"),
     el("a", { class: "button", href: `api/receipt-file/${receipt.entry}`, download: true }, "Save the receipt"),
     el("span", { class: "hint" }, "Anybody can check the file with ", el("code", {}, "quid receipt verify FILE")));
   $("receipt-card").hidden = false;
+};
+
+/** Pays back what came; asked a second time it sends nothing new. */
+const refund = async (receipt, button) => {
+  if (!confirm(`Pay ${receipt.amount} ${receipt.currency} back to whoever sent it?`)) return;
+  button.disabled = true;
+  const told = await ask("api/refund", { entry: receipt.entry });
+  const item = told.item ?? {};
+  if (item.state === "settled") tell(item.earlier ? "It was paid back already." : `Paid back to ${item.payee}.`);
+  else tell(message(told.message ?? "not known yet: your node goes on asking"));
 };
 
 const code = (text) => text && el("code", {}, text);

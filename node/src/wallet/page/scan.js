@@ -1,6 +1,6 @@
 // QR codes by the camera or from a picture. The page draws it and sends its brightness to the node,
 // which reads it: no picture leaves this machine.
-import { $, complain, message } from "./dom.js";
+import { $, complain, message, put } from "./dom.js";
 import { scan } from "./node.js";
 import * as pay from "./pay.js";
 
@@ -26,7 +26,7 @@ const brightness = (source, width, height) => {
   return { width: canvas.width, pixels };
 };
 
-const fail = (text) => $("scan-error").replaceChildren(message(text));
+const fail = (text) => put($("scan-error"), message(text));
 
 $("scan-file").addEventListener("change", async () => {
   const [file] = $("scan-file").files;

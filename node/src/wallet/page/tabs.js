@@ -1,11 +1,11 @@
 // Open tabs, each with a meter that moves as it is paid.
-import { $, amount, chip, el, message, tell } from "./dom.js";
+import { $, amount, chip, el, message, put, tell } from "./dom.js";
 import { ask, on } from "./node.js";
 
 on("tabs", (tabs) => {
   $("tabs-card").hidden = tabs.length === 0;
   const held = new Map([...$("tabs").children].map((row) => [row.dataset.tab, row]));
-  $("tabs").replaceChildren(...tabs.map((tab) => row(tab, held.get(`${tab.key}/${tab.tab}`))));
+  put($("tabs"), ...tabs.map((tab) => row(tab, held.get(`${tab.key}/${tab.tab}`))));
 });
 
 /** A row is kept as long as its tab, so that focus stays where it is. */
@@ -20,11 +20,11 @@ const row = (tab, before) => {
       el("button", { type: "button", onclick: (clicked) => close(tab.tab, clicked.target) }, "Close this tab")));
   const [title, sum, meter, count, state] = li.children;
   title.textContent = who;
-  sum.replaceChildren(amount(tab.amount, tab.currency));
+  put(sum, amount(tab.amount, tab.currency));
   meter.value = tab.paid;
   meter.setAttribute("aria-label", `${who}: ${tab.paid} of ${tab.units} units`);
   count.textContent = `${tab.paid} of ${tab.units} units`;
-  state.replaceChildren(chip(tab.state));
+  put(state, chip(tab.state));
   return li;
 };
 

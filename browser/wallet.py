@@ -1,0 +1,456 @@
+#!/usr/bin/env python3
+"""Clicks through the wallet in headless Chromium, with a real directory and real nodes.
+
+Needs chromium, chromedriver and the programs in target/debug (or QUID_PROGRAMS). Leaves pictures of the
+page in QUID_SCREENSHOTS, or target/screenshots. Ends with 0 if all is as it should be.
+"""
+
+import csv
+import http.server
+import io
+import json
+import os
+import pathlib
+import signal
+import threading
+import time
+
+from driver import Browser, Driver
+from world import ROOT, World, blank, video
+
+PICTURES = pathlib.Path(os.environ.get("QUID_SCREENSHOTS", ROOT / "target" / "screenshots"))
+MARKUP = "<img src=x onerror=\"document.title='hit'\"> \u202etea\x1b[2J"
+ASK = """
+  const token = document.querySelector("meta[name=quid-token]").content;
+  const ask = async (path, form) => (await fetch(path, { method: "POST", body: JSON.stringify(form),
+    headers: { "content-type": "application/json", "x-quid-token": token } })).json();
+"""
+
+
+def main():
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    world, driver = World(), Driver()
+    try:
+        Scenes(world, driver).play()
+    finally:
+        driver.close()
+        world.close()
+
+
+class Scenes:
+    def __init__(self, world, driver):
+        self.world, self.driver = world, driver
+        self.bob = world.home("bob")
+        self.bob.quid("register", "bob")
+        self.bob.stay("listen")
+        # What the camera will see has to be there before the browser starts.
+        self.bob.quid("request", "0.5", "--memo", "seen by the camera", "--png", world.folder / "camera.png")
+        video(world.folder / "camera.png", world.folder / "camera.y4m")
+        self.alice = world.home("alice")
+        self.wallet, told = self.alice.stay("wallet", "--no-open")
+        self.link = told["link"]
+        self.home = self.link.split("open?")[0]
+        self.page = Browser(driver, camera=world.folder / "camera.y4m")
+        self.page.look(1200, 900, dark=False)
+
+    def play(self):
+        begun = time.monotonic()
+        for scene in [self.registers, self.pays_by_name, self.a_double_click_pays_once, self.proves_a_receipt,
+                      self.puts_right_what_is_wrong, self.shows_foreign_text_as_text, self.asks_for_money,
+                      self.pays_links, self.scans, self.searches_and_exports, self.shows_tabs,
+                      self.works_by_keyboard, self.shows_a_payment_to_its_end_though_the_tab_was_closed,
+                      self.lives_through_a_lost_directory, self.lets_no_other_origin_in,
+                      self.says_that_it_needs_scripts, self.names_a_port_in_use, self.looks_well,
+                      self.complains_of_nothing]:
+            scene()
+            print(f"{time.monotonic() - begun:6.1f} s  {scene.__name__.replace('_', ' ')}", flush=True)
+        self.page.close()
+
+    # --- scenes
+
+    def registers(self):
+        page = self.page
+        page.open(self.home)
+        assert "opens with its link only" in page.text("body"), "without the link there is no wallet"
+        page.open(self.link)
+        page.wait("a new home", "#register", "Take a name")
+        page.type("#register-name", "Alice!")
+        page.click("#register-form button.main")
+        page.wait("a name that is none", "#register-error", "name")
+        page.type("#register-name", "alice")
+        page.click("#register-form button.main")
+        page.wait("the account", "#home", "100.000000")
+        assert page.url() == self.home, "the link's key does not stay in the address"
+        page.wait("who is there", "#people", "bob")
+        page.wait("the connection", "#connection", "online")
+
+    def pays_by_name(self):
+        self.fill("bob", "8.75", "for the tea")
+        self.page.click("#pay-button")
+        said = self.page.wait("the payment", "#pay-outcome", "settled")
+        assert "8.750000" in said and "entry" in said, said
+        self.page.open(self.home)
+        self.page.wait("the balance", "#balance", "91.250000")
+        self.page.wait("what was sent", "#sent", "for the tea")
+        self.page.wait("the curve", "#curve-text", "at most")
+
+    def a_double_click_pays_once(self):
+        page = self.page
+        before = len(self.came("twice"))
+        self.fill("bob", "1", "twice")
+        page.run("const button = document.getElementById('pay-button'); button.click(); button.click();"
+                 "document.getElementById('pay-form').requestSubmit();")
+        page.wait("the payment", "#pay-outcome", "settled")
+        # The same intent sent by five at one moment, whatever the button does.
+        told = page.run(ASK + """
+          const intent = (await ask("api/intent", {})).item;
+          const wish = { intent, payee: "bob", amount: "1", memo: "twice" };
+          const same = await Promise.all([1, 2, 3, 4, 5].map(() => ask("api/pay", wish)));
+          const other = await ask("api/pay", { ...wish, amount: "2" });
+          return { same, other };""")
+        orders = {answer["item"]["order"] for answer in told["same"]}
+        assert len(orders) == 1 and all(answer["item"]["state"] == "settled" for answer in told["same"]), told
+        assert told["other"]["error"] == "intent_used", told["other"]
+        assert len(self.came("twice")) == before + 2, "two intents, two payments"
+
+    def proves_a_receipt(self):
+        page = self.page
+        page.click("#pay-outcome a.button")
+        page.wait("the receipt", "#receipt-verdict", "Verified")
+        assert page.text("#receipt-steps").count("✓") == 5, page.text("#receipt-steps")
+        page.wait("what it says", "#receipt-facts", "1.000000")
+        text = page.run("return (await fetch(document.querySelector('#receipt-actions a').href)).text()")
+        (self.world.folder / "receipt.txt").write_text(text)
+        (verdict,) = self.bob.quid("receipt", "verify", self.world.folder / "receipt.txt")
+        assert verdict["ok"] is True, verdict
+        for changed, step in [("no receipt", "form"), (self.altered(text), None)]:
+            page.run("document.getElementById('verify-text').value = arguments[0]", changed)
+            page.click("#verify-form button")
+            page.wait(f"an altered receipt ({step})", "#receipt-verdict", "Not verified")
+            assert "✕" in page.text("#receipt-steps")
+        page.run("document.getElementById('verify-text').value = arguments[0]", text)
+        page.click("#verify-form button")
+        page.wait("the same receipt again", "#receipt-verdict", "Verified")
+
+    def puts_right_what_is_wrong(self):
+        page = self.page
+        for to, amount, place, part in [
+                ("bob", "0", "#pay-amount-error", "zero"), ("bob", "1e3", "#pay-amount-error", ""),
+                ("Bo b", "1", "#pay-to-error", "name"), ("bob", "1.0000001", "#pay-amount-error", ""),
+                ("nobody", "1", "#pay-outcome", "refused"), ("bob", "100000", "#pay-outcome", "refused")]:
+            self.fill(to, amount, "")
+            page.click("#pay-button")
+            page.wait(f"{to} {amount}", place, part)
+            page.wait(f"{to} {amount}", "#pay-form", "To")
+        page.type("#pay-amount", "0.25")
+        page.click("#pay-button")
+        page.wait("the same form, put right", "#pay-outcome", "settled")
+
+    def shows_foreign_text_as_text(self):
+        page = self.page
+        self.bob.quid("pay", "alice", "0.01", "--memo", MARKUP)
+        page.wait("a word about it", "#told", "<img src=x")
+        page.open(self.home + "#history")
+        seen = page.wait("the history", "#history-lines", "<img src=x")
+        assert "\\u{202e}tea\\u{1b}[2J" in seen, seen
+        assert page.run("return document.querySelectorAll('main img').length + document.title.includes('hit')") == 0
+
+    def asks_for_money(self):
+        page = self.page
+        page.open(self.home + "#ask")
+        page.type("#ask-amount", "1.25")
+        page.type("#ask-memo", "a cake")
+        page.click("#ask-form button.main")
+        link = page.wait("the request", "#ask-link", "quid://")
+        assert page.run("""const code = document.querySelector('#ask-made img'); await code.decode();
+                           return code.naturalWidth""") > 0
+        self.snap("request")
+        self.bob.quid("pay", link.strip(), "--yes")
+        page.wait("paid before our eyes", "#ask-made", "paid")
+        second = self.bob.try_quid("pay", link.strip(), "--yes")
+        assert '"earlier":true' in second.stdout, second.stdout
+        page.type("#ask-amount", "x")
+        page.click("#ask-form button.main")
+        page.wait("an amount that is none", "#ask-amount-error", "")
+
+    def pays_links(self):
+        page = self.page
+        (asked,) = self.bob.quid("request", "2", "--memo", "a <b>book</b>", "--once")
+        before = self.balance()
+        for turn, part in [(1, "Paid to bob"), (2, "had paid this")]:
+            page.open(self.home + "#history")
+            page.open(self.home + "#pay")
+            page.type("#pay-to", asked["link"])
+            said = page.wait("what is asked", "#pay-asked", "2.000000")
+            assert "bob" in said and "a <b>book</b>" in said and (turn == 1 or "already" in said), said
+            if turn == 1:
+                self.snap("link")
+            page.click("#pay-button")
+            page.wait("the link's payment", "#pay-outcome", part)
+        assert before - self.balance() == 2_000_000, "a link of which there is one payment"
+        (open_one,) = self.bob.quid("request", "--open")
+        page.open(self.home + "#history")
+        page.open(self.home + "#pay")
+        page.type("#pay-to", open_one["link"])
+        page.wait("an open amount", "#pay-asked", "that you choose")
+        page.type("#pay-amount", "0.125")
+        page.click("#pay-button")
+        page.wait("its payment", "#pay-outcome", "0.125000")
+        bad = [asked["link"][:-9], asked["link"].replace("/request/", "/x/"), asked["link"] + "A", "quid://",
+               asked["link"][:-20] + ("A" if asked["link"][-20] != "A" else "B") + asked["link"][-19:], "quid://" + "a" * 5000]
+        page.open(self.home + "#history")
+        page.open(self.home + "#pay")
+        for link in bad:
+            page.run("const to = document.getElementById('pay-to'); to.value = arguments[0];"
+                     "document.getElementById('pay-to-error').textContent = '';"
+                     "to.dispatchEvent(new Event('input'))", link)
+            page.run("""for (let turn = 0; turn < 200; turn += 1) {
+                          if (document.getElementById('pay-to-error').textContent) return;
+                          await new Promise((go) => setTimeout(go, 20)); }
+                        throw new Error('no complaint about ' + arguments[0])""", link)
+            assert page.text("#pay-asked") == "", link
+
+    def scans(self):
+        page = self.page
+        self.bob.quid("request", "3", "--memo", "from a picture", "--png", self.world.folder / "code.png")
+        blank(self.world.folder / "blank.png")
+        (self.world.folder / "none.png").write_bytes(b"no picture")
+        page.open(self.home + "#history")
+        page.open(self.home + "#pay")
+        for name, place, part in [("blank.png", "#scan-error", "there is no QR code in this picture"),
+                                  ("none.png", "#scan-error", "no picture"),
+                                  ("code.png", "#pay-asked", "from a picture")]:
+            page.choose_file("#scan-file", self.world.folder / name)
+            page.wait(name, place, part)
+        page.open(self.home + "#history")
+        page.open(self.home + "#pay")
+        page.click("#scan-camera")
+        page.wait("the camera", "#pay-asked", "seen by the camera")
+        page.click("#pay-button")
+        page.wait("what the camera saw", "#pay-outcome", "0.500000")
+        told = page.run(ASK + """
+          const post = (width, size) => fetch(`api/scan?width=${width}`, { method: "POST", body: new Uint8Array(size),
+            headers: { "content-type": "application/octet-stream", "x-quid-token": token } }).then((it) => it.status);
+          return [await post(0, 10), await post(7, 10), await post(1024, 1 << 20), await post(1024, (1 << 20) + 1024)];""")
+        assert told == [200, 200, 200, 413], told
+
+    def searches_and_exports(self):
+        page = self.page
+        page.open(self.home + "#history")
+        page.wait("history", "#history-lines", "for the tea")
+        page.type("#history-search", "TEA bob 8.75")
+        page.wait("found", "#history-state", "1 found")
+        self.snap("history")
+        page.type("#history-search", "never heard of")
+        page.wait("not found", "#history-state", "Nothing found")
+        text, lines = page.run("return [await (await fetch('api/history.csv')).text(), await (await fetch('api/history.json')).json()]")
+        rows = list(csv.DictReader(io.StringIO(text)))
+        assert len(rows) == len(lines) and any(row["memo"] == "for the tea" for row in rows)
+        assert lines == self.alice.quid("history", "--limit", "1000"), "the export is what the command prints"
+
+    def shows_tabs(self):
+        page = self.page
+        (tab,) = [line for line in self.bob.quid("tab", "open", "alice", "--unit", "0.001", "--units", "1000") if "tab" in line]
+        self.bob.quid("tab", "pay", tab["tab"], "400")
+        (own,) = self.alice.quid("tab", "open", "bob", "--unit", "0.01", "--units", "100")
+        self.alice.quid("tab", "pay", own["tab"], "25")
+        page.open(self.home + "#home")
+        page.wait("a tab that pays us", "#tabs", "400 of 1000 units")
+        page.wait("a tab that we pay", "#tabs", "25 of 100 units")
+        page.wait("what is held", "#held", "held for a tab")
+        self.bob.quid("tab", "pay", tab["tab"], "500")
+        page.wait("the meter moves", "#tabs", "900 of 1000 units")
+        assert sorted(page.run("return [...document.querySelectorAll('meter')].map((it) => it.value)")) == [25, 900]
+        self.snap("tabs")
+        page.click("#tabs button")
+        page.wait("the hold is back", "#held", "Nothing is held")
+        self.bob.quid("tab", "close", tab["tab"])
+        page.run("""for (let turn = 0; turn < 500 && !document.getElementById('tabs-card').hidden; turn += 1)
+                      await new Promise((go) => setTimeout(go, 20));""")
+        assert page.text("#tabs") == "", "tabs that are over are gone"
+
+    def works_by_keyboard(self):
+        page = self.page
+        page.open(self.home + "#history")
+        page.open(self.home + "#pay")
+        page.wait("the form", "#pay-form", "To")
+        assert page.run("return document.activeElement.id") == "pay-to"
+        tab, enter = "\ue004", "\ue007"
+        # To, two ways to scan and the picture's field, amount, memo.
+        page.press("bob" + tab + tab + tab)
+        for _ in range(6):
+            if page.run("return document.activeElement.id") == "pay-amount":
+                break
+            page.press(tab)
+        page.press("0.75" + tab + "by keys" + enter)
+        page.wait("paid by keyboard", "#pay-outcome", "settled")
+        assert page.run("return document.activeElement.id") == "pay-outcome", "the end is read aloud"
+        named = page.run("""return [...document.querySelectorAll('input, select, textarea, button, a[href]')]
+          .filter((it) => !(it.labels?.length || it.getAttribute('aria-label') || it.textContent.trim())).map((it) => it.id)""")
+        assert named == [], f"without a name for a screen reader: {named}"
+
+    def shows_a_payment_to_its_end_though_the_tab_was_closed(self):
+        page = self.page
+        self.world.directory.send_signal(signal.SIGSTOP)
+        self.fill("bob", "0.6", "in the middle")
+        page.click("#pay-button")
+        page.wait("the middle", "#pay-outcome", "asking")
+        self.snap("asking")
+        page.new_tab()
+        page.call("POST", "/window", {"handle": page.call("GET", "/window/handles")[0]})
+        page.close_tab()
+        page.open(self.home)
+        page.wait("a new page knows", "#sent", "unknown, still asking")
+        self.snap("unknown")
+        self.world.directory.send_signal(signal.SIGCONT)
+        page.wait("its end", "#sent li:first-child", "settled", within=40)
+        assert len(self.came("in the middle")) == 1
+
+    def lives_through_a_lost_directory(self):
+        page = self.page
+        place = self.world.address.rsplit("@")[-1]
+        self.world.stop(self.world.directory)
+        page.wait("it is away", "#connection", "directory away", within=30)
+        page.wait("it says so", "#banner", "The directory is away")
+        assert page.text("#balance") != "", "what was known is still shown"
+        self.snap("away")
+        self.fill("bob", "0.3", "nothing is sent")
+        page.click("#pay-button")
+        page.wait("nothing is sent", "#pay-error", "nothing was sent", within=30)
+        self.world.serve(place)
+        page.wait("it is back", "#connection", "online", within=30)
+        self.fill("bob", "0.3", "after it came back")
+        page.click("#pay-button")
+        page.wait("it pays again", "#pay-outcome", "settled", within=30)
+
+    def lets_no_other_origin_in(self):
+        page, before = self.page, self.balance()
+        token = page.run("return document.querySelector('meta[name=quid-token]').content")
+        cookies = []
+        server = elsewhere(cookies)
+        port = server.server_address[1]
+        for host in ["127.0.0.1", "localhost"]:
+            page.open(f"http://{host}:{port}/")
+            told = page.run(ATTACK, self.home, token)
+            for name, got in told.items():
+                assert got in ("refused", "opaque"), f"{host}: {name}: {got}"
+        assert not any("quid_wallet" in cookie for cookie in cookies), "the cookie goes to no other port"
+        server.shutdown()
+        # A name that was made to point to this machine.
+        page.open(self.home.replace("127.0.0.1", "localhost"))
+        assert "no name of this wallet" in page.text("body"), page.text("body")
+        page.complaints()
+        page.open(self.home)
+        page.wait("the wallet itself", "#connection", "online")
+        assert self.balance() == before, "another origin has paid"
+
+    def says_that_it_needs_scripts(self):
+        plain = Browser(self.driver, scripts=False)
+        plain.open(self.link)
+        source = plain.call("GET", f"/element/{plain.find('noscript')}/text")
+        plain.close()
+        assert "needs scripts" in source, source
+
+    def names_a_port_in_use(self):
+        port = self.home.split(":")[2].split("/")[0]
+        for listen, code, part in [(f"127.0.0.1:{port}", 1, "choose another port"), ("0.0.0.0:0", 2, "this machine only")]:
+            done = self.bob.try_quid("wallet", "--no-open", "--listen", listen)
+            assert done.returncode == code and part in done.stderr, done
+            assert len(done.stderr.splitlines()) == 1, done.stderr
+        held = self.alice.try_quid("wallet", "--no-open")
+        assert held.returncode == 7 and len(held.stderr.splitlines()) == 1, held
+
+    def looks_well(self):
+        page = self.page
+        for name, width, height, dark, scale in [("desktop", 1200, 900, False, 1), ("desktop-dark", 1200, 900, True, 1),
+                                                 ("phone", 390, 844, False, 2), ("phone-dark", 390, 844, True, 2)]:
+            page.look(width, height, dark, scale)
+            for view, css, part in [("home", "#curve-text", "at most"), ("pay", "#pay-form", "To"), ("ask", "#ask-form", "Good for"),
+                                    ("history", "#history-lines", "bob"), ("receipt/5", "#receipt-verdict", "Verified")]:
+                page.open(self.home + "#" + view)
+                page.wait(view, css, part)
+                wide = page.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
+                assert wide <= 0, f"{view} is {wide} pixels wider than a {name}"
+                page.picture(PICTURES / f"{name}-{view.split('/')[0]}.png")
+
+    def complains_of_nothing(self):
+        # The directory was away for a while, which answers say in their own way.
+        told = [line for line in self.page.complaints() if "413" not in line]
+        assert told == [], told
+
+    # --- what scenes are made of
+
+    def fill(self, to, amount, memo):
+        page = self.page
+        page.open(self.home + "#history")
+        page.open(self.home + "#pay")
+        page.wait("the form", "#pay-form", "Amount")
+        page.type("#pay-to", to)
+        page.type("#pay-amount", amount)
+        page.type("#pay-memo", memo)
+
+    def snap(self, name):
+        self.page.picture(PICTURES / f"scene-{name}.png")
+
+    def came(self, memo):
+        return [line for line in self.bob.quid("history", "--limit", "1000") if line["memo"] == memo]
+
+    def balance(self):
+        return int(self.alice.quid("status")[0]["balance"].replace(".", ""))
+
+    @staticmethod
+    def altered(text):
+        lines = text.splitlines()
+        line = lines[2]
+        lines[2] = ("B" if line[5] != "B" else "C").join([line[:5], line[6:]])
+        return "\n".join(lines) + "\n"
+
+
+ATTACK = """
+  const [home, token] = arguments;
+  const told = {};
+  const headers = { "content-type": "application/json", "x-quid-token": token };
+  const pay = JSON.stringify({ intent: "019aab12-3456-7abc-8def-0123456789ab", payee: "bob", amount: "5" });
+  const reached = (work) => work.then(async (it) => it.type === "opaque" ? "opaque" : `${it.status} ${await it.text()}`, () => "refused");
+  told.reads = await reached(fetch(home + "api/history", { credentials: "include" }));
+  told.page = await reached(fetch(home, { credentials: "include" }));
+  told.blind = await reached(fetch(home + "api/history", { mode: "no-cors", credentials: "include" }));
+  told.pays = await reached(fetch(home + "api/pay", { method: "POST", headers, body: pay, credentials: "include" }));
+  told.paysBlind = await reached(fetch(home + "api/pay", { method: "POST", mode: "no-cors", body: pay, credentials: "include" }));
+  told.follows = await new Promise((done) => { const it = new EventSource(home + "live", { withCredentials: true });
+    it.onmessage = it.onopen = () => done("followed"); it.onerror = () => { it.close(); done("refused"); }; });
+  told.script = await new Promise((done) => { const it = document.createElement("script"); it.src = home + "app.js";
+    it.onload = () => done("loaded"); it.onerror = () => done("refused"); document.head.append(it); });
+  told.image = await new Promise((done) => { const it = document.createElement("img"); it.src = home + "icon.svg";
+    it.onload = () => done("loaded"); it.onerror = () => done("refused"); });
+  told.frame = await new Promise((done) => { const it = document.createElement("iframe"); it.src = home; it.name = "frame";
+    it.onload = () => { let seen; try { seen = it.contentDocument?.title ?? ""; } catch { seen = ""; } done(seen === "" ? "refused" : seen); };
+    document.body.append(it); });
+  told.form = await new Promise((done) => { const it = document.createElement("form"); it.method = "post"; it.action = home + "api/pay";
+    it.enctype = "text/plain"; it.target = "frame"; const field = document.createElement("input");
+    field.name = pay.slice(0, -1) + ', "x":"'; field.value = '"}'; it.append(field); document.body.append(it);
+    document.querySelector("iframe").onload = () => done("refused"); it.submit(); });
+  return told;
+"""
+
+
+def elsewhere(cookies):
+    """Another server on this machine: a second origin."""
+    class Elsewhere(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            cookies.append(self.headers.get("cookie", ""))
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><title>elsewhere</title><body>elsewhere")
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+if __name__ == "__main__":
+    main()
