@@ -135,8 +135,8 @@ class Scenes:
     def puts_right_what_is_wrong(self):
         page = self.page
         for to, amount, place, part in [
-                ("bob", "0", "#pay-amount-error", "zero"), ("bob", "1e3", "#pay-amount-error", ""),
-                ("Bo b", "1", "#pay-to-error", "name"), ("bob", "1.0000001", "#pay-amount-error", ""),
+                ("bob", "0", "#pay-amount-error", "zero"), ("bob", "1e3", "#pay-amount-error", "digits"),
+                ("Bo b", "1", "#pay-to-error", "name"), ("bob", "1.0000001", "#pay-amount-error", "decimals"),
                 ("nobody", "1", "#pay-outcome", "refused"), ("bob", "100000", "#pay-outcome", "refused")]:
             self.fill(to, amount, "")
             page.click("#pay-button")
@@ -150,14 +150,14 @@ class Scenes:
         page = self.page
         self.bob.quid("pay", "alice", "0.01", "--memo", MARKUP)
         page.wait("a word about it", "#told", "<img src=x")
-        page.open(self.home + "#history")
+        page.open(self.home + "#/history")
         seen = page.wait("the history", "#history-lines", "<img src=x")
         assert "\\u{202e}tea\\u{1b}[2J" in seen, seen
         assert page.run("return document.querySelectorAll('main img').length + document.title.includes('hit')") == 0
 
     def asks_for_money(self):
         page = self.page
-        page.open(self.home + "#ask")
+        page.open(self.home + "#/ask")
         page.type("#ask-amount", "1.25")
         page.type("#ask-memo", "a cake")
         page.click("#ask-form button.main")
@@ -171,15 +171,15 @@ class Scenes:
         assert '"earlier":true' in second.stdout, second.stdout
         page.type("#ask-amount", "x")
         page.click("#ask-form button.main")
-        page.wait("an amount that is none", "#ask-amount-error", "")
+        page.wait("an amount that is none", "#ask-amount-error", "digits")
 
     def pays_links(self):
         page = self.page
         (asked,) = self.bob.quid("request", "2", "--memo", "a <b>book</b>", "--once")
         before = self.balance()
         for turn, part in [(1, "Paid to bob"), (2, "had paid this")]:
-            page.open(self.home + "#history")
-            page.open(self.home + "#pay")
+            page.open(self.home + "#/history")
+            page.open(self.home + "#/pay")
             page.type("#pay-to", asked["link"])
             said = page.wait("what is asked", "#pay-asked", "2.000000")
             assert "bob" in said and "a <b>book</b>" in said and (turn == 1 or "already" in said), said
@@ -189,8 +189,8 @@ class Scenes:
             page.wait("the link's payment", "#pay-outcome", part)
         assert before - self.balance() == 2_000_000, "a link of which there is one payment"
         (open_one,) = self.bob.quid("request", "--open")
-        page.open(self.home + "#history")
-        page.open(self.home + "#pay")
+        page.open(self.home + "#/history")
+        page.open(self.home + "#/pay")
         page.type("#pay-to", open_one["link"])
         page.wait("an open amount", "#pay-asked", "that you choose")
         page.type("#pay-amount", "0.125")
@@ -198,8 +198,8 @@ class Scenes:
         page.wait("its payment", "#pay-outcome", "0.125000")
         bad = [asked["link"][:-9], asked["link"].replace("/request/", "/x/"), asked["link"] + "A", "quid://",
                asked["link"][:-20] + ("A" if asked["link"][-20] != "A" else "B") + asked["link"][-19:], "quid://" + "a" * 5000]
-        page.open(self.home + "#history")
-        page.open(self.home + "#pay")
+        page.open(self.home + "#/history")
+        page.open(self.home + "#/pay")
         for link in bad:
             page.run("const to = document.getElementById('pay-to'); to.value = arguments[0];"
                      "document.getElementById('pay-to-error').textContent = '';"
@@ -215,15 +215,15 @@ class Scenes:
         self.bob.quid("request", "3", "--memo", "from a picture", "--png", self.world.folder / "code.png")
         blank(self.world.folder / "blank.png")
         (self.world.folder / "none.png").write_bytes(b"no picture")
-        page.open(self.home + "#history")
-        page.open(self.home + "#pay")
+        page.open(self.home + "#/history")
+        page.open(self.home + "#/pay")
         for name, place, part in [("blank.png", "#scan-error", "there is no QR code in this picture"),
                                   ("none.png", "#scan-error", "no picture"),
                                   ("code.png", "#pay-asked", "from a picture")]:
             page.choose_file("#scan-file", self.world.folder / name)
             page.wait(name, place, part)
-        page.open(self.home + "#history")
-        page.open(self.home + "#pay")
+        page.open(self.home + "#/history")
+        page.open(self.home + "#/pay")
         page.click("#scan-camera")
         page.wait("the camera", "#pay-asked", "seen by the camera")
         page.click("#pay-button")
@@ -236,7 +236,7 @@ class Scenes:
 
     def searches_and_exports(self):
         page = self.page
-        page.open(self.home + "#history")
+        page.open(self.home + "#/history")
         page.wait("history", "#history-lines", "for the tea")
         page.type("#history-search", "TEA bob 8.75")
         page.wait("found", "#history-state", "1 found")
@@ -254,7 +254,7 @@ class Scenes:
         self.bob.quid("tab", "pay", tab["tab"], "400")
         (own,) = self.alice.quid("tab", "open", "bob", "--unit", "0.01", "--units", "100")
         self.alice.quid("tab", "pay", own["tab"], "25")
-        page.open(self.home + "#home")
+        page.open(self.home + "#/home")
         page.wait("a tab that pays us", "#tabs", "400 of 1000 units")
         page.wait("a tab that we pay", "#tabs", "25 of 100 units")
         page.wait("what is held", "#held", "held for a tab")
@@ -271,8 +271,8 @@ class Scenes:
 
     def works_by_keyboard(self):
         page = self.page
-        page.open(self.home + "#history")
-        page.open(self.home + "#pay")
+        page.open(self.home + "#/history")
+        page.open(self.home + "#/pay")
         page.wait("the form", "#pay-form", "To")
         assert page.run("return document.activeElement.id") == "pay-to"
         tab, enter = "\ue004", "\ue007"
@@ -331,7 +331,10 @@ class Scenes:
         port = server.server_address[1]
         for host in ["127.0.0.1", "localhost"]:
             page.open(f"http://{host}:{port}/")
+            stopped = self.stopped()
             told = page.run(ATTACK, self.home, token)
+            # All ten came, and none of them was let in.
+            assert self.stopped() - stopped >= len(told), f"{self.stopped() - stopped} of {told}"
             for name, got in told.items():
                 assert got in ("refused", "opaque"), f"{host}: {name}: {got}"
         assert not any("quid_wallet" in cookie for cookie in cookies), "the cookie goes to no other port"
@@ -367,7 +370,7 @@ class Scenes:
             page.look(width, height, dark, scale)
             for view, css, part in [("home", "#curve-text", "at most"), ("pay", "#pay-form", "To"), ("ask", "#ask-form", "Good for"),
                                     ("history", "#history-lines", "bob"), ("receipt/5", "#receipt-verdict", "Verified")]:
-                page.open(self.home + "#" + view)
+                page.open(self.home + "#/" + view)
                 page.wait(view, css, part)
                 wide = page.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
                 assert wide <= 0, f"{view} is {wide} pixels wider than a {name}"
@@ -382,8 +385,8 @@ class Scenes:
 
     def fill(self, to, amount, memo):
         page = self.page
-        page.open(self.home + "#history")
-        page.open(self.home + "#pay")
+        page.open(self.home + "#/history")
+        page.open(self.home + "#/pay")
         page.wait("the form", "#pay-form", "Amount")
         page.type("#pay-to", to)
         page.type("#pay-amount", amount)
@@ -391,6 +394,10 @@ class Scenes:
 
     def snap(self, name):
         self.page.picture(PICTURES / f"scene-{name}.png")
+
+    def stopped(self):
+        """How often the wallet has let somebody not in."""
+        return (self.world.folder / "alice.log").read_text().count("was not let into the wallet")
 
     def came(self, memo):
         return [line for line in self.bob.quid("history", "--limit", "1000") if line["memo"] == memo]

@@ -181,8 +181,8 @@ fn holds(receipt: &Proof, proven: &Proven, ledger: LedgerId, ground: &Ground) ->
             receipt.entry.len()
         ),
         format!(
-            "the directory {} signed a log of {size} entries of the ledger {ledger}, with the root \
-             {root}",
+            "the directory `{}` signed a log of {size} entries of the ledger `{ledger}`, with the root \
+             `{root}`",
             ground.directory
         ),
         format!(

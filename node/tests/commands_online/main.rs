@@ -20,6 +20,7 @@ mod shell;
 mod table;
 mod tabs;
 mod terminal;
+mod wallet;
 
 #[test]
 fn a_stranger_becomes_an_account_once() {

@@ -4,6 +4,7 @@
 mod faults;
 mod histories;
 mod hostile;
+mod once;
 mod puppet;
 mod tabs;
 mod tabs_hostile;

@@ -12,15 +12,15 @@ const views = { home: draw, pay: pay.show, ask: request.show, history: history.s
 
 /** Shows the view that the address names. */
 const route = () => {
-  const [name, ...rest] = location.hash.slice(1).split("/");
-  if (name === "main") return $("main").focus();
+  if (location.hash === "#main") return $("main").focus();
+  const [name, ...rest] = location.hash.slice(2).split("/");
   const registered = state.status?.error !== "not_registered";
   const view = registered ? (name in views && name !== "register" ? name : "home") : "register";
   const changed = $(view).hidden;
   for (const other of Object.keys(views)) $(other).hidden = other !== view;
   $("ways").hidden = !registered;
   for (const way of $("ways").children) {
-    if (way.getAttribute("href") === `#${view}`) way.setAttribute("aria-current", "page");
+    if (way.getAttribute("href") === `#/${view}`) way.setAttribute("aria-current", "page");
     else way.removeAttribute("aria-current");
   }
   const title = $(view).querySelector("h1");
@@ -84,19 +84,21 @@ const sentRow = (line) => el("li", {},
   el("span", { class: "how" }, amount(line.amount, line.currency)),
   el("span", { class: "why" }, line.memo || (line.reason ?? "").replaceAll("_", " ")),
   el("span", { class: "state" }, line.state === "settled"
-    ? el("a", { href: `#receipt/${line.entry}` }, chip("settled")) : chip(line.state)),
+    ? el("a", { href: `#/receipt/${line.entry}` }, chip("settled")) : chip(line.state)),
   line.state === "unknown" && el("span", { class: "wide actions" },
     el("span", { class: "why" }, "Do not pay again: the end shows here. "),
     el("button", { type: "button", onclick: () => pay.cancel(line.order) }, "Cancel it")));
 
-on("people", (people) => {
-  const others = people.filter((person) => person.name !== state.status?.item?.name);
+const people = () => {
+  const others = (state.people ?? []).filter((person) => person.name !== state.status?.item?.name);
   put($("people"), ...(others.length
-    ? others.map(({ name }) => el("li", {}, el("a", { href: `#pay/${name}` }, name)))
+    ? others.map(({ name }) => el("li", {}, el("a", { href: `#/pay/${name}` }, name)))
     : [el("li", { class: "empty" }, "Nobody else just now")]));
   names();
-});
-on("contacts", () => names());
+};
+on("people", people);
+on("contacts", people);
+on("status", people);
 
 const names = () => {
   const own = state.status?.item?.name;

@@ -35,7 +35,7 @@ const present = (item) => {
     el("code", { class: "link", id: "ask-link" }, item.link),
     el("p", { class: "actions" },
       el("button", { type: "button", onclick: (clicked) => copy(item.link, clicked.target) }, "Copy the link"),
-      item.entries.map((entry) => el("a", { href: `#receipt/${entry}` }, `Receipt ${entry}`))));
+      item.entries.map((entry) => el("a", { href: `#/receipt/${entry}` }, `Receipt ${entry}`))));
   $("ask-made").hidden = false;
 };
 
@@ -57,7 +57,7 @@ on("requests", (items) => {
     el("span", { class: "state" }, chip(item.state)),
     el("span", { class: "wide actions" },
       el("button", { type: "button", onclick: () => { shown = item.request; present(item); $("ask-made").focus(); } }, "Show"),
-      item.entries.map((entry) => el("a", { href: `#receipt/${entry}` }, `Receipt ${entry}`))))));
+      item.entries.map((entry) => el("a", { href: `#/receipt/${entry}` }, `Receipt ${entry}`))))));
   const now = items.find((item) => item.request === shown);
   if (now) present(now);
 });

@@ -1,6 +1,15 @@
 // The balance over time, drawn by hand: the node counts, this draws.
-import { $, amount, el, put, svg, when } from "./dom.js";
+import { $, amount, el, put, svg } from "./dom.js";
 import { look } from "./node.js";
+
+/** The time of day, or the day if the other end is not of the same. */
+const short = (time, other) => {
+  const [one, two] = [new Date(time), new Date(other)];
+  const text = one.toDateString() === two.toDateString()
+    ? one.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" })
+    : one.toLocaleDateString(undefined, { year: "numeric", month: "short", day: "numeric" });
+  return el("time", { datetime: time }, text);
+};
 
 /** Draws the curve anew. */
 export const draw = async () => {
@@ -27,8 +36,8 @@ export const draw = async () => {
   svg("path", { class: "ground", d: "M0 1000H1000" }),
   svg("path", { class: "line", d: path })));
   put($("curve-text"), 
-    el("span", {}, when(first.time)),
-    el("span", {}, "at most ", amount(most, currency)),
-    el("span", {}, when(last.time)),
+    el("span", {}, short(first.time, last.time)),
+    el("span", {}, "at most ", amount(most)),
+    el("span", {}, short(last.time, first.time)),
   );
 };

@@ -33,9 +33,9 @@ const kinds = {
 const row = (line) => el("tr", {},
   el("td", { class: "when" }, line.entry === null ? chip("unknown") : when(line.time)),
   el("td", { class: "who" }, line.counterparty),
-  el("td", { class: "why" }, line.memo || kinds[line.kind] || ""),
+  el("td", { class: "why" }, line.memo || (line.kind === "claim" && line.direction === "out" ? "paid from what a tab held" : kinds[line.kind]) || ""),
   el("td", { class: `how ${line.direction}` }, line.direction === "in" ? "+" : "−", amount(line.amount, line.currency)),
-  el("td", {}, line.entry !== null && el("a", { href: `#receipt/${line.entry}`, "aria-label": `Receipt of entry ${line.entry}` }, `${line.entry}`)));
+  el("td", {}, line.entry !== null && el("a", { href: `#/receipt/${line.entry}`, "aria-label": `Receipt of entry ${line.entry}` }, `${line.entry}`)));
 
 let waiting = null;
 $("history-search").addEventListener("input", () => {

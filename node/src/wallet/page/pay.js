@@ -122,7 +122,7 @@ const outcome = (how, item, text) => {
     el("p", {}, said(how, item)),
     how !== "settled" && text && el("p", { class: "hint" }, message(text)),
     el("p", { class: "actions" },
-      how === "settled" && el("a", { class: "button", href: `#receipt/${item.entry}` }, "See the receipt"),
+      how === "settled" && el("a", { class: "button", href: `#/receipt/${item.entry}` }, "See the receipt"),
       how === "unknown" && item.order && el("button", { type: "button", onclick: () => cancel(item.order) }, "Cancel it"),
       how !== "asking" && order && el("button", { type: "button", onclick: () => { again(); prepare(); $("pay-to").focus(); } },
         "Make another payment"),

@@ -47,7 +47,7 @@ const walk = async (steps) => {
     if (slow && ok) await new Promise((go) => setTimeout(go, 120));
   }
   const good = steps.every((step) => step.ok);
-  verdict(good ? "good" : "bad", good ? "Verified. Nobody can undo or alter this." : "Not verified: it proves nothing.");
+  verdict(good ? "good" : "bad", good ? "Verified. It stands in the log, and nobody can alter it unseen." : "Not verified: it proves nothing.");
 };
 
 const facts = (receipt) => {

@@ -1,0 +1,93 @@
+//! One intent is one payment, however often and whenever it is asked.
+
+use quid_common::refusal::Reason;
+use quid_node::{Node, PayError, SentState, State};
+use tokio::time::timeout;
+
+use super::world::{END_WAIT, World, amount, listening, payment};
+
+#[tokio::test]
+async fn an_intent_pays_once_also_at_one_moment_and_after_a_new_start() {
+    let world = World::start();
+    let alice = world.node("alice", listening()).await;
+    let bob = world.node("bob", listening()).await;
+    let intent = alice.intent().expect("there is randomness");
+    let wish = || payment("bob", "1.5");
+    let (one, two, three) = tokio::join!(
+        alice.pay_once(intent, wish()),
+        alice.pay_once(intent, wish()),
+        alice.pay_once(intent, wish()),
+    );
+    let one = one.expect("sent");
+    assert!(matches!(one.state, State::Settled { .. }), "{one:?}");
+    for other in [two, three] {
+        let other = other.expect("the same");
+        assert_eq!((other.order, &other.state), (one.order, &one.state));
+    }
+    // Another payment of the same intent is none.
+    for other in [payment("bob", "1.6"), payment("carol", "1.5")] {
+        let refused = alice.pay_once(intent, other).await;
+        assert_eq!(refused, Err(PayError::IntentUsed { order: one.order }));
+    }
+    alice.close().await;
+    let home = quid_node::Home::open(&world.path("alice")).expect("a home");
+    let alice = Node::start(home, listening()).await.expect("a node");
+    let again = alice.pay_once(intent, wish()).await.expect("the same");
+    assert_eq!((again.order, again.state), (one.order, one.state));
+    assert_eq!(bob.status().await.expect("online").balance, amount("101.5"));
+    let sent = alice.sent(10).await.expect("readable");
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    assert!(matches!(sent[0].state, SentState::Settled { .. }));
+    assert_eq!(
+        alice.contacts().await.expect("readable"),
+        ["bob".parse().expect("a name")]
+    );
+}
+
+#[tokio::test]
+async fn an_intent_of_which_nothing_was_sent_is_as_good_as_new() {
+    let world = World::start();
+    let alice = world.node("alice", listening()).await;
+    let _bob = world.node("bob", listening()).await;
+    let intent = alice.intent().expect("there is randomness");
+    for (wish, reason) in [
+        (payment("nobody", "1"), Reason::UNKNOWN_ACCOUNT),
+        (payment("bob", "1000"), Reason::INSUFFICIENT_FUNDS),
+    ] {
+        let refused = alice.pay_once(intent, wish).await;
+        assert_eq!(refused, Err(PayError::Local(reason)));
+    }
+    let paid = alice
+        .pay_once(intent, payment("bob", "1"))
+        .await
+        .expect("sent");
+    assert!(matches!(paid.state, State::Settled { .. }), "{paid:?}");
+}
+
+#[tokio::test]
+async fn an_intent_of_unknown_end_is_asked_about_and_never_paid_anew() {
+    let world = World::start();
+    let alice = world.node("alice", listening()).await;
+    let _bob = world.node("bob", listening()).await;
+    alice
+        .pay(payment("bob", "1"))
+        .await
+        .expect("they know each other");
+    world.signal("STOP");
+    let intent = alice.intent().expect("there is randomness");
+    let mut wish = payment("bob", "2");
+    wish.wait = std::time::Duration::from_millis(300);
+    let unknown = alice.pay_once(intent, wish.clone()).await.expect("sent");
+    assert_eq!(unknown.state, State::Unknown);
+    let again = alice
+        .pay_once(intent, wish.clone())
+        .await
+        .expect("the same");
+    assert_eq!((again.order, again.state), (unknown.order, State::Unknown));
+    world.signal("CONT");
+    wish.wait = END_WAIT;
+    let ended = timeout(END_WAIT, alice.pay_once(intent, wish)).await;
+    let ended = ended.expect("in time").expect("the same");
+    assert_eq!(ended.order, unknown.order);
+    assert!(matches!(ended.state, State::Settled { .. }), "{ended:?}");
+}
