@@ -238,6 +238,8 @@ const KINDS: &[Kind] = &[
             "directory/src/command.rs",
             "directory/src/command",
             "node/src/cli",
+            "node/src/wallet.rs",
+            "node/src/wallet",
         ],
         forbidden: &[
             "quinn",

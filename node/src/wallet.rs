@@ -61,6 +61,9 @@ pub(crate) async fn wallet(
     let board = Board::start(node.clone());
     let serving = server.serve(api::router(node, board, door));
     let result = tokio::select! {
+        biased;
+        // It ends the node too, which then has nothing more to tell.
+        error = station.failed() => Err(Failure::files(error.to_string())),
         result = show(link, opened, args.no_open, &station, sink) => result,
         () = stop.cancelled() => Ok(()),
         () = sink.gone() => Err(Failure::Gone),

@@ -13,7 +13,7 @@ use super::processes::{Home, Running, World};
 fn the_page_is_for_whoever_has_the_link_and_for_no_other_origin() {
     let world = World::start(&["--opening-balance", "10"]);
     let alice = world.account("alice");
-    let page = Page::open(&alice);
+    let (_wallet, page) = Page::open(&alice);
     let at = |name: &str| format!("{}{name}", page.path);
     let get = |path: &str, headers: &[(&str, &str)]| page.ask("GET", path, headers, "").0;
     let cookie = ("cookie", page.cookie.as_str());
@@ -85,7 +85,7 @@ fn the_same_form_sent_twice_at_one_moment_pays_once() {
     let world = World::start(&["--opening-balance", "10"]);
     let (alice, bob) = (world.account("alice"), world.account("bob"));
     let _listening = bob.listen();
-    let page = Page::open(&alice);
+    let (_wallet, page) = Page::open(&alice);
     let intent = page.post("api/intent", &json!({}))["item"].clone();
     let form = json!({ "intent": intent, "payee": "bob", "amount": "1.25", "memo": "<b>tea</b>" });
     let answers: Vec<Value> = std::thread::scope(|scope| {
@@ -126,13 +126,12 @@ fn a_port_in_use_or_for_others_is_named_in_one_line() {
         let refused = alice.fails(&["wallet", "--no-open", "--listen", listen], 2);
         assert_eq!(refused["error"], "usage", "{listen}");
     }
-    let _page = Page::open(&alice);
+    let (_wallet, _) = Page::open(&alice);
     assert_eq!(alice.fails(&["wallet", "--no-open"], 7)["error"], "held");
 }
 
-/// A wallet that runs, and what its link gives.
+/// What the link of a wallet gives.
 struct Page {
-    _wallet: Running,
     address: String,
     path: String,
     cookie: String,
@@ -140,7 +139,7 @@ struct Page {
 }
 
 impl Page {
-    fn open(home: &Home) -> Self {
+    fn open(home: &Home) -> (Running, Self) {
         let wallet = home.run(&["wallet", "--no-open"]);
         let link = wallet.event("wallet")["link"]
             .as_str()
@@ -150,7 +149,6 @@ impl Page {
         let (address, path) = rest.split_once('/').expect("a path");
         let (path, key) = path.split_once("open").expect("it opens");
         let mut page = Self {
-            _wallet: wallet,
             address: address.to_owned(),
             path: format!("/{path}"),
             cookie: String::new(),
@@ -166,7 +164,7 @@ impl Page {
             .and_then(|rest| rest.split('"').next())
             .expect("a token")
             .to_owned();
-        page
+        (wallet, page)
     }
 
     /// Asks as the page itself does.
