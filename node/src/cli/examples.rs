@@ -27,8 +27,8 @@ pub(super) const PAY: &str = "\
 Examples:
   quid pay bob 1.50 --memo 'for the tea'
   quid pay bob 1.50 --wait 60   asks for a minute before it says `unknown`
-  quid pay quid://KEY@HOST:PORT/request/...        shows who asks for what, then asks
-  quid pay --yes quid://KEY@HOST:PORT/request/...
+  quid pay LINK                 shows who asks for what, then asks
+  quid pay --yes LINK
 A link pays once: the same command again tells how the payment stands.";
 
 pub(super) const REQUEST: &str = "\

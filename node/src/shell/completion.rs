@@ -332,7 +332,7 @@ mod tests {
         for (line, shown, taken) in [
             ("sta", "tus", true),
             ("pay do", "ra", true),
-            ("pay ", "NAME AMOUNT", false),
+            ("pay ", "NAME|LINK AMOUNT", false),
             ("p bob ", "AMOUNT", false),
             ("pay bob 1 --memo ", "TEXT", false),
             ("quid void ", "ORDER_ID", false),

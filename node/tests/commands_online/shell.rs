@@ -22,7 +22,7 @@ fn hints_complete_and_what_comes_in_stands_above() {
     screen.key("Enter");
     screen.until("balance    9.000000 QUID");
     screen.keys("pay ");
-    screen.until("pay \u{1b}[2mNAME AMOUNT");
+    screen.until("pay \u{1b}[2mNAME|LINK AMOUNT");
     bob.ok(&["pay", "alice", "0.5", "--memo", "\u{1b}]0;evil\u{7}"]);
     let shown = screen.until("received");
     assert!(shown.contains(r#""\u{1b}]0;evil\u{7}" (entry"#), "{shown}");

@@ -522,4 +522,6 @@ fn settings(table: &mut Table) {
     table.ok("quid config get", &alice, &["wait"]);
     table.ok("quid config list", &alice, &[]);
     table.ok("quid config unset", &alice, &["wait"]);
+    let wallet = alice.run(&["wallet", "--no-open"]);
+    table.check("quid wallet", &wallet.event("wallet"));
 }
