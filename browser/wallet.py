@@ -228,6 +228,8 @@ class Scenes:
         page.wait("the camera", "#pay-asked", "seen by the camera")
         page.click("#pay-button")
         page.wait("what the camera saw", "#pay-outcome", "0.500000")
+        told = page.run(ASK + "return ask('api/void', { order: '12' })")
+        assert told["field"] == "order", told
         told = page.run(ASK + """
           const post = (width, size) => fetch(`api/scan?width=${width}`, { method: "POST", body: new Uint8Array(size),
             headers: { "content-type": "application/octet-stream", "x-quid-token": token } }).then((it) => it.status);

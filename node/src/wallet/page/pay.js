@@ -1,6 +1,6 @@
 // Paying. The form has an intent, made by the node when it is shown: the same intent pays once,
 // however often it is sent, and a page that comes back is told the same end.
-import { $, amount, chip, complain, el, message, put, when } from "./dom.js";
+import { $, amount, chip, complain, el, message, put, tell, when } from "./dom.js";
 import { ask, on, state } from "./node.js";
 import * as scan from "./scan.js";
 
@@ -157,5 +157,6 @@ on("sent", (lines) => {
 /** Cancels a payment whose end is not known. */
 export const cancel = async (which) => {
   const told = await ask("api/void", { order: which });
-  if (!told.ok && !told.item) put($("banner"), message(told.message));
+  tell(told.ok ? (told.item.state === "settled" ? "It had settled already." : "Cancelled: it can never settle.")
+    : message(told.message));
 };
