@@ -92,7 +92,7 @@ if $all; then
   QUID_CROWD=10000 cargo test --workspace --test crowd
 
   step 'the programs as they are released'
-  cargo build --release --workspace --bins
+  cargo build --release -p quid-node -p quid-directory -p quid-bench -p quid-sim -p quid-crash --bins
 
   step 'five hundred simulated worlds with every fault; beside them three hundred kills, and disks that fail'
   begin 'kills at system calls' "$BUILT/release/quid-crash" kill --points 330
