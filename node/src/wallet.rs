@@ -29,14 +29,14 @@ mod server;
 use std::path::Path;
 use std::process::Stdio;
 
-use quid_node::RequestError;
+use quid_node::{Events, Node, RequestError};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Wallet;
 use crate::cli::failure::Failure;
 use crate::cli::item::{EventName, Serving};
-use crate::cli::listen::{Station, options, receive, tell};
+use crate::cli::listen::{Station, hear, options, tell};
 use crate::cli::screen::Sink;
 use crate::control::Current;
 use board::Board;
@@ -56,15 +56,17 @@ pub(crate) async fn wallet(
     let server = Server::bind(args.listen)?;
     let station = Station::open(path, |home| options(home, &args.node, true)).await?;
     let Current { node, .. } = station.current()?;
+    // Before anything takes time, so that the login is told too.
+    let events = node.events();
     let door = Door::new(server.address())?;
     let (link, opened) = (door.link(), door.link_to_open());
     let board = Board::start(node.clone());
-    let serving = server.serve(api::router(node, board, door));
+    let serving = server.serve(api::router(node.clone(), board, door));
     let result = tokio::select! {
         biased;
         // It ends the node too, which then has nothing more to tell.
         error = station.failed() => Err(Failure::files(error.to_string())),
-        result = show(link, opened, args.no_open, &station, sink) => result,
+        result = show((link, opened), args.no_open, (&node, events), sink) => result,
         () = stop.cancelled() => Ok(()),
         () = sink.gone() => Err(Failure::Gone),
     };
@@ -75,10 +77,9 @@ pub(crate) async fn wallet(
 
 /// Says where the page is, opens it, and tells what the node does.
 async fn show(
-    link: String,
-    opened: String,
+    (link, opened): (String, String),
     no_open: bool,
-    station: &Station,
+    (node, mut events): (&Node, Events),
     sink: &Sink,
 ) -> Result<(), Failure> {
     sink.item(Serving {
@@ -90,15 +91,13 @@ async fn show(
         sink.note("no browser was found to open it: open the link yourself")
             .await?;
     }
-    let Current { node, .. } = station.current()?;
-    let mut events = node.events();
     if matches!(node.login().await, Err(RequestError::NotRegistered)) {
         sink.note("this home has no account yet: the page asks for a name")
             .await?;
-        tell(&mut events, &node, sink, true).await?;
+        tell(&mut events, node, sink, true).await?;
         return Err(Failure::other("closed", "the node has ended"));
     }
-    receive(station, sink, true).await
+    hear(events, node, sink, true).await
 }
 
 /// Opens `link` in the browser of whoever runs this, if there is one.

@@ -68,7 +68,16 @@ async fn show_tabs(station: &Station, sink: &Sink) {
 /// Waits for the login and tells what happens; see [`tell`] for `brief`.
 pub(crate) async fn receive(station: &Station, sink: &Sink, brief: bool) -> Result<(), Failure> {
     let Current { node, .. } = station.current()?;
-    let mut events = node.events();
+    hear(node.events(), &node, sink, brief).await
+}
+
+/// Does as [`receive`], of events that are followed already.
+pub(crate) async fn hear(
+    mut events: Events,
+    node: &Node,
+    sink: &Sink,
+    brief: bool,
+) -> Result<(), Failure> {
     // A home without an account would wait for ever; a directory that is away comes back.
     let progress = sink.progress("logging in".to_owned());
     match node.login().await {
@@ -79,7 +88,7 @@ pub(crate) async fn receive(station: &Station, sink: &Sink, brief: bool) -> Resu
         Err(error) => return Err(error.into()),
     }
     drop(progress);
-    tell(&mut events, &node, sink, brief).await?;
+    tell(&mut events, node, sink, brief).await?;
     Err(Failure::other("closed", "the node has ended"))
 }
 

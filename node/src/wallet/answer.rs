@@ -36,7 +36,7 @@ async fn items(mut outputs: mpsc::Receiver<Output>) -> Vec<Item> {
 /// The answer to a request that has one result: `{"ok": …, "item": …, "error": …, "message": …}`.
 pub(super) fn one((result, items): (Result<(), Failure>, Vec<Item>)) -> Value {
     match result {
-        Ok(()) => done(items.last().map_or(Value::Null, shown)),
+        Ok(()) => good(items.last().map_or(Value::Null, shown)),
         Err(failure) => failed(&failure),
     }
 }
@@ -57,9 +57,14 @@ pub(super) fn all((result, items): (Result<(), Failure>, Vec<Item>)) -> Value {
 
 /// A good answer with this in it.
 pub(super) fn done(item: impl Serialize) -> Value {
+    good(visible(item))
+}
+
+/// A good answer with what is visible already: made visible twice, it would not be what was said.
+fn good(item: Value) -> Value {
     let mut answer = Map::new();
     answer.insert("ok".to_owned(), true.into());
-    answer.insert("item".to_owned(), visible(item));
+    answer.insert("item".to_owned(), item);
     answer.into()
 }
 
@@ -147,6 +152,7 @@ mod tests {
         });
         let told = shown(&line);
         assert_eq!(told["memo"], "<b>\\u{202e}tea\\u{1b}[2J\\n\\\\");
+        assert_eq!(one((Ok(()), vec![line]))["item"]["memo"], told["memo"]);
         let failure = Failure::other("x", "a \u{202e} b \\n");
         assert_eq!(failed(&failure)["message"], "a \\u{202e} b \\n");
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Json, Response};
-use quid_common::order::{LIFE_MAX, Memo};
-use quid_common::request::{RequestId, RequestLink};
+use quid_common::order::Memo;
+use quid_common::request::{REQUEST_LIFE_MAX, RequestId, RequestLink};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -72,11 +72,19 @@ pub(super) async fn ask(State(app): State<App>, Json(form): Json<Ask>) -> Json<V
         Ok(memo) => memo,
         Err(error) => return Json(wrong("memo", &error.to_string())),
     };
+    let life = Duration::from_secs(form.life);
+    if life.is_zero() || life > REQUEST_LIFE_MAX {
+        let days = REQUEST_LIFE_MAX.as_secs() / DAY_S;
+        return Json(wrong(
+            "life",
+            &format!("a request lasts from 1 s to {days} days"),
+        ));
+    }
     let request = Request::Ask(AskRequest {
         amount,
         units: None,
         memo,
-        life: Duration::from_secs(form.life).clamp(Duration::from_secs(1), LIFE_MAX),
+        life,
         once: form.once,
         wait: false,
     });
@@ -128,3 +136,6 @@ impl App {
         Ok(Some(amount))
     }
 }
+
+/// Seconds of a day.
+const DAY_S: u64 = 24 * 60 * 60;
