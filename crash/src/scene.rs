@@ -2,7 +2,7 @@
 //! comes back.
 
 use std::fs;
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
@@ -31,6 +31,8 @@ pub(crate) struct Scene {
     pub(crate) tab: Option<String>,
     /// Accounts beside those two.
     pub(crate) others: usize,
+    /// Keeps the directory's port for it.
+    _port: TcpListener,
 }
 
 impl Scene {
@@ -40,9 +42,10 @@ impl Scene {
         let folder = tempfile::Builder::new().prefix("quid-crash-").tempdir()?;
         let at = |name: &str| folder.path().join(name);
         let data = data.unwrap_or_else(|| at("data"));
+        let (port, held) = free_port()?;
         let serve = Program::new("quid-directory", at("directory"))?
             .with(["serve", "--opening-balance", OPENING, "--listen"])
-            .with([format!("127.0.0.1:{}", free_port()?)])
+            .with([format!("127.0.0.1:{port}")])
             .with(["--data".into(), data.clone()]);
         let mut directory = Service {
             program: serve,
@@ -84,6 +87,7 @@ impl Scene {
             listener,
             tab: None,
             others: 0,
+            _port: held,
         })
     }
 
@@ -237,13 +241,16 @@ impl Home {
 }
 
 /// A port that no other socket is given while the directory is down: below those that the system
-/// gives to whoever asks for any.
-fn free_port() -> Result<u16, Failure> {
+/// gives to whoever asks for any. Other scenes, of other processes too, leave it alone as long as the
+/// listener is held, which has the same number of TCP and hears nobody.
+fn free_port() -> Result<(u16, TcpListener), Failure> {
     let first = u16::try_from(std::process::id() % 10_000)?;
     for _ in 0..10_000 {
         let port = 21_000 + (first + PORTS.fetch_add(1, Ordering::Relaxed)) % 11_000;
-        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
-            return Ok(port);
+        if let Ok(held) = TcpListener::bind(("127.0.0.1", port))
+            && UdpSocket::bind(("127.0.0.1", port)).is_ok()
+        {
+            return Ok((port, held));
         }
     }
     Err("there is no free port".into())
