@@ -352,6 +352,8 @@ class Scenes:
     def says_that_it_needs_scripts(self):
         plain = Browser(self.driver, scripts=False)
         plain.open(self.link)
+        # The link leads on to the page by itself; without scripts this is all that can be asked.
+        plain.wait_until("the page without scripts", lambda: plain.url() == self.home and plain.finds("noscript"))
         source = plain.call("GET", f"/element/{plain.find('noscript')}/text")
         plain.close()
         assert "needs scripts" in source, source
