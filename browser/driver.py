@@ -79,6 +79,9 @@ class Browser:
     def find(self, css):
         return self.call("POST", "/element", {"using": "css selector", "value": css})[ELEMENT]
 
+    def finds(self, css):
+        return self.call("POST", "/elements", {"using": "css selector", "value": css}) != []
+
     def type(self, css, text):
         """Types into a field what stands there instead of what did."""
         element = self.find(css)
@@ -110,6 +113,14 @@ class Browser:
                 return seen
             assert time.monotonic() < deadline, f"{what}: {part!r} is not in {css}, where this is: {seen!r}"
             time.sleep(0.05)
+
+    def wait_until(self, what, true, within=WAIT_S):
+        """Waits until `true()`, and gives what it was."""
+        deadline = time.monotonic() + within
+        while not (now := true()):
+            assert time.monotonic() < deadline, what
+            time.sleep(0.05)
+        return now
 
     def new_tab(self):
         handle = self.call("POST", "/window/new", {"type": "tab"})["handle"]

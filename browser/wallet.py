@@ -9,16 +9,13 @@ import csv
 import http.server
 import io
 import json
-import os
-import pathlib
 import signal
 import threading
 import time
 
 from driver import Browser, Driver
-from world import ROOT, World, blank, video
+from world import PICTURES, World, blank, video
 
-PICTURES = pathlib.Path(os.environ.get("QUID_SCREENSHOTS", ROOT / "target" / "screenshots"))
 MARKUP = "<img src=x onerror=\"document.title='hit'\"> \u202etea\x1b[2J"
 ASK = """
   const token = document.querySelector("meta[name=quid-token]").content;
@@ -43,6 +40,9 @@ class Scenes:
         self.bob = world.home("bob")
         self.bob.quid("register", "bob")
         self.bob.stay("listen")
+        # Who is never online.
+        self.carol = world.home("carol")
+        self.carol.quid("register", "carol")
         # What the camera will see has to be there before the browser starts.
         self.bob.quid("request", "0.5", "--memo", "seen by the camera", "--png", world.folder / "camera.png")
         video(world.folder / "camera.png", world.folder / "camera.y4m")
@@ -55,11 +55,12 @@ class Scenes:
 
     def play(self):
         begun = time.monotonic()
-        for scene in [self.registers, self.pays_by_name, self.a_double_click_pays_once, self.proves_a_receipt,
-                      self.puts_right_what_is_wrong, self.shows_foreign_text_as_text, self.asks_for_money,
+        for scene in [self.registers, self.pays_by_name, self.pays_who_is_away, self.a_double_click_pays_once, self.proves_a_receipt,
+                      self.pays_back, self.puts_right_what_is_wrong, self.shows_foreign_text_as_text, self.asks_for_money,
                       self.pays_links, self.scans, self.searches_and_exports, self.shows_tabs,
                       self.works_by_keyboard, self.shows_a_payment_to_its_end_though_the_tab_was_closed,
-                      self.lives_through_a_lost_directory, self.lets_no_other_origin_in,
+                      self.lives_through_a_lost_directory,
+                      self.keeps_asking_a_directory_that_died_in_the_middle, self.lets_no_other_origin_in,
                       self.says_that_it_needs_scripts, self.names_a_port_in_use, self.looks_well,
                       self.complains_of_nothing]:
             scene()
@@ -93,6 +94,14 @@ class Scenes:
         self.page.wait("the balance", "#balance", "91.250000")
         self.page.wait("what was sent", "#sent", "for the tea")
         self.page.wait("the curve", "#curve-text", "at most")
+
+    def pays_who_is_away(self):
+        self.fill("carol", "0.2", "for when you are back")
+        self.page.click("#pay-button")
+        said = self.page.wait("the payment", "#pay-outcome", "settled")
+        assert "Paid to carol, through the directory, since they could not be reached" in said, said
+        self.snap("outcome")
+        assert "100.200000" in str(self.carol.quid("status")), "it is there when carol comes"
 
     def a_double_click_pays_once(self):
         page = self.page
@@ -132,6 +141,28 @@ class Scenes:
         page.click("#verify-form button")
         page.wait("the same receipt again", "#receipt-verdict", "Verified")
 
+    def pays_back(self):
+        page, before = self.page, self.balance()
+        self.bob.quid("pay", "alice", "0.4", "--memo", "too much")
+        page.open(self.home + "#/history")
+        page.wait("what came", "#history-lines", "too much")
+        page.click("#history-lines a")
+        page.wait("its receipt", "#receipt-refund", "Pay it back")
+        assert "`" not in page.text("#receipt-steps"), "keys are shown as such, without quotes"
+        page.click("#receipt-refund button")
+        page.wait("a question", "#receipt-refund", "back to whoever sent it?")
+        page.click("#receipt-refund button:last-child")
+        page.wait("no", "#receipt-refund", "Pay it back")
+        assert self.balance() == before + 400_000, "nothing is paid back unasked"
+        for part in ["Paid back to bob", "It was paid back to bob already"]:
+            page.click("#receipt-refund button")
+            page.click("#receipt-refund button.main")
+            page.wait("the refund", "#receipt-refund", part)
+            assert self.balance() == before, "it is paid back once"
+            page.open(self.home + "#/history")
+            page.run("history.back()")
+            page.wait("the same receipt", "#receipt-refund", "Pay it back")
+
     def puts_right_what_is_wrong(self):
         page = self.page
         for to, amount, place, part in [
@@ -142,6 +173,10 @@ class Scenes:
             page.click("#pay-button")
             page.wait(f"{to} {amount}", place, part)
             page.wait(f"{to} {amount}", "#pay-form", "To")
+            if part == "refused":
+                said = page.text("#pay-outcome")
+                assert "no money has moved" in said and "settled" not in said, said
+        self.snap("refused")
         page.type("#pay-amount", "0.25")
         page.click("#pay-button")
         page.wait("the same form, put right", "#pay-outcome", "settled")
@@ -243,6 +278,13 @@ class Scenes:
         page.type("#history-search", "TEA bob 8.75")
         page.wait("found", "#history-state", "1 found")
         self.snap("history")
+        # What comes in meanwhile does not take the focus away.
+        page.type("#history-search", "tea")
+        page.run("document.querySelector('#history-lines tr:last-child a').focus()")
+        label = page.run("return document.activeElement.getAttribute('aria-label')")
+        self.bob.quid("pay", "alice", "0.02", "--memo", "more tea")
+        page.wait("what came meanwhile", "#history-lines", "more tea")
+        assert page.run("return document.activeElement.getAttribute('aria-label')") == label
         page.type("#history-search", "never heard of")
         page.wait("not found", "#history-state", "Nothing found")
         text, lines = page.run("return [await (await fetch('api/history.csv')).text(), await (await fetch('api/history.json')).json()]")
@@ -260,8 +302,10 @@ class Scenes:
         page.wait("a tab that pays us", "#tabs", "400 of 1000 units")
         page.wait("a tab that we pay", "#tabs", "25 of 100 units")
         page.wait("what is held", "#held", "held for a tab")
+        page.run("document.querySelector('#tabs button').focus()")
         self.bob.quid("tab", "pay", tab["tab"], "500")
         page.wait("the meter moves", "#tabs", "900 of 1000 units")
+        assert page.run("return document.activeElement.textContent") == "Close this tab", "the focus stays where it is"
         assert sorted(page.run("return [...document.querySelectorAll('meter')].map((it) => it.value)")) == [25, 900]
         self.snap("tabs")
         page.click("#tabs button")
@@ -325,6 +369,27 @@ class Scenes:
         page.click("#pay-button")
         page.wait("it pays again", "#pay-outcome", "settled", within=30)
 
+    def keeps_asking_a_directory_that_died_in_the_middle(self):
+        page = self.page
+        place = self.world.address.rsplit("@")[-1]
+        self.fill("bob", "0.7", "who knows")
+        # Frozen, it takes the order and answers nothing; then it is killed with it.
+        self.world.directory.send_signal(signal.SIGSTOP)
+        page.click("#pay-button")
+        page.wait("the middle", "#pay-outcome", "asking")
+        self.world.kill(self.world.directory)
+        said = page.wait("nobody knows", "#pay-outcome", "unknown, still asking", within=40)
+        assert "do not pay again" in said and "refused" not in said and "Not paid" not in said, said
+        page.wait("it is away", "#connection", "directory away", within=40)
+        self.snap("unknown-away")
+        self.world.serve(place)
+        page.wait("it is back", "#connection", "online", within=40)
+        # Whether the order got into the log before the end is chance; the page must say which, unasked.
+        ends = {"Paid to bob. It is in the ledger": 1, "Cancelled: nothing was paid to bob": 0}
+        end = page.wait_until("its end, with nothing clicked", lambda: [
+            came for part, came in ends.items() if part in page.text("#pay-outcome")], within=40)
+        assert len(self.came("who knows")) == end[0], page.text("#pay-outcome")
+
     def lets_no_other_origin_in(self):
         page, before = self.page, self.balance()
         token = page.run("return document.querySelector('meta[name=quid-token]').content")
@@ -352,6 +417,8 @@ class Scenes:
     def says_that_it_needs_scripts(self):
         plain = Browser(self.driver, scripts=False)
         plain.open(self.link)
+        # The link leads on to the page by itself; without scripts this is all that can be asked.
+        plain.wait_until("the page without scripts", lambda: plain.url() == self.home and plain.finds("noscript"))
         source = plain.call("GET", f"/element/{plain.find('noscript')}/text")
         plain.close()
         assert "needs scripts" in source, source
@@ -368,7 +435,7 @@ class Scenes:
     def looks_well(self):
         page = self.page
         for name, width, height, dark, scale in [("desktop", 1200, 900, False, 1), ("desktop-dark", 1200, 900, True, 1),
-                                                 ("phone", 390, 844, False, 2), ("phone-dark", 390, 844, True, 2)]:
+                                                 ("phone", 360, 780, False, 2), ("phone-dark", 360, 780, True, 2)]:
             page.look(width, height, dark, scale)
             for view, css, part in [("home", "#curve-text", "at most"), ("pay", "#pay-form", "To"), ("ask", "#ask-form", "Good for"),
                                     ("history", "#history-lines", "bob"), ("receipt/5", "#receipt-verdict", "Verified")]:
@@ -377,6 +444,14 @@ class Scenes:
                 wide = page.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
                 assert wide <= 0, f"{view} is {wide} pixels wider than a {name}"
                 page.picture(PICTURES / f"{name}-{view.split('/')[0]}.png")
+            page.open(self.home + "#/ask")
+            gap = page.run("""const it = document.querySelector('#asked button'); it.focus();
+              const bar = document.getElementById('ways').getBoundingClientRect();
+              return bar.top > innerHeight / 2 ? bar.top - it.getBoundingClientRect().bottom : 0;""")
+            assert gap >= 0, f"what has the focus is {-gap} pixels behind the bar of a {name}"
+            page.press("\ue007")
+            page.wait("the request", "#ask-link", "quid://")
+            page.picture(PICTURES / f"{name}-request.png")
 
     def complains_of_nothing(self):
         # The directory was away for a while, which answers say in their own way.

@@ -11,10 +11,13 @@ import zlib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PROGRAMS = pathlib.Path(os.environ.get("QUID_PROGRAMS", ROOT / "target" / "debug"))
+PICTURES = pathlib.Path(os.environ.get("QUID_SCREENSHOTS", ROOT / "target" / "screenshots"))
 
 
 class World:
-    def __init__(self):
+    def __init__(self, *settings):
+        """With a directory that serves with these settings."""
+        self.settings = settings
         self.temporary = tempfile.TemporaryDirectory(prefix="quid-browser-")
         self.folder = pathlib.Path(self.temporary.name)
         self.running = []
@@ -24,7 +27,7 @@ class World:
 
     def serve(self, listen):
         command = ["quid-directory", "serve", "--data", self.folder / "data", "--listen", listen,
-                   "--opening-balance", "100"]
+                   "--opening-balance", "100", *self.settings]
         self.directory, self.address = self.start(command, "directory.log")
 
     def start(self, command, log):
@@ -40,6 +43,11 @@ class World:
 
     def stop(self, process):
         process.send_signal(signal.SIGTERM)
+        process.wait(timeout=10)
+        self.running.remove(process)
+
+    def kill(self, process):
+        process.kill()
         process.wait(timeout=10)
         self.running.remove(process)
 

@@ -1,5 +1,5 @@
 // The page: which view is shown, and what stands in all of them.
-import { $, amount, chip, complain, el, message, put, tell } from "./dom.js";
+import { $, amount, chip, complain, el, list, message, put, tell } from "./dom.js";
 import { ask, follow, on, state } from "./node.js";
 import { draw } from "./chart.js";
 import * as pay from "./pay.js";
@@ -62,6 +62,7 @@ const warn = (what, text) => {
 on("connection", ({ online, reason }) => {
   $("connection").textContent = online ? "online" : "directory away";
   $("connection").classList.toggle("online", online);
+  document.body.classList.toggle("before", !online);
   warn("connection", !online && `The directory is away (${reason}). This wallet keeps trying; what you see below is from before.`);
   if (online) warn("wallet", null);
 });
@@ -75,8 +76,8 @@ on("wallet", (how) => {
 });
 
 on("sent", (lines) => {
-  put($("sent"), ...(lines.length ? lines.slice(0, 6).map(sentRow)
-    : [el("li", { class: "empty" }, "None yet")]));
+  if (lines.length) list($("sent"), lines.slice(0, 6), sentRow);
+  else put($("sent"), el("li", { class: "empty" }, "None yet"));
 });
 
 const sentRow = (line) => el("li", {},

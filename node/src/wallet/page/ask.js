@@ -1,5 +1,5 @@
 // Asking for money: the node makes a signed request, which others open as a link or scan.
-import { $, amount, chip, complain, el, message, put, when } from "./dom.js";
+import { $, amount, chip, complain, el, list, message, put, when } from "./dom.js";
 import { ask, on } from "./node.js";
 
 let shown = null;
@@ -29,7 +29,7 @@ $("ask-form").addEventListener("submit", async (submitted) => {
 
 /** Shows a request so that somebody can scan or copy it. */
 const present = (item) => {
-  put($("ask-made"), 
+  put($("ask-made"),
     el("p", { class: "actions" }, chip(item.state), item.amount ? amount(item.amount, item.currency) : "any amount", item.memo && el("span", {}, item.memo)),
     el("img", { src: `api/request/${item.request}/qr.svg`, alt: "QR code of the request", width: 288, height: 288 }),
     el("code", { class: "link", id: "ask-link" }, item.link),
@@ -50,14 +50,14 @@ const copy = async (text, button) => {
 
 on("requests", (items) => {
   $("asked-card").hidden = items.length === 0;
-  put($("asked"), ...items.map((item) => el("li", {},
+  list($("asked"), items, (item) => el("li", {},
     el("span", { class: "who" }, item.memo || (item.amount ? "" : "Any amount")),
     el("span", { class: "how" }, item.amount && amount(item.amount, item.currency)),
     el("span", { class: "why" }, "until ", when(item.expires)),
     el("span", { class: "state" }, chip(item.state)),
     el("span", { class: "wide actions" },
       el("button", { type: "button", onclick: () => { shown = item.request; present(item); $("ask-made").focus(); } }, "Show"),
-      item.entries.map((entry) => el("a", { href: `#/receipt/${entry}` }, `Receipt ${entry}`))))));
+      item.entries.map((entry) => el("a", { href: `#/receipt/${entry}` }, `Receipt ${entry}`)))));
   const now = items.find((item) => item.request === shown);
   if (now) present(now);
 });

@@ -5,9 +5,10 @@ import { look } from "./node.js";
 /** The time of day, or the day if the other end is not of the same. */
 const short = (time, other) => {
   const [one, two] = [new Date(time), new Date(other)];
+  const year = one.getFullYear() === two.getFullYear() ? undefined : "numeric";
   const text = one.toDateString() === two.toDateString()
     ? one.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" })
-    : one.toLocaleDateString(undefined, { year: "numeric", month: "short", day: "numeric" });
+    : one.toLocaleDateString(undefined, { year, month: "short", day: "numeric" });
   return el("time", { datetime: time }, text);
 };
 
@@ -35,7 +36,7 @@ export const draw = async () => {
   svg("path", { class: "area", d: `${path}V1000H${first.x}Z` }),
   svg("path", { class: "ground", d: "M0 1000H1000" }),
   svg("path", { class: "line", d: path })));
-  put($("curve-text"), 
+  put($("curve-text"),
     el("span", {}, short(first.time, last.time)),
     el("span", {}, "at most ", amount(most)),
     el("span", {}, short(last.time, first.time)),

@@ -16,7 +16,26 @@ const make = (element, attributes, children) => {
 const there = (children) => children.flat().filter((child) => child !== null && child !== undefined && child !== false);
 
 /** Gives an element these children and no others. */
-export const put = (element, ...children) => element.replaceChildren(...there(children));
+export const put = (element, ...children) => {
+  const wanted = there(children);
+  if (wanted.length === element.childNodes.length && wanted.every((child, at) => child === element.childNodes[at])) return;
+  const focused = document.activeElement;
+  element.replaceChildren(...wanted);
+  // What stays is moved, and what is moved loses the focus.
+  if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
+};
+
+/** Gives a list one row for each item; a row stays as long as its item is the same, and the focus in it. */
+export const list = (element, items, row) => {
+  const before = rows.get(element) ?? new Map();
+  const now = new Map(items.map((item) => {
+    const key = JSON.stringify(item);
+    return [key, before.get(key) ?? row(item)];
+  }));
+  rows.set(element, now);
+  put(element, ...now.values());
+};
+const rows = new WeakMap();
 
 export const el = (tag, attributes = {}, ...children) => make(document.createElement(tag), attributes, children);
 

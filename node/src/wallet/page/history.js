@@ -1,5 +1,5 @@
 // History, as the directory's log has it; what is not known yet stands on top.
-import { $, amount, chip, el, message, put, when } from "./dom.js";
+import { $, amount, chip, el, list, message, put, when } from "./dom.js";
 import { look } from "./node.js";
 
 let limit = 50;
@@ -19,7 +19,7 @@ export const refresh = async () => {
   if (mine !== turn) return;
   if (!told.ok) return put($("history-state"), message(told.message));
   const { items, more } = told;
-  put($("history-lines"), ...items.map(row));
+  list($("history-lines"), items, row);
   $("history-table").hidden = items.length === 0;
   $("history-state").textContent = items.length ? (search ? `${items.length}${more ? " of more" : ""} found` : "")
     : search ? "Nothing found" : "Nothing has happened yet";

@@ -116,7 +116,7 @@ const outcome = (how, item, text) => {
   const place = $("pay-outcome");
   place.className = `card outcome ${how}`;
   const code = item.currency ?? state.status?.item?.currency;
-  put(place, 
+  put(place,
     el("p", {}, chip(how)),
     item.amount && el("p", {}, amount(item.amount, code)),
     el("p", {}, said(how, item)),
@@ -140,7 +140,9 @@ const said = (how, item) => {
   if (how === "open") return `The tab for ${who} is open: ${item.hold} is held for it.`;
   if (how === "settled" && item.earlier) return `You had paid this to ${who} already, as entry ${item.entry}: nothing new was sent.`;
   if (how === "settled") {
-    return `Paid to ${who}, ${item.route === "directory" ? "through the directory, since they could not be reached" : "directly"}. It is in the ledger as entry ${item.entry}.`;
+    // The journal does not keep the way that it went.
+    const way = { directory: ", through the directory, since they could not be reached", direct: ", directly" }[item.route] ?? "";
+    return `Paid to ${who}${way}. It is in the ledger as entry ${item.entry}.`;
   }
   if (how === "refused") return `Not paid to ${who}: no money has moved.`;
   if (how === "voided") return `Cancelled: nothing was paid to ${who}, and this payment never will be.`;

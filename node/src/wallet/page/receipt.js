@@ -1,6 +1,6 @@
 // A receipt, verified in front of whoever looks: the node judges, step by step, and this shows how far
 // it came.
-import { $, amount, el, message, put, tell, when } from "./dom.js";
+import { $, amount, chip, el, message, put, when } from "./dom.js";
 import { ask, look, state } from "./node.js";
 
 const titles = {
@@ -43,7 +43,7 @@ const walk = async (steps) => {
       el("span", { class: "mark", "aria-hidden": "true" }, { good: "✓", bad: "✕", none: "·" }[how]),
       el("div", {},
         el("strong", {}, titles[name] ?? name), el("span", { class: "offscreen" }, { good: ": yes", bad: ": no", none: ": not looked at" }[how]),
-        el("p", {}, text))));
+        el("p", {}, message(text)))));
     if (slow && ok) await new Promise((go) => setTimeout(go, 120));
   }
   const good = steps.every((step) => step.ok);
@@ -58,23 +58,40 @@ const facts = (receipt) => {
     ["Reason", receipt.reason], ["Reference", code(receipt.reference)], ["Ledger", code(receipt.ledger)],
   ].filter(([, value]) => value);
   put($("receipt-facts"), ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
-  put($("receipt-actions"), 
-    receipt.kind === "payment" && receipt.payee === state.status?.item?.key && el("button", {
-      type: "button", onclick: (clicked) => refund(receipt, clicked.target),
-    }, "Pay it back"),
+  put($("receipt-actions"),
     el("a", { class: "button", href: `api/receipt-file/${receipt.entry}`, download: true }, "Save the receipt"),
     el("span", { class: "hint" }, "Anybody can check the file with ", el("code", {}, "quid receipt verify FILE")));
+  const own = state.status?.item?.key;
+  put($("receipt-refund"));
+  if (receipt.kind === "payment" && receipt.payee === own && receipt.payer !== own) offer(receipt);
   $("receipt-card").hidden = false;
 };
 
+const button = (text, onclick, kind) => el("button", { type: "button", class: kind, onclick }, text);
+
+/** Asks before anything is paid back. */
+const offer = (receipt) => {
+  put($("receipt-refund"), button("Pay it back", () => {
+    put($("receipt-refund"), el("span", {}, "Pay ", amount(receipt.amount, receipt.currency), " back to whoever sent it?"),
+      button("Yes, pay it back", () => refund(receipt), "main"), button("No", () => offer(receipt)));
+    $("receipt-refund").querySelector("button").focus();
+  }));
+};
+
 /** Pays back what came; asked a second time it sends nothing new. */
-const refund = async (receipt, button) => {
-  if (!confirm(`Pay ${receipt.amount} ${receipt.currency} back to whoever sent it?`)) return;
-  button.disabled = true;
+const refund = async (receipt) => {
+  const place = $("receipt-refund");
+  const here = location.hash;
+  put(place, "Paying it back");
   const told = await ask("api/refund", { entry: receipt.entry });
-  const item = told.item ?? {};
-  if (item.state === "settled") tell(item.earlier ? "It was paid back already." : `Paid back to ${item.payee}.`);
-  else tell(message(told.message ?? "not known yet: your node goes on asking"));
+  const { state: how, entry, payee, earlier } = told.item ?? {};
+  // Whoever has gone on to another receipt finds the end in the history.
+  if (location.hash !== here) return;
+  if (how === "settled") put(place, chip("settled"), el("a", { href: `#/receipt/${entry}` },
+    `${earlier ? "It was paid back" : "Paid back"} to ${payee}${earlier ? " already" : ""}, as entry ${entry}`));
+  else if (how === "unknown") put(place, chip("unknown"),
+    "Your node goes on asking whether it was paid back: the end shows among the payments you sent.");
+  else put(place, el("span", { class: "error" }, message(told.message)), button("Try again", () => offer(receipt)));
 };
 
 const code = (text) => text && el("code", {}, text);

@@ -32,6 +32,7 @@ const close = async (tab, button) => {
   button.disabled = true;
   const told = await ask("api/close-tab", { tab });
   button.disabled = false;
-  if (told.ok) tell(`Closed. ${told.item.returned ?? "The rest"} comes back.`);
+  const { returned, currency } = told.item ?? {};
+  if (told.ok) tell("Closed. ", returned ? amount(returned, currency) : "The rest", " comes back.");
   else tell(message(told.message));
 };
