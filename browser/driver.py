@@ -100,7 +100,9 @@ class Browser:
 
     def text(self, css):
         """What a person sees there."""
-        return self.run("const it = document.querySelector(arguments[0]); return it?.checkVisibility() ? it.innerText : ''", css)
+        # At once, so that a page which is just being left takes no answer with it.
+        script = "const it = document.querySelector(arguments[0]); return it?.checkVisibility() ? it.innerText : ''"
+        return self.call("POST", "/execute/sync", {"script": script, "args": [css]})
 
     def wait(self, what, css, part, within=WAIT_S):
         """Waits until `part` is seen there."""
