@@ -8,7 +8,7 @@ page in QUID_SCREENSHOTS, or target/screenshots. Ends with 0 if all is as it sho
 import csv
 import http.server
 import io
-import json
+import re
 import signal
 import threading
 import time
@@ -89,7 +89,8 @@ class Scenes:
         self.fill("bob", "8.75", "for the tea")
         self.page.click("#pay-button")
         said = self.page.wait("the payment", "#pay-outcome", "settled")
-        assert "8.750000" in said and "entry" in said, said
+        assert "8.750000" in said, said
+        self.tea = re.search(r"entry (\d+)", said)[1]
         self.page.open(self.home)
         self.page.wait("the balance", "#balance", "91.250000")
         self.page.wait("what was sent", "#sent", "for the tea")
@@ -202,8 +203,17 @@ class Scenes:
         self.snap("request")
         self.bob.quid("pay", link.strip(), "--yes")
         page.wait("paid before our eyes", "#ask-made", "paid")
+        assert not page.finds("#ask-link") and not page.finds("#ask-made img"), "nobody scans it again"
         second = self.bob.try_quid("pay", link.strip(), "--yes")
         assert '"earlier":true' in second.stdout, second.stdout
+        page.type("#ask-amount", "0.05")
+        page.click("#ask-once")
+        page.click("#ask-form button.main")
+        link = page.wait("a request for more than one", "#ask-link", "quid://")
+        self.bob.quid("pay", link.strip(), "--yes")
+        page.wait("paid, and open to others", "#ask-made", "can be paid again")
+        assert page.text("#ask-link") == link
+        page.click("#ask-once")
         page.type("#ask-amount", "x")
         page.click("#ask-form button.main")
         page.wait("an amount that is none", "#ask-amount-error", "digits")
@@ -434,18 +444,21 @@ class Scenes:
 
     def looks_well(self):
         page = self.page
+        self.alice.quid("request", "3.5", "--memo", "a ticket")
         for name, width, height, dark, scale in [("desktop", 1200, 900, False, 1), ("desktop-dark", 1200, 900, True, 1),
                                                  ("phone", 360, 780, False, 2), ("phone-dark", 360, 780, True, 2)]:
             page.look(width, height, dark, scale)
             for view, css, part in [("home", "#curve-text", "at most"), ("pay", "#pay-form", "To"), ("ask", "#ask-form", "Good for"),
-                                    ("history", "#history-lines", "bob"), ("receipt/5", "#receipt-verdict", "Verified")]:
+                                    ("history", "#history-lines", "bob"), (f"receipt/{self.tea}", "#receipt-verdict", "Verified")]:
                 page.open(self.home + "#/" + view)
                 page.wait(view, css, part)
                 wide = page.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
                 assert wide <= 0, f"{view} is {wide} pixels wider than a {name}"
                 page.picture(PICTURES / f"{name}-{view.split('/')[0]}.png")
             page.open(self.home + "#/ask")
-            gap = page.run("""const it = document.querySelector('#asked button'); it.focus();
+            page.wait("the request", "#asked", "open")
+            gap = page.run("""const it = [...document.querySelectorAll('#asked li')]
+                .find((it) => it.textContent.includes('open')).querySelector('button'); it.focus();
               const bar = document.getElementById('ways').getBoundingClientRect();
               return bar.top > innerHeight / 2 ? bar.top - it.getBoundingClientRect().bottom : 0;""")
             assert gap >= 0, f"what has the focus is {-gap} pixels behind the bar of a {name}"

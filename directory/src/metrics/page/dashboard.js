@@ -191,8 +191,8 @@ function found() {
 }
 
 function lost() {
-  const since = answeredAt ? ` since ${answeredAt.toLocaleTimeString()}` : "";
-  say(byId("lost"), `The directory does not answer${since}. What is below is from then. It is asked again every two seconds.`);
+  const how = answeredAt ? `has not answered since ${answeredAt.toLocaleTimeString()}` : "does not answer";
+  say(byId("lost"), `The directory ${how}. What is below is from then. It is asked again every two seconds.`);
   byId("lost").hidden = false;
   say(byId("state"), "Lost");
   byId("state").dataset.state = "lost";

@@ -27,17 +27,24 @@ $("ask-form").addEventListener("submit", async (submitted) => {
   $("ask-made").focus();
 });
 
-/** Shows a request so that somebody can scan or copy it. */
+/** Shows a request so that somebody can scan or copy it, as long as it can be paid. */
 const present = (item) => {
+  const payable = item.state === "open" || (item.state === "paid" && !item.once && new Date(item.expires) > Date.now());
   put($("ask-made"),
     el("p", { class: "actions" }, chip(item.state), item.amount ? amount(item.amount, item.currency) : "any amount", item.memo && el("span", {}, item.memo)),
-    el("img", { src: `api/request/${item.request}/qr.svg`, alt: "QR code of the request", width: 288, height: 288 }),
-    el("code", { class: "link", id: "ask-link" }, item.link),
+    ...(payable ? code(item) : []),
+    item.state === "paid" && el("p", {}, payable ? "It has been paid, and can be paid again." : "It has been paid, and cannot be paid again."),
+    item.state === "expired" && el("p", {}, "Its time is over: it cannot be paid any more."),
     el("p", { class: "actions" },
-      el("button", { type: "button", onclick: (clicked) => copy(item.link, clicked.target) }, "Copy the link"),
+      payable && el("button", { type: "button", onclick: (clicked) => copy(item.link, clicked.target) }, "Copy the link"),
       item.entries.map((entry) => el("a", { href: `#/receipt/${entry}` }, `Receipt ${entry}`))));
   $("ask-made").hidden = false;
 };
+
+const code = (item) => [
+  el("img", { src: `api/request/${item.request}/qr.svg`, alt: "QR code of the request", width: 288, height: 288 }),
+  el("code", { class: "link", id: "ask-link" }, item.link),
+];
 
 const copy = async (text, button) => {
   try {

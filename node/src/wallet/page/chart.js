@@ -1,5 +1,5 @@
 // The balance over time, drawn by hand: the node counts, this draws.
-import { $, amount, el, put, svg } from "./dom.js";
+import { $, el, put, svg } from "./dom.js";
 import { look } from "./node.js";
 
 /** The time of day, or the day if the other end is not of the same. */
@@ -38,7 +38,7 @@ export const draw = async () => {
   svg("path", { class: "line", d: path })));
   put($("curve-text"),
     el("span", {}, short(first.time, last.time)),
-    el("span", {}, "at most ", amount(most)),
+    el("span", {}, `at most ${most.includes(".") ? most.replace(/\.?0*$/, "") : most}`),
     el("span", {}, short(last.time, first.time)),
   );
 };

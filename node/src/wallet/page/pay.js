@@ -120,7 +120,8 @@ const outcome = (how, item, text) => {
     el("p", {}, chip(how)),
     item.amount && el("p", {}, amount(item.amount, code)),
     el("p", {}, said(how, item)),
-    how !== "settled" && text && el("p", { class: "hint" }, message(text)),
+    // What else there is to say of an unknown end is for the command line; the buttons are here.
+    how === "refused" && text && el("p", { class: "hint" }, message(text.replace(/^refused: /, "Why: "))),
     el("p", { class: "actions" },
       how === "settled" && el("a", { class: "button", href: `#/receipt/${item.entry}` }, "See the receipt"),
       how === "unknown" && item.order && el("button", { type: "button", onclick: () => cancel(item.order) }, "Cancel it"),

@@ -54,7 +54,7 @@ const facts = (receipt) => {
   const rows = [
     ["What", receipt.kind], ["Amount", receipt.amount && amount(receipt.amount, receipt.currency)],
     ["Memo", receipt.memo], ["When", receipt.time && when(receipt.time)], ["Entry", String(receipt.entry)],
-    ["Order", code(receipt.order)], ["Tab", code(receipt.tab)], ["Payer", code(receipt.payer)], ["Payee", code(receipt.payee)],
+    ["Order", code(receipt.order)], ["Tab", code(receipt.tab)], ["Payer", code(receipt.payer)], [receipt.kind === "registration" ? "Account" : "Payee", code(receipt.payee)],
     ["Reason", receipt.reason], ["Reference", code(receipt.reference)], ["Ledger", code(receipt.ledger)],
   ].filter(([, value]) => value);
   put($("receipt-facts"), ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
