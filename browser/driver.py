@@ -3,7 +3,9 @@ wallet's test needs."""
 
 import base64
 import json
+import os
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -16,6 +18,7 @@ class Driver:
     """One run of chromedriver, which starts browsers."""
 
     def __init__(self):
+        self.browsers = []
         self.process = subprocess.Popen(
             ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -26,6 +29,12 @@ class Driver:
         raise SystemExit("chromedriver did not start")
 
     def close(self):
+        # A browser whose session is not ended outlives the one that started it.
+        for browser in list(self.browsers):
+            try:
+                browser.close()
+            except (AssertionError, OSError) as error:
+                print(f"a browser did not close: {error}", file=sys.stderr)
         self.process.terminate()
         self.process.wait()
 
@@ -36,7 +45,6 @@ class Browser:
     def __init__(self, driver, camera=None, scripts=True):
         arguments = ["--headless=new", "--disable-gpu", "--window-size=1200,900", "--lang=en-GB",
                      "--force-prefers-reduced-motion", "--no-first-run", "--disable-dev-shm-usage"]
-        import os
         if os.geteuid() == 0:
             # Chromium's own sandbox does not run as root; this one sees loopback only.
             arguments.append("--no-sandbox")
@@ -50,6 +58,8 @@ class Browser:
         capabilities = {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}
         session = self.call("POST", "/session", {"capabilities": capabilities})
         self.base = f"{driver.url}/session/{session['sessionId']}"
+        self.driver = driver
+        driver.browsers.append(self)
         self.call("POST", "/timeouts", {"script": 40_000})
 
     def call(self, method, path, body=None):
@@ -153,4 +163,5 @@ class Browser:
                 if line["level"] == "SEVERE"]
 
     def close(self):
+        self.driver.browsers.remove(self)
         self.call("DELETE", "")
