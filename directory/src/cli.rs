@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use clap_complete::Shell;
 use quid_common::address::HostPort;
 use quid_common::amount::Currency;
 use quid_common::id::OperationId;
 use quid_common::name::Name;
+use quid_terminal::manual::Shell;
 
 use crate::invites::{LIFE_MAX, USES_MAX};
 use crate::limits::Limits;

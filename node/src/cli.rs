@@ -39,11 +39,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
 use quid_common::address::AnyAddress;
 use quid_common::id::{OrderId, Reference};
 use quid_common::name::Name;
 use quid_common::order::Memo;
+use quid_terminal::manual::Shell;
 
 pub(crate) use start::start;
 use value::{AmountText, DirectoryKey, FileOrId, Payee, ReceiptName};

@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use quid_common::passphrase::Passphrase;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use quid_terminal::secret::{Quiet, read_line};
 use zeroize::Zeroizing;
 
 use crate::cli::{Exit, Failure};
@@ -132,41 +132,3 @@ fn asked(ask: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
         }
     })
 }
-
-/// One line from the terminal, past the buffers of the standard library, which are not wiped.
-fn read_line() -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut line = Zeroizing::new(vec![0; LINE_LEN]);
-    let mut len = 0;
-    while let Some(rest) = line.get_mut(len..) {
-        let read = rustix::io::read(io::stdin(), rest)?;
-        len += read;
-        if read == 0 || line.get(..len).is_some_and(|line| line.ends_with(b"\n")) {
-            break;
-        }
-    }
-    line.truncate(len);
-    Ok(line)
-}
-
-/// The terminal shows nothing of what is typed, until this is dropped.
-struct Quiet(Termios);
-
-impl Quiet {
-    fn begin() -> Option<Self> {
-        let before = tcgetattr(io::stdin()).ok()?;
-        let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO);
-        quiet.local_modes.insert(LocalModes::ECHONL);
-        tcsetattr(io::stdin(), OptionalActions::Flush, &quiet).ok()?;
-        Some(Self(before))
-    }
-}
-
-impl Drop for Quiet {
-    fn drop(&mut self) {
-        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
-    }
-}
-
-/// As much as a terminal gives in one line, so that no copy is left behind.
-const LINE_LEN: usize = 4096;

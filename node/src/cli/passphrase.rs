@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use quid_common::key::{PublicKey, SecretKey};
 use quid_node::{Home, HomeError, KeyFile, Passphrase};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use quid_terminal::secret::{Quiet, read_line};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
@@ -182,41 +182,3 @@ async fn line(ask: &str, sink: &Sink) -> Result<Zeroizing<Vec<u8>>, Failure> {
 fn is_empty(line: &[u8]) -> bool {
     line.iter().all(u8::is_ascii_whitespace)
 }
-
-/// One line from the terminal, past the buffers of the standard library, which are not wiped.
-fn read_line() -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut line = Zeroizing::new(vec![0; LINE_LEN]);
-    let mut len = 0;
-    while let Some(rest) = line.get_mut(len..) {
-        let read = rustix::io::read(io::stdin(), rest)?;
-        len += read;
-        if read == 0 || line.get(..len).is_some_and(|line| line.ends_with(b"\n")) {
-            break;
-        }
-    }
-    line.truncate(len);
-    Ok(line)
-}
-
-/// The terminal shows nothing of what is typed, until this is dropped.
-struct Quiet(Termios);
-
-impl Quiet {
-    fn begin() -> Option<Self> {
-        let before = tcgetattr(io::stdin()).ok()?;
-        let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO);
-        quiet.local_modes.insert(LocalModes::ECHONL);
-        tcsetattr(io::stdin(), OptionalActions::Flush, &quiet).ok()?;
-        Some(Self(before))
-    }
-}
-
-impl Drop for Quiet {
-    fn drop(&mut self) {
-        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
-    }
-}
-
-/// As much as a terminal gives in one line, so that no copy is left behind.
-const LINE_LEN: usize = 4096;
