@@ -15,6 +15,7 @@ use quid_common::time::LedgerTime;
 use quid_directory::ledger::{Ledger, Past, Verdict};
 
 use self::model::Model;
+use crate::log;
 
 mod model;
 
@@ -407,21 +408,9 @@ impl Play {
     /// What a perfect index behind the books says of an id: it is the account's, whichever key
     /// signed.
     fn past(&self, payer: &PublicKey, id: OrderId) -> Past {
-        let same = |entry: &Entry| {
-            id_of(&entry.fact)
-                .is_some_and(|(by, used)| used == id && self.ledger.is_same(&by, payer))
-        };
-        let Some(at) = self.log.iter().position(same) else {
-            return Past::Never;
-        };
-        let order = match &self.log[at].fact {
-            Fact::Payment(order) => Some(order.digest()),
-            Fact::Refusal(refusal) => Some(refusal.order),
-            Fact::Tab(terms) => Some(terms.digest()),
-            _ => None,
-        };
-        let index = at as u64;
-        Past::Entry { index, order }
+        log::past(&self.log, |by, used| {
+            used == id && self.ledger.is_same(&by, payer)
+        })
     }
 
     /// That the log alone gives these books.
@@ -472,16 +461,6 @@ impl Play {
 
     fn time(&self) -> LedgerTime {
         LedgerTime::from_millis(self.now)
-    }
-}
-
-/// The id that an entry used up, with its payer.
-fn id_of(fact: &Fact) -> Option<(PublicKey, OrderId)> {
-    match fact {
-        Fact::Payment(order) => Some((order.statement().payer, order.statement().id)),
-        Fact::Refusal(refusal) => Some((refusal.payer, refusal.id)),
-        Fact::Tab(terms) => Some((terms.statement().payer, terms.statement().id)),
-        _ => None,
     }
 }
 

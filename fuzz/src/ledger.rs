@@ -12,7 +12,8 @@ use quid_common::tab::{Close, Hashed, Terms};
 use quid_common::time::LedgerTime;
 use quid_directory::ledger::{Ledger, Past, Verdict};
 
-use self::model::{Model, id_of};
+use self::model::Model;
+use crate::log::{self, id_of};
 
 mod model;
 
@@ -377,20 +378,8 @@ impl Play {
         by: u8,
     ) -> bool {
         let log = &self.log;
-        let mut past = |payer: &PublicKey, id| {
-            let at = log
-                .iter()
-                .position(|entry| id_of(&entry.fact) == Some((*payer, id)));
-            let Some(at) = at else { return Past::Never };
-            let order = match &log[at].fact {
-                Fact::Payment(order) => Some(order.digest()),
-                Fact::Refusal(refusal) => Some(refusal.order),
-                Fact::Tab(terms) => Some(terms.digest()),
-                _ => None,
-            };
-            let index = at as u64;
-            Past::Entry { index, order }
-        };
+        let mut past =
+            |payer: &PublicKey, id| log::past(log, |by, used| (by, used) == (*payer, id));
         let (by, now) = (self.key(by), self.time());
         let verdict = decide(&self.ledger, by, now, &mut past);
         self.take(verdict, may)

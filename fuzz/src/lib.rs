@@ -19,6 +19,7 @@ mod home;
 mod keys;
 mod ledger;
 mod ledger_files;
+mod log;
 mod messages;
 mod patches;
 mod proofs;

@@ -10,7 +10,8 @@ use quid_common::order::Order;
 use quid_common::tab::Terms;
 use quid_directory::ledger::Ledger;
 
-use super::{BEGINNING, NAMES, id_of};
+use super::{BEGINNING, NAMES};
+use crate::log::id_of;
 
 /// The books as the model has them.
 #[derive(Default)]

@@ -11,6 +11,8 @@ use quid_common::order::{LIFE_MAX, Order, Void};
 use quid_common::tab::{Close, Terms};
 use quid_directory::ledger::Ledger;
 
+use crate::log::id_of;
+
 /// The books as the model has them.
 pub(super) struct Model {
     treasury: PublicKey,
@@ -257,16 +259,5 @@ impl Model {
                 self.burnt += amount;
             }
         }
-    }
-}
-
-/// The id that an entry used up, with its payer.
-pub(super) fn id_of(fact: &Fact) -> Option<(PublicKey, OrderId)> {
-    match fact {
-        Fact::Payment(order) => Some((order.statement().payer, order.statement().id)),
-        Fact::Void(void) => Some((void.statement().payer, void.statement().id)),
-        Fact::Refusal(refusal) => Some((refusal.payer, refusal.id)),
-        Fact::Tab(terms) => Some((terms.statement().payer, terms.statement().id)),
-        _ => None,
     }
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::processes::{World, mode};
+use crate::processes::{Home, World, mode};
 
 #[test]
 fn a_receipt_needs_nothing_but_the_directorys_key() {
@@ -61,13 +61,12 @@ fn a_receipt_needs_nothing_but_the_directorys_key() {
     }
 }
 
-#[test]
-fn a_directory_with_two_histories_is_found_out_and_nobody_pays_any_more() {
+/// A world whose directory goes on with another history than the one that alice and bob met, and in
+/// which carol has paid alice.
+pub(crate) fn forked() -> (World, [Home; 3]) {
     let mut world = World::start(&["--opening-balance", "10"]);
-    let (alice, bob) = (world.account("alice"), world.account("bob"));
-    let carol = world.account("carol");
-    let address = alice.ok(&["status"])["directory"].clone();
-    let address = address.as_str().expect("text").to_owned();
+    let homes = ["alice", "bob", "carol"].map(|name| world.account(name));
+    let [alice, bob, carol] = &homes;
     // Two copies of one ledger, each of which goes on by itself.
     world.kill();
     copy(&world.path("data"), &world.path("other"));
@@ -80,6 +79,13 @@ fn a_directory_with_two_histories_is_found_out_and_nobody_pays_any_more() {
     for amount in ["1", "2", "3"] {
         carol.ok(&["pay", "alice", amount]);
     }
+    (world, homes)
+}
+
+#[test]
+fn a_directory_with_two_histories_is_found_out_and_nobody_pays_any_more() {
+    let (world, [alice, bob, carol]) = forked();
+    let address = world.address.clone();
 
     // Alice knows the one and meets the other.
     let mut listen = alice.run(&["listen"]);
@@ -89,6 +95,7 @@ fn a_directory_with_two_histories_is_found_out_and_nobody_pays_any_more() {
     assert_eq!(mode(Path::new(&file)), Some(0o600));
     let status = alice.ok(&["status"]);
     assert_eq!(status["fork"], *file, "{status}");
+    assert_eq!(status["directory"], *address, "{status}");
     check_stopped(&alice.fails(&["pay", "bob", "1"], 3), &file);
     listen.signal("TERM");
     assert_eq!(listen.wait(), Some(0));

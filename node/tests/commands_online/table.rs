@@ -10,7 +10,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::histories::{copy, exchange};
+use crate::histories::{copy, exchange, forked};
 use crate::processes::{Home, Running, World, directory_program};
 
 #[test]
@@ -476,20 +476,7 @@ impl Table {
 }
 
 fn two_histories(table: &mut Table) {
-    let mut world = World::start(&["--opening-balance", "10"]);
-    let (alice, bob) = (world.account("alice"), world.account("bob"));
-    let carol = world.account("carol");
-    world.kill();
-    copy(&world.path("data"), &world.path("other"));
-    world.restart();
-    alice.ok(&["pay", "bob", "1"]);
-    bob.ok(&["status"]);
-    world.kill();
-    exchange(&world, "other");
-    world.restart();
-    for amount in ["1", "2", "3"] {
-        carol.ok(&["pay", "alice", amount]);
-    }
+    let (_world, [alice, _bob, _carol]) = forked();
     let listener = alice.run(&["listen"]);
     let forked = table.event(&listener, "forked");
     table.ok("quid status", &alice, &[]);
