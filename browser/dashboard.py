@@ -7,7 +7,7 @@ Needs and leaves the same as wallet.py. Ends with 0 if all is as it should be.
 import re
 import time
 
-from driver import Browser, Driver
+from driver import Browser, play
 from world import PICTURES, World
 
 NAMES = ["zarathustra", "quetzalcoatl"]
@@ -15,12 +15,7 @@ NAMES = ["zarathustra", "quetzalcoatl"]
 
 def main():
     PICTURES.mkdir(parents=True, exist_ok=True)
-    world, driver = World("--metrics", "127.0.0.1:0"), Driver()
-    try:
-        Scenes(world, driver).play()
-    finally:
-        driver.close()
-        world.close()
+    play(World("--metrics", "127.0.0.1:0"), Scenes)
 
 
 class Scenes:
@@ -36,14 +31,10 @@ class Scenes:
         self.page = Browser(driver)
         self.page.look(1200, 1500, dark=False)
 
-    def play(self):
-        begun = time.monotonic()
-        for scene in [self.says_how_things_stand, self.draws_what_happens, self.says_what_was_refused,
-                      self.names_nobody, self.can_be_read_back_by_keys, self.looks_well, self.needs_no_scripts,
-                      self.complains_of_nothing, self.says_that_it_is_lost]:
-            scene()
-            print(f"{time.monotonic() - begun:6.1f} s  {scene.__name__.replace('_', ' ')}", flush=True)
-        self.page.close()
+    def all(self):
+        return [self.says_how_things_stand, self.draws_what_happens, self.says_what_was_refused,
+                self.names_nobody, self.can_be_read_back_by_keys, self.looks_well, self.needs_no_scripts,
+                self.complains_of_nothing, self.says_that_it_is_lost]
 
     # --- scenes
 

@@ -165,3 +165,18 @@ class Browser:
     def close(self):
         self.driver.browsers.remove(self)
         self.call("DELETE", "")
+
+
+def play(world, scenes):
+    """Plays all scenes that `scenes(world, driver)` has, and says when each was over."""
+    driver = Driver()
+    try:
+        stage = scenes(world, driver)
+        begun = time.monotonic()
+        for scene in stage.all():
+            scene()
+            print(f"{time.monotonic() - begun:6.1f} s  {scene.__name__.replace('_', ' ')}", flush=True)
+        stage.page.close()
+    finally:
+        driver.close()
+        world.close()

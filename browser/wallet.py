@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 
-from driver import Browser, Driver
+from driver import Browser, play
 from world import PICTURES, World, blank, video
 
 MARKUP = "<img src=x onerror=\"document.title='hit'\"> \u202etea\x1b[2J"
@@ -26,12 +26,7 @@ ASK = """
 
 def main():
     PICTURES.mkdir(parents=True, exist_ok=True)
-    world, driver = World(), Driver()
-    try:
-        Scenes(world, driver).play()
-    finally:
-        driver.close()
-        world.close()
+    play(World(), Scenes)
 
 
 class Scenes:
@@ -53,19 +48,15 @@ class Scenes:
         self.page = Browser(driver, camera=world.folder / "camera.y4m")
         self.page.look(1200, 900, dark=False)
 
-    def play(self):
-        begun = time.monotonic()
-        for scene in [self.registers, self.pays_by_name, self.pays_who_is_away, self.a_double_click_pays_once, self.proves_a_receipt,
-                      self.pays_back, self.puts_right_what_is_wrong, self.shows_foreign_text_as_text, self.asks_for_money,
-                      self.pays_links, self.scans, self.searches_and_exports, self.shows_tabs,
-                      self.works_by_keyboard, self.shows_a_payment_to_its_end_though_the_tab_was_closed,
-                      self.lives_through_a_lost_directory,
-                      self.keeps_asking_a_directory_that_died_in_the_middle, self.lets_no_other_origin_in,
-                      self.says_that_it_needs_scripts, self.names_a_port_in_use, self.looks_well,
-                      self.complains_of_nothing]:
-            scene()
-            print(f"{time.monotonic() - begun:6.1f} s  {scene.__name__.replace('_', ' ')}", flush=True)
-        self.page.close()
+    def all(self):
+        return [self.registers, self.pays_by_name, self.pays_who_is_away, self.a_double_click_pays_once, self.proves_a_receipt,
+                self.pays_back, self.puts_right_what_is_wrong, self.shows_foreign_text_as_text, self.asks_for_money,
+                self.pays_links, self.scans, self.searches_and_exports, self.shows_tabs,
+                self.works_by_keyboard, self.shows_a_payment_to_its_end_though_the_tab_was_closed,
+                self.lives_through_a_lost_directory,
+                self.keeps_asking_a_directory_that_died_in_the_middle, self.lets_no_other_origin_in,
+                self.says_that_it_needs_scripts, self.names_a_port_in_use, self.looks_well,
+                self.complains_of_nothing]
 
     # --- scenes
 
