@@ -272,10 +272,7 @@ pub(crate) async fn told(
         }
         End::Refused { reason, entry } => {
             item.entry = entry;
-            let mut report = no(reason);
-            if let Ok(payee) = item.payee.parse() {
-                report = with_meant(report, node, &payee).await;
-            }
+            let mut report = with_meant(no(reason), node, &outcome.payee).await;
             if let Some(message) = requests::declined(&item, reason) {
                 report.message = message;
             }

@@ -163,13 +163,7 @@ impl Node {
             wait: payment.wait,
         };
         let aim = Aim::answer(request, payment.again);
-        match self.parts.payer.pay_for(wish, Some(aim)).await? {
-            Made::New(outcome) => Ok(Answered {
-                outcome,
-                earlier: false,
-            }),
-            Made::Earlier(order) => self.earlier(order, deadline).await,
-        }
+        self.pay_for(wish, aim, deadline).await
     }
 
     /// A new intent, of which [`Self::pay_once`] makes one payment at most.
@@ -308,13 +302,7 @@ impl Node {
             wait: refund.wait,
         };
         let aim = Aim::refund(order, pinned.unwrap_or(order.payer));
-        match self.parts.payer.pay_for(wish, Some(aim)).await? {
-            Made::New(outcome) => Ok(Answered {
-                outcome,
-                earlier: false,
-            }),
-            Made::Earlier(order) => self.earlier(order, deadline).await,
-        }
+        self.pay_for(wish, aim, deadline).await
     }
 
     async fn ledger_now(&self) -> Result<LedgerTime, RequestError> {
@@ -368,6 +356,22 @@ impl Node {
             return Err(Unpayable::Expired.into());
         }
         Ok(())
+    }
+
+    /// Pays for a purpose, or tells of the order that serves it already.
+    async fn pay_for(
+        &self,
+        wish: Payment,
+        aim: Aim,
+        deadline: Instant,
+    ) -> Result<Answered, PayError> {
+        match self.parts.payer.pay_for(wish, Some(aim)).await? {
+            Made::New(outcome) => Ok(Answered {
+                outcome,
+                earlier: false,
+            }),
+            Made::Earlier(order) => self.earlier(order, deadline).await,
+        }
     }
 
     /// The order or tab of this home that serves a purpose, unless it was refused.
