@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::Wallet;
 use crate::cli::failure::Failure;
 use crate::cli::item::{EventName, Serving};
-use crate::cli::listen::{Station, hear, options, tell};
+use crate::cli::listen::{Station, ended, hear, options, tell};
 use crate::cli::screen::Sink;
 use crate::control::Current;
 use board::Board;
@@ -95,7 +95,7 @@ async fn show(
         sink.note("this home has no account yet: the page asks for a name")
             .await?;
         tell(&mut events, node, sink, true).await?;
-        return Err(Failure::other("closed", "the node has ended"));
+        return Err(ended(node).await);
     }
     hear(events, node, sink, true).await
 }

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+use serde_json::Value;
 
 use super::{left, listen_again, start_again};
 use crate::Failure;
@@ -171,7 +172,11 @@ impl Failing {
                     .ok_or("the payee does not start again")?;
                 Ok(())
             }
-            _ => Err(format!("the payee ended with {ended:?}").into()),
+            _ => {
+                let said = self.stage.scene.listener.running()?.lines()?;
+                let said = said.last().unwrap_or(&Value::Null);
+                Err(format!("the payee ended with {ended:?} and said: {said}").into())
+            }
         }
     }
 }

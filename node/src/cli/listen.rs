@@ -1,7 +1,7 @@
 //! `quid listen`, and what the shell shares with it: a node that stays, its events, and the local
 //! socket through which other commands of the home reach it.
 
-use std::future::pending;
+use std::future::{pending, ready};
 use std::path::Path;
 use std::time::Duration;
 
@@ -89,7 +89,17 @@ pub(crate) async fn hear(
     }
     drop(progress);
     tell(&mut events, node, sink, brief).await?;
-    Err(Failure::other("closed", "the node has ended"))
+    Err(ended(node).await)
+}
+
+/// Why `node`, which has nothing more to tell, has ended. Whoever waits for the journal's failure
+/// and for that end may see the end first.
+pub(crate) async fn ended(node: &Node) -> Failure {
+    tokio::select! {
+        biased;
+        error = node.failed() => Failure::files(error.to_string()),
+        () = ready(()) => Failure::other("closed", "the node has ended"),
+    }
 }
 
 /// Tells `node`'s events until it is closed; if `brief`, without the claims on tabs, of which a
@@ -371,3 +381,49 @@ const RELEASE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Longest wait for the goodbye, and before it for what tabs have paid to be claimed.
 const CLOSE_WAIT: Duration = Duration::from_secs(4);
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use quid_common::address::DirectoryAddress;
+    use quid_common::key::SecretKey;
+
+    use super::*;
+    use crate::cli::exit::Exit;
+    use crate::cli::screen::{Screen, Style};
+
+    const STYLE: Style = Style {
+        json: true,
+        progress: false,
+        foot: false,
+        quiet: true,
+        color: false,
+        color_err: false,
+    };
+
+    #[tokio::test]
+    async fn a_node_that_ended_with_its_journal_is_said_to_have() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("home");
+        let key = SecretKey::from_seed(&[1; 32]).public();
+        // Nobody is there; the journal is asked all the same.
+        let directory = DirectoryAddress::new(key, "127.0.0.1", 9).expect("an address");
+        let home = Home::init(&path, &directory).expect("a home");
+        let node = Node::start(home, waiting()).await.expect("a node");
+        let (screen, sink) = Screen::start(STYLE).expect("a screen");
+        for file in ["journal.sqlite3", "journal.sqlite3-wal"] {
+            File::create(path.join(file)).expect("it is emptied");
+        }
+        let asked = node.requests(1).await;
+        asked.expect_err("the journal is damaged");
+        let told = hear(node.events(), &node, &sink, true).await;
+        let Err(Failure::Told(report)) = told else {
+            panic!("{told:?}");
+        };
+        assert_eq!(report.exit, Exit::Files, "{report}");
+        node.close().await;
+        drop(sink);
+        screen.finish(CLOSE_WAIT).await.expect("stdout takes it");
+    }
+}

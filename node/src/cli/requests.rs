@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::exit::Exit;
 use super::failure::{Failure, Report, report};
 use super::item::{self, Paid, Prospect, Requested, RequestedState, TabOpened};
-use super::listen::event_item;
+use super::listen::{ended, event_item};
 use super::request::{AskRequest, PayLinkRequest, RefundRequest};
 use super::run::{currency, not_paid, told, unsent};
 use super::screen::Sink;
@@ -95,7 +95,7 @@ async fn wait(
             }
         };
         let paid = match &event {
-            None => return Err(Failure::other("closed", "the node has ended")),
+            None => return Err(ended(node).await),
             Some(Event::Received {
                 answers: true,
                 reference,
