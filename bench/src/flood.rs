@@ -50,6 +50,9 @@ impl Flood {
         let (directory, stopped) = (directory.clone(), Arc::clone(&stop));
         let (ready, is_ready) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
+            // The lowest there is, of this thread alone: on a machine that it shares with the
+            // directory it takes what that leaves, as one that claims from elsewhere would.
+            rustix::process::setpriority_process(None, 19)?;
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;

@@ -48,9 +48,10 @@ pub const PAYING: Duration = Duration::from_millis(100);
 /// Longest time that a question waits for its account's rate; then *busy*.
 pub const QUESTION_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// What distrusted accounts may submit in a second, all together; the next is not read before there
-/// is room. A bad signature costs 33 us, an answer that must be found again three times that, and
-/// each may come on a stream of its own.
+/// What distrusted accounts may submit in a second, all together, in signatures' worth of work; the
+/// next is not read before there is room. A bad signature costs 33 us, an answer that must be found
+/// again three times that, the longest claim a hundred times, and each may come on a stream of its
+/// own.
 pub const DOUBTFUL: Rate = Rate::per_second(1000);
 
 /// What all accounts may ask in a second at their own rates. Each question costs the directory's one
@@ -204,12 +205,13 @@ impl Sentry {
         }
     }
 
-    /// Waits until a distrusted account may submit `count` jobs.
-    pub async fn doubtful(&self, count: usize) {
+    /// Waits until a distrusted account may submit what is so much work ([`Ask::work`]).
+    ///
+    /// [`Ask::work`]: crate::settlement::Ask::work
+    pub async fn doubtful(&self, work: u32) {
         self.shed.count(Cause::Distrusted);
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
         let rates = self.doubtful.lock().await;
-        while let Err(wait) = rates.take(&(), count) {
+        while let Err(wait) = rates.take(&(), work) {
             sleep(wait).await;
         }
     }

@@ -42,15 +42,15 @@ pub async fn serve(
                 Ok(jobs) => jobs,
                 Err(ended) => return ended,
             };
-            if directory.settlements.distrusts(&member.key) {
-                // One stream of the account at a time, so that many give it nothing.
-                let _turn = member.in_flight.turn().await;
-                directory.sentry.doubtful(jobs.len()).await;
+            if !directory.settlements.distrusts(&member.key) {
+                submit(directory, member, jobs).await;
+                continue;
             }
-            directory.sentry.pays();
-            if !directory.settlements.submit(member.key, jobs) {
-                directory.sentry.shed.count(Cause::Orders);
-                sleep(BUSY_PAUSE).await;
+            // One stream of the account at a time, so that many give it nothing.
+            let _turn = member.in_flight.turn().await;
+            for job in jobs {
+                directory.sentry.doubtful(job.ask.work()).await;
+                submit(directory, member, vec![job]).await;
             }
         }
     };
@@ -67,6 +67,15 @@ pub async fn serve(
     tokio::select! {
         () = waiting.none() => None,
         ended = &mut write => ended,
+    }
+}
+
+/// Has `jobs` decided on, and slows down whoever asks more than there is room for.
+async fn submit(directory: &Directory, member: &Member, jobs: Vec<Job>) {
+    directory.sentry.pays();
+    if !directory.settlements.submit(member.key, jobs) {
+        directory.sentry.shed.count(Cause::Orders);
+        sleep(BUSY_PAUSE).await;
     }
 }
 

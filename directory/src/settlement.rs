@@ -142,6 +142,15 @@ pub enum Ask {
 }
 
 impl Ask {
+    /// About how much work it is to look at, in signatures.
+    #[must_use]
+    pub fn work(&self) -> u32 {
+        match self {
+            Self::Claim(_, _, links) => links.work(),
+            _ => 1,
+        }
+    }
+
     /// Whether somebody signed it.
     const fn is_signed(&self) -> bool {
         matches!(

@@ -10,7 +10,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, yield_now};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -44,9 +44,9 @@ const SHARE: usize = 8;
 /// at the lowest priority hashing is felt, where two cores share what they compute with.
 const DISTRUSTED_PAUSE: Duration = Duration::from_millis(120);
 
-/// Rest after a long claim while payments wait: hashing then takes an eighth of a core at most.
-/// A payment a link is still paid out two million times a second.
-const REST_PER_LINK: Duration = Duration::from_nanos(400);
+/// Rest after a long claim while payments wait: hashing then takes a twentieth of a core at most.
+/// A payment a link is still paid out a million times a second.
+const REST_PER_LINK: Duration = Duration::from_micros(1);
 
 /// The links of a claim, on their way to being hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,16 @@ impl Links {
     /// *Stale claim* or *gap too long*, which no link could mend.
     pub fn shown(from: u32, to: Mark) -> Result<Self, Reason> {
         tab::gap(from, to.index).map(|_| Self::Shown(from, to))
+    }
+
+    /// About how much work they are, in signatures.
+    pub(super) fn work(&self) -> u32 {
+        match self {
+            Self::Shown(from, to) => {
+                tab::gap(*from, to.index).map_or(1, |gap| 1 + gap / SHORT_GAP_MAX)
+            }
+            Self::Hashed(_) => 1,
+        }
     }
 
     fn are_long(&self) -> bool {
@@ -381,7 +391,10 @@ fn hash_all(todo: &Receiver<(OrderId, u32, Mark)>, done: &SyncSender<Result<Hash
         warn!(%error, "claims are hashed at the priority of everything else");
     }
     while let Ok((tab, from, to)) = todo.recv() {
-        if done.send(Hashed::new(&tab, from, to)).is_err() {
+        // The lowest priority alone lets a thread finish its slice of some milliseconds, with a
+        // batch of payments waiting behind it.
+        let hashed = Hashed::in_pieces(&tab, from, to, SHORT_GAP_MAX, yield_now);
+        if done.send(hashed).is_err() {
             return;
         }
     }

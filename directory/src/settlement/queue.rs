@@ -208,11 +208,11 @@ impl Queue {
         line.is_some_and(|line| line.distrust > 0)
     }
 
-    /// Whether there is so much to settle that whatever else the machine does is felt.
+    /// Whether there is so much to settle that whatever else the machine does is felt. The last batch
+    /// counts also once it is settled: there are moments between two.
     pub(super) fn is_crowded(&self) -> bool {
         let state = self.state();
-        let at_work = if state.at_work > 0 { state.last_len } else { 0 };
-        state.len + at_work >= CROWD_LEN
+        state.len + state.last_len >= CROWD_LEN
     }
 
     /// Says how much waits here.

@@ -76,6 +76,14 @@ fn however_many_claim_too_much_there_is_room_for_a_newcomer_and_the_lines_are_bo
 }
 
 #[test]
+fn a_claim_counts_by_its_links() {
+    let work = |index| claim(1, index).work();
+    for (index, signatures) in [(1, 1), (511, 1), (512, 2), (GAP_MAX, 129)] {
+        assert_eq!(work(index), signatures, "{index} links");
+    }
+}
+
+#[test]
 fn a_distrusted_account_has_one_claim_at_a_time_with_pauses_and_holds_up_nobody() {
     let mut world = World::new();
     world.put(1, (0..10).map(|_| long(1)).collect());
