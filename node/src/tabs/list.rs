@@ -12,7 +12,7 @@ use quid_common::tab::{Terms, units};
 use quid_common::time::LedgerTime;
 
 use super::desk::Desk;
-use super::incoming::Held;
+use super::incoming::{Held, Phase};
 use super::paying::Paying;
 use super::policy::TabPolicy;
 use super::{Tabs, hold};
@@ -213,10 +213,10 @@ fn payer_item(terms: &Terms, payee: &Name) -> TabItem {
 /// A tab that pays this process.
 pub(super) fn incoming(held: &Held, entry: Option<u64>) -> TabItem {
     let state = held.lock();
-    let stage = match (state.done, state.ending || state.over.is_some()) {
-        (true, _) => TabStage::Over,
-        (false, true) => TabStage::Ending,
-        (false, false) => TabStage::Open,
+    let stage = match state.phase() {
+        Phase::Open | Phase::Stopping => TabStage::Open,
+        Phase::Ending(_) => TabStage::Ending,
+        Phase::Over(_) => TabStage::Over,
     };
     let terms = &held.terms;
     TabItem {
@@ -227,7 +227,7 @@ pub(super) fn incoming(held: &Held, entry: Option<u64>) -> TabItem {
         at_risk: held.amount(state.mark.index.saturating_sub(state.saved)),
         exposure: Some(held.exposure()),
         expires: state.expires,
-        reason: state.over.flatten(),
+        reason: state.phase().over().and_then(|over| over.0),
         entry,
         ..payee_item(terms)
     }

@@ -15,7 +15,7 @@ fn nothing_beyond_the_exposure_is_taken_before_it_is_saved() {
     let (mut chain, held) = held(Risk {
         exposure: 10,
         claim_at: 10,
-        unclaimed: 25,
+        unclaimed_max: 25,
     });
     assert_eq!(held.limit(), 10);
     assert_eq!(pay(&held, &mut chain, 10), Ok(10));
@@ -40,7 +40,7 @@ fn repeated_and_late_payments_change_nothing_and_forged_ones_are_named() {
     let (mut chain, held) = held(Risk {
         exposure: 100,
         claim_at: 100,
-        unclaimed: 100,
+        unclaimed_max: 100,
     });
     assert_eq!(pay(&held, &mut chain, 7), Ok(7));
     assert_eq!(pay(&held, &mut chain, 7), Ok(7));
@@ -56,7 +56,7 @@ fn a_payer_that_ignores_the_limit_puts_no_more_at_risk() {
     let (mut chain, held) = held(Risk {
         exposure: 10,
         claim_at: 10,
-        unclaimed: 25,
+        unclaimed_max: 25,
     });
     assert_eq!(held.limit(), 10);
     let _ = pay(&held, &mut chain, 900);
@@ -73,7 +73,7 @@ async fn a_restart_does_not_give_away_what_was_paid_for_before() {
     let (mut chain, held) = held(Risk {
         exposure: 1_000,
         claim_at: 1_000,
-        unclaimed: 1_000,
+        unclaimed_max: 1_000,
     });
     assert_eq!(pay(&held, &mut chain, 500), Ok(500));
     let tab = IncomingTab {
@@ -93,7 +93,7 @@ async fn a_restart_does_not_give_away_what_was_paid_for_before() {
     let risk = Risk {
         exposure: 1_000,
         claim_at: 1_000,
-        unclaimed: 1_000,
+        unclaimed_max: 1_000,
     };
     let tab = IncomingTab {
         held: Arc::new(Held::new(row, risk, Arc::default())),
@@ -111,7 +111,7 @@ fn nothing_counts_once_the_tab_is_ending() {
     let (_, small) = held(Risk {
         exposure: 1,
         claim_at: 1,
-        unclaimed: 1,
+        unclaimed_max: 1,
     });
     let mut terms = small.terms.clone();
     (terms.length, terms.anchor) = (length, chain.anchor());
@@ -127,7 +127,7 @@ fn nothing_counts_once_the_tab_is_ending() {
     let risk = Risk {
         exposure: length,
         claim_at: length,
-        unclaimed: length,
+        unclaimed_max: length,
     };
     let held = Arc::new(Held::new(row, risk, Arc::default()));
     let link = chain.link(length).expect("the last");
@@ -147,12 +147,36 @@ fn nothing_counts_once_the_tab_is_ending() {
     );
 }
 
+#[test]
+fn a_tab_ends_while_the_node_stops_and_what_is_lost_is_told_once() {
+    let (mut chain, held) = held(Risk {
+        exposure: 100,
+        claim_at: 100,
+        unclaimed_max: 100,
+    });
+    assert_eq!(pay(&held, &mut chain, 7), Ok(7));
+    held.stop();
+    assert_eq!(pay(&held, &mut chain, 8), Ok(7), "no more in this run");
+    held.want_end();
+    assert_eq!(held.lock().phase(), Phase::Ending(None));
+    held.stop();
+    assert_eq!(
+        held.lock().phase(),
+        Phase::Ending(None),
+        "it is to be closed still"
+    );
+    held.lock().claimed = 4;
+    assert_eq!(held.gone(), Some(3));
+    assert_eq!(held.gone(), None);
+    assert_eq!(held.lock().phase(), Phase::Over(Some(Reason::NO_TAB)));
+}
+
 #[tokio::test]
 async fn a_charge_waits_until_the_payer_is_within_the_window() {
     let (mut chain, held) = held(Risk {
         exposure: 100,
         claim_at: 100,
-        unclaimed: 100,
+        unclaimed_max: 100,
     });
     let held = Arc::new(held);
     let tab = IncomingTab {
@@ -168,7 +192,7 @@ async fn a_charge_waits_until_the_payer_is_within_the_window() {
     assert_eq!(pay(&held, &mut chain, 3), Ok(3));
     assert_eq!(charge.await, Ok(()));
     assert_eq!((tab.owed(), tab.paid()), (5, 3));
-    held.set_over(Some(Reason::EXPIRED));
+    assert!(held.expire(held.terms.expires), "its time has passed");
     assert_eq!(tab.charge(9).await, Err(TabOver(Some(Reason::EXPIRED))));
     assert_eq!(tab.wait_paid(3).await, Ok(()));
     assert_eq!(tab.over().await, TabOver(Some(Reason::EXPIRED)));
