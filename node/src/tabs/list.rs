@@ -191,23 +191,8 @@ fn kept(row: &TabRow) -> TabItem {
 }
 
 fn payer_item(terms: &Terms, payee: &Name) -> TabItem {
-    TabItem {
-        tab: terms.id,
-        peer: Some(payee.clone()),
-        key: terms.payee,
-        role: Role::Payer,
-        stage: TabStage::Open,
-        unit: terms.unit,
-        units: terms.length,
-        paid: 0,
-        claimed: None,
-        at_risk: Amount::ZERO,
-        exposure: None,
-        hold: hold(terms),
-        expires: terms.expires,
-        reason: None,
-        entry: None,
-    }
+    let payee = (terms.payee, Some(payee.clone()));
+    item(terms, Role::Payer, payee)
 }
 
 /// A tab that pays this process.
@@ -218,9 +203,8 @@ pub(super) fn incoming(held: &Held, entry: Option<u64>) -> TabItem {
         Phase::Ending(_) => TabStage::Ending,
         Phase::Over(_) => TabStage::Over,
     };
-    let terms = &held.terms;
+    let payer = (held.terms.payer, state.payer.clone());
     TabItem {
-        peer: state.payer.clone(),
         stage,
         paid: state.mark.index,
         claimed: Some(state.claimed),
@@ -229,29 +213,30 @@ pub(super) fn incoming(held: &Held, entry: Option<u64>) -> TabItem {
         expires: state.expires,
         reason: state.phase().over().and_then(|over| over.0),
         entry,
-        ..payee_item(terms)
+        ..item(&held.terms, Role::Payee, payer)
     }
 }
 
 /// A tab that pays this account, while no process takes payments.
 fn noted(row: &IncomingRow) -> TabItem {
     let risk = TabPolicy::default().risk(&row.terms);
+    let payer = (row.terms.payer, row.payer.clone());
     TabItem {
-        peer: row.payer.clone(),
         paid: row.mark.index,
         claimed: Some(row.claimed),
         exposure: units(row.terms.unit, risk.exposure),
         expires: row.expires,
-        ..payee_item(&row.terms)
+        ..item(&row.terms, Role::Payee, payer)
     }
 }
 
-fn payee_item(terms: &Terms) -> TabItem {
+/// A tab of which nothing is known but its terms, and who is on the other side.
+fn item(terms: &Terms, role: Role, (key, peer): (PublicKey, Option<Name>)) -> TabItem {
     TabItem {
         tab: terms.id,
-        peer: None,
-        key: terms.payer,
-        role: Role::Payee,
+        peer,
+        key,
+        role,
         stage: TabStage::Open,
         unit: terms.unit,
         units: terms.length,
