@@ -27,7 +27,7 @@ use quid_common::amount::Currency;
 use quid_common::checkpoint::Checkpoint;
 use quid_common::id::LedgerId;
 use quid_common::name::Name;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, params};
 use tokio::sync::{oneshot, watch};
 
 use self::steps::{Answer, Job, Steps, patiently, work};
@@ -157,6 +157,19 @@ impl Journal {
             let _ = answer.send(result);
         })?;
         answered.await.map_err(|_| JournalError::Closed)?
+    }
+
+    /// Runs one statement as a step of its own; true if it changed a row.
+    async fn change(
+        &self,
+        sql: &'static str,
+        values: impl Params + Send + 'static,
+    ) -> Result<bool, JournalError> {
+        self.step(move |connection| {
+            let changed = connection.prepare_cached(sql)?.execute(values)?;
+            Ok(changed == 1)
+        })
+        .await
     }
 
     /// Like [`Self::step`] for callers that cannot await: blocks for one commit.
