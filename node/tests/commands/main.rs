@@ -21,6 +21,20 @@ mod tabs;
 const KEY: &str = "25njqamcweflpvkl73j4szahhihoc4xt3ktcgjnpaingr5yhkena";
 const ORDER: &str = "019aab12-3456-7abc-8def-0123456789ab";
 
+/// One of each command that comes to nothing without the directory.
+const ASK_THE_DIRECTORY: [&[&str]; 10] = [
+    &["status"],
+    &["who"],
+    &["who", "--watch"],
+    &["register", "alice"],
+    &["pay", "bob", "1"],
+    &["void", ORDER],
+    &["history"],
+    &["receipt", "show", "1"],
+    &["tab", "open", "bob", "--unit", "1", "--units", "1"],
+    &["tab", "close", ORDER],
+];
+
 #[test]
 fn json_failures_are_one_object_with_error_and_message() {
     let world = World::new();
@@ -100,20 +114,8 @@ fn a_directory_that_does_not_answer_is_code_6_in_time() {
     let line = check_failure(&world.quid(&home, &["listen", "--exposure", "1"]), 2);
     assert!(line.contains("--exposure"), "{line}");
     let start = Instant::now();
-    let running: Vec<_> = [
-        &["status"][..],
-        &["who"],
-        &["who", "--watch"],
-        &["register", "alice"],
-        &["pay", "bob", "1"],
-        &["void", ORDER],
-        &["history"],
-        &["receipt", "show", "1"],
-        &["tab", "open", "bob", "--unit", "1", "--units", "1"],
-        &["tab", "close", ORDER],
-    ]
-    .into_iter()
-    .map(|arguments| {
+    // All of them at once.
+    let running = ASK_THE_DIRECTORY.map(|arguments| {
         world
             .command(arguments)
             .env("QUID_HOME", &home)
@@ -121,8 +123,7 @@ fn a_directory_that_does_not_answer_is_code_6_in_time() {
             .stderr(Stdio::piped())
             .spawn()
             .expect("quid runs")
-    })
-    .collect();
+    });
     for child in running {
         let line = check_failure(&child.wait_with_output().expect("quid ends"), 6);
         assert!(line.contains("directory"), "{line}");
