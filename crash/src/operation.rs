@@ -169,33 +169,52 @@ impl Ready {
                 }
             }
             Operation::TabPay | Operation::TabClaim => {
-                let sure = said["acknowledged"].as_u64().unwrap_or_default();
-                let paid = answer.as_u64().unwrap_or_default();
-                if !(self.paid + sure + 1..=self.paid + UNITS + self.asked).contains(&paid) {
-                    return wrong(&format!("{} were paid before", self.paid));
-                }
-                // The payee claims by itself all that was paid.
-                let claimed = books.payee.claimed(&self.subject)?;
-                if claimed != u128::from(paid) * UNIT {
-                    return wrong(&format!("{claimed} are claimed"));
-                }
+                return self.check_paid(said, answer, books);
             }
-            Operation::TabClose => {
-                // A payee that is killed may lose what it had not saved, up to its exposure.
-                let sure = if victim == Victim::Payee {
-                    self.paid - EXPOSURE
-                } else {
-                    self.paid
-                };
-                let claimed = books.payee.claimed(&self.subject)? / UNIT;
-                if claimed > u128::from(self.paid) || claimed < u128::from(sure) {
-                    return wrong(&format!("{} were paid, {claimed} claimed", self.paid));
-                }
-                let tabs = scene.payer.list(&["tab", "list"])?;
-                if tabs.iter().any(|tab| tab["tab"] == *self.subject) {
-                    return wrong("it is listed still");
-                }
-            }
+            Operation::TabClose => return self.check_closed(scene, victim, said, answer, books),
+        }
+        Ok(())
+    }
+
+    /// All that was acknowledged on the tab is paid, and all that is paid is claimed.
+    fn check_paid(&self, said: &Value, answer: &Value, books: &Books) -> Result<(), Failure> {
+        let wrong = |what: &str| Err(format!("{what}: said {said}, then {answer}").into());
+        let sure = said["acknowledged"].as_u64().unwrap_or_default();
+        let paid = answer.as_u64().unwrap_or_default();
+        if !(self.paid + sure + 1..=self.paid + UNITS + self.asked).contains(&paid) {
+            return wrong(&format!("{} were paid before", self.paid));
+        }
+        // The payee claims by itself all that was paid.
+        let claimed = books.payee.claimed(&self.subject)?;
+        if claimed != u128::from(paid) * UNIT {
+            return wrong(&format!("{claimed} are claimed"));
+        }
+        Ok(())
+    }
+
+    /// What was paid is claimed, and the tab is gone.
+    fn check_closed(
+        &self,
+        scene: &Scene,
+        victim: Victim,
+        said: &Value,
+        answer: &Value,
+        books: &Books,
+    ) -> Result<(), Failure> {
+        let wrong = |what: &str| Err(format!("{what}: said {said}, then {answer}").into());
+        // A payee that is killed may lose what it had not saved, up to its exposure.
+        let sure = if victim == Victim::Payee {
+            self.paid - EXPOSURE
+        } else {
+            self.paid
+        };
+        let claimed = books.payee.claimed(&self.subject)? / UNIT;
+        if claimed > u128::from(self.paid) || claimed < u128::from(sure) {
+            return wrong(&format!("{} were paid, {claimed} claimed", self.paid));
+        }
+        let tabs = scene.payer.list(&["tab", "list"])?;
+        if tabs.iter().any(|tab| tab["tab"] == *self.subject) {
+            return wrong("it is listed still");
         }
         Ok(())
     }

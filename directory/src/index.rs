@@ -16,26 +16,28 @@
 //! transactions, though never part of one. [`Index::through`] counts only entries that a checkpoint
 //! has carried into the synced file since, and only those may leave the ledger's memory.
 
-use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use quid_common::entry::{Entry, Fact};
-use quid_common::id::{LedgerId, OrderId};
-use quid_common::key::PublicKey;
+use quid_common::entry::Entry;
+use quid_common::id::LedgerId;
 use rusqlite::ErrorCode;
 use thiserror::Error;
 
+use self::posting::Posting;
+use self::waiting::{Fed, Tail};
 use self::writer::Writer;
 use crate::folder::{Folder, FolderError, shown};
 use crate::store::{LogEntry, LogReader, StoreError};
 use crate::surroundings::Workers;
 
 mod openings;
+mod posting;
 mod reader;
+mod waiting;
 mod writer;
 
 pub use self::reader::IndexReader;
@@ -46,9 +48,6 @@ const WAKE_LEN: u64 = 512;
 
 /// How long entries wait in the log and the tail when few come.
 const LINGER: Duration = Duration::from_secs(2);
-
-/// Entries handed over that wait for the thread; some 8 MiB. When there are more it reads the log.
-const FED_LEN_MAX: usize = 64 * 1024;
 
 /// Entries that are not durable in the index from which on they are written by whoever feeds it, if
 /// there is no thread.
@@ -232,250 +231,6 @@ pub enum IndexError {
     /// The system gives no thread.
     #[error("cannot start the thread that makes the index: {0}")]
     Thread(std::io::Error),
-}
-
-/// What an entry means to the index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Posting {
-    /// The next account's key; the first is the treasury's.
-    Account(PublicKey),
-    /// The account with this number has another key now.
-    Key { account: u64, key: PublicKey },
-    /// Money moved between two accounts, under an order id of the first.
-    Payment {
-        payer: PublicKey,
-        payee: PublicKey,
-        id: OrderId,
-    },
-    /// Money came to an account.
-    Issue(PublicKey),
-    /// An order id was used without moving money.
-    Used { payer: PublicKey, id: OrderId },
-    /// A tab was opened under an id of the payer's, whose money it holds.
-    Opened {
-        payer: PublicKey,
-        payee: PublicKey,
-        id: OrderId,
-    },
-    /// A tab was closed by its payer. The payee is not in the entry, and is looked up before it goes
-    /// into the tail.
-    Closed { payer: PublicKey, id: OrderId },
-    /// Something else happened to a tab, and moved money to those who say so here.
-    Tab {
-        payer: PublicKey,
-        payee: PublicKey,
-        moved: Moved,
-    },
-    /// Nothing that anybody looks for here.
-    Nothing,
-}
-
-impl Posting {
-    /// What the entry with these bytes means. One that cannot be read is for the ledger to judge.
-    fn read(bytes: &[u8]) -> Self {
-        Entry::decode(bytes).map_or(Self::Nothing, |entry| Self::of(&entry))
-    }
-
-    fn of(entry: &Entry) -> Self {
-        match &entry.fact {
-            Fact::Genesis(genesis) => Self::Account(genesis.statement().directory),
-            Fact::Register(registration) => Self::Account(registration.statement().key),
-            Fact::Issue(issue) => Self::Issue(issue.statement().account),
-            Fact::Payment(order) => {
-                let order = order.statement();
-                Self::Payment {
-                    payer: order.payer,
-                    payee: order.payee,
-                    id: order.id,
-                }
-            }
-            Fact::Void(void) => {
-                let void = void.statement();
-                Self::Used {
-                    payer: void.payer,
-                    id: void.id,
-                }
-            }
-            Fact::Refusal(refusal) => Self::Used {
-                payer: refusal.payer,
-                id: refusal.id,
-            },
-            Fact::Rotation(rotation) => Self::Key {
-                account: rotation.statement().account,
-                key: rotation.statement().successor(),
-            },
-            Fact::Takeover(takeover) => Self::Key {
-                account: takeover.statement().account,
-                key: takeover.statement().key,
-            },
-            Fact::Freeze(_) | Fact::Recovery(_) | Fact::Objection(_) | Fact::Lock(_) => {
-                Self::Nothing
-            }
-            Fact::Tab(_) | Fact::Claim(_) | Fact::Close(_) | Fact::Release(_) => {
-                Self::of_tab(&entry.fact)
-            }
-        }
-    }
-
-    fn of_tab(fact: &Fact) -> Self {
-        let tab = |payer, payee, moved| Self::Tab {
-            payer,
-            payee,
-            moved,
-        };
-        match fact {
-            Fact::Tab(terms) => {
-                let terms = terms.statement();
-                Self::Opened {
-                    payer: terms.payer,
-                    payee: terms.payee,
-                    id: terms.id,
-                }
-            }
-            Fact::Claim(claim) => tab(claim.payer, claim.payee, Moved::Both),
-            Fact::Close(close) => {
-                let close = close.statement();
-                let (payer, id) = (close.payer, close.id);
-                if close.by == payer {
-                    Self::Closed { payer, id }
-                } else {
-                    tab(payer, close.by, Moved::Neither)
-                }
-            }
-            Fact::Release(release) if release.amount.is_zero() => {
-                tab(release.payer, release.payee, Moved::Neither)
-            }
-            Fact::Release(release) => tab(release.payer, release.payee, Moved::Payer),
-            _ => Self::Nothing,
-        }
-    }
-
-    /// Whom the entry concerns, and whether it moved that account's money.
-    const fn parties(&self) -> [Option<(PublicKey, bool)>; 2] {
-        match *self {
-            Self::Payment { payer, payee, .. } => [Some((payer, true)), Some((payee, true))],
-            Self::Issue(receiver) => [Some((receiver, true)), None],
-            Self::Opened { payer, payee, .. } => [Some((payer, true)), Some((payee, false))],
-            Self::Tab {
-                payer,
-                payee,
-                moved,
-            } => {
-                let both = matches!(moved, Moved::Both);
-                let own = both || matches!(moved, Moved::Payer);
-                [Some((payer, own)), Some((payee, both))]
-            }
-            Self::Closed { payer, .. } => [Some((payer, false)), None],
-            Self::Account(_) | Self::Key { .. } | Self::Used { .. } | Self::Nothing => [None, None],
-        }
-    }
-
-    /// Payer and payee, if this is the opening of a tab `id`.
-    fn opening(&self, id: OrderId) -> Option<[PublicKey; 2]> {
-        match *self {
-            Self::Opened {
-                payer,
-                payee,
-                id: opened,
-            } if opened == id => Some([payer, payee]),
-            _ => None,
-        }
-    }
-
-    /// Whether `which` of the entries of the account that has, or had, the keys `owner` hold this one.
-    fn is_in(&self, which: Which, owner: &[PublicKey]) -> bool {
-        let mut parties = self.parties().into_iter().flatten();
-        parties
-            .any(|(party, moved)| owner.contains(&party) && (moved || which == Which::Concerning))
-    }
-
-    /// The order id that the entry used, and whose.
-    const fn id(&self) -> Option<(PublicKey, OrderId)> {
-        match *self {
-            Self::Payment { payer, id, .. }
-            | Self::Used { payer, id }
-            | Self::Opened { payer, id, .. } => Some((payer, id)),
-            Self::Account(_)
-            | Self::Key { .. }
-            | Self::Issue(_)
-            | Self::Closed { .. }
-            | Self::Tab { .. }
-            | Self::Nothing => None,
-        }
-    }
-}
-
-/// Whose money an entry about a tab moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Moved {
-    Neither,
-    Payer,
-    Both,
-}
-
-/// Which of an account's entries are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Which {
-    /// Those that moved its money.
-    Moving,
-    /// These, and all about its tabs.
-    Concerning,
-}
-
-/// The entries that the thread has read and not yet written.
-#[derive(Debug, Default)]
-struct Tail {
-    /// Number of the first.
-    start: u64,
-    postings: VecDeque<Posting>,
-    /// The payees of the tabs that they open.
-    opened: HashMap<(PublicKey, OrderId), PublicKey>,
-}
-
-impl Tail {
-    /// The number of the first entry after it.
-    fn end(&self) -> u64 {
-        self.start + self.postings.len() as u64
-    }
-}
-
-/// Entries that the settlement has handed over and the thread has not taken yet.
-#[derive(Debug, Default)]
-struct Fed {
-    /// Number of the first.
-    start: u64,
-    /// What each means, and its leaf hash.
-    postings: VecDeque<(Posting, [u8; 32])>,
-}
-
-impl Fed {
-    /// Adds a batch. What the thread is too far behind for, it reads from the log.
-    fn put(&mut self, first: u64, batch: impl Iterator<Item = (Posting, [u8; 32])>) {
-        let follows = first == self.start + self.postings.len() as u64;
-        if !follows || self.postings.len() >= FED_LEN_MAX {
-            self.postings.clear();
-        }
-        if self.postings.is_empty() {
-            self.start = first;
-        }
-        self.postings.extend(batch);
-    }
-
-    /// Takes at most `room` entries from number `from` on, if that is where they begin.
-    fn take(&mut self, from: u64, room: usize) -> Vec<(Posting, [u8; 32])> {
-        while self.start < from && self.postings.pop_front().is_some() {
-            self.start += 1;
-        }
-        if self.start != from {
-            return Vec::new();
-        }
-        let taken: Vec<_> = self
-            .postings
-            .drain(..room.min(self.postings.len()))
-            .collect();
-        self.start += taken.len() as u64;
-        taken
-    }
 }
 
 /// What the thread, its handle and the readers share.

@@ -1,5 +1,6 @@
 //! `quid-directory serve`: puts the parts together and takes them apart again.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -55,7 +56,7 @@ pub fn run(
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
-        .map_err(|error| Failure::new(Exit::Other, "system", error))?;
+        .map_err(system)?;
     runtime.block_on(serve(arguments, &folder, books, &currency))
 }
 
@@ -68,9 +69,7 @@ async fn serve(
     let stop = stop_on_signals()?;
     let key = books.key.clone();
     let endpoint = server::bind(arguments.listen, &key).map_err(Failure::usage)?;
-    let bound = endpoint
-        .local_addr()
-        .map_err(|error| Failure::new(Exit::Other, "system", error))?;
+    let bound = endpoint.local_addr().map_err(system)?;
     let numbers = arguments.metrics.map(Listener::bind).transpose();
     let numbers = numbers.map_err(Failure::usage)?;
     let (host, port) = advertised(arguments, bound.port())?;
@@ -78,52 +77,29 @@ async fn serve(
     folder
         .write_address(&books.lock, &address.to_string())
         .map_err(Failure::files)?;
-    let _ = std::fs::remove_file(folder.operator_socket());
-    let listener = UnixListener::bind(folder.operator_socket()).map_err(|error| {
-        let path = folder.operator_socket();
-        Failure::files(format!(
-            "cannot make {}: {error}",
-            Printable(&path.to_string_lossy())
-        ))
-    })?;
+    let listener = listen_to_operator(folder)?;
 
-    let hub = Arc::new(Hub::default());
-    let (index, log) = books.readers().map_err(Failure::files)?;
-    let history = History::new(index, log, key.public());
-    let mut invites = Invites::open(folder).map_err(Failure::files)?;
-    let is_registered = |key: &PublicKey| books.ledger.account(key).is_some();
-    invites.reconcile(is_registered).map_err(Failure::files)?;
     let (entries, ledger) = (books.ledger.entries(), books.ledger.ledger_id());
-    let (settlements, threads) = settlement::start(books, Arc::clone(&hub))
-        .map_err(|error| Failure::new(Exit::Other, "system", error))?;
-    let presence = Arc::new(Presence::default());
-    let sentry = Arc::new(Sentry::new(&arguments.limits));
-    let directory = Directory {
-        key: key.public(),
-        settlements: settlements.clone(),
-        sentry: Arc::clone(&sentry),
-        door: Door::new(invites),
-        traffic: Arc::new(Traffic::default()),
-        sessions: hub.sessions(),
-        presence,
-        hub,
-        history,
-    };
+    let (directory, threads) = assemble(arguments, folder, books)?;
     info!(
         listen = %bound, %ledger, entries, currency = currency.code(),
         decimals = currency.decimals(), "serving"
     );
-    let operator = tokio::spawn(operator::serve(
-        listener,
-        key.public(),
-        settlements.clone(),
-        stop.clone(),
-    ));
+    let settlements = || directory.settlements.clone();
     let tell = {
-        let stop = stop.clone();
-        tokio::spawn(async move { sentry.shed.tell(stop).await })
+        let (sentry, stop) = (Arc::clone(&directory.sentry), stop.clone());
+        async move { sentry.shed.tell(stop).await }
     };
-    let releases = tokio::spawn(releases::serve(key.public(), settlements, stop.clone()));
+    let parts = [
+        tokio::spawn(operator::serve(
+            listener,
+            key.public(),
+            settlements(),
+            stop.clone(),
+        )),
+        tokio::spawn(releases::serve(key.public(), settlements(), stop.clone())),
+        tokio::spawn(tell),
+    ];
     let numbers = match numbers {
         Some(listener) => {
             let metrics = Metrics::new(directory.clone(), folder, currency);
@@ -137,9 +113,8 @@ async fn serve(
     server::serve(&endpoint, directory, stop.clone()).await;
     stop.cancel();
     tell_service_manager(&NotifyState::Stopping);
-    for part in [operator, releases, tell] {
-        part.await
-            .map_err(|error| Failure::new(Exit::Other, "system", error))?;
+    for part in parts {
+        part.await.map_err(system)?;
     }
     let _ = std::fs::remove_file(folder.operator_socket());
     // Everybody who could ask has gone: what is queued is settled, then the threads end.
@@ -149,12 +124,54 @@ async fn serve(
         }
         threads.join()
     });
-    let committer = joined
-        .await
-        .map_err(|error| Failure::new(Exit::Other, "system", error))?;
-    committer.into_books().close();
+    joined.await.map_err(system)?.into_books().close();
     info!("stopped");
     Ok(())
+}
+
+/// Opens the socket of the operator's commands.
+fn listen_to_operator(folder: &Folder) -> Result<UnixListener, Failure> {
+    let path = folder.operator_socket();
+    let _ = std::fs::remove_file(&path);
+    UnixListener::bind(&path).map_err(|error| {
+        Failure::files(format!(
+            "cannot make {}: {error}",
+            Printable(&path.to_string_lossy())
+        ))
+    })
+}
+
+/// Puts together what sessions ask, and starts the threads that settle.
+fn assemble(
+    arguments: &Serve,
+    folder: &Folder,
+    books: Books,
+) -> Result<(Directory, settlement::Threads), Failure> {
+    let key = books.key.public();
+    let hub = Arc::new(Hub::default());
+    let (index, log) = books.readers().map_err(Failure::files)?;
+    let history = History::new(index, log, key);
+    let mut invites = Invites::open(folder).map_err(Failure::files)?;
+    let is_registered = |key: &PublicKey| books.ledger.account(key).is_some();
+    invites.reconcile(is_registered).map_err(Failure::files)?;
+    let (settlements, threads) = settlement::start(books, Arc::clone(&hub)).map_err(system)?;
+    let directory = Directory {
+        key,
+        settlements,
+        sentry: Arc::new(Sentry::new(&arguments.limits)),
+        door: Door::new(invites),
+        traffic: Arc::new(Traffic::default()),
+        sessions: hub.sessions(),
+        presence: Arc::new(Presence::default()),
+        hub,
+        history,
+    };
+    Ok((directory, threads))
+}
+
+/// What the system does not give.
+fn system(error: impl fmt::Display) -> Failure {
+    Failure::new(Exit::Other, "system", error)
 }
 
 /// Serves metrics on a thread of its own until `stop`.
@@ -169,9 +186,7 @@ fn show_numbers(
     } else {
         warn!(metrics = %address, "serving metrics to whoever can reach this address");
     }
-    listener
-        .serve(metrics, stop.clone())
-        .map_err(|error| Failure::new(Exit::Other, "system", error))
+    listener.serve(metrics, stop.clone()).map_err(system)
 }
 
 /// Tells whoever started this as a service how far it is; does nothing if nobody wants to know.
@@ -204,8 +219,7 @@ fn host_of(address: SocketAddr) -> String {
 fn stop_on_signals() -> Result<CancellationToken, Failure> {
     let stop = CancellationToken::new();
     for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
-        let mut signal =
-            signal(kind).map_err(|error| Failure::new(Exit::Other, "system", error))?;
+        let mut signal = signal(kind).map_err(system)?;
         let stop = stop.clone();
         tokio::spawn(async move {
             signal.recv().await;

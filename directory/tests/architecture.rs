@@ -54,6 +54,22 @@ fn architecture_md_names_files_that_exist() {
 }
 
 #[test]
+fn the_other_documents_name_sources_that_exist() {
+    for document in ["CONTRIBUTING.md", "SECURITY.md", "TESTING.md"] {
+        let text = fs::read_to_string(root().join(document)).expect("it is in the tree");
+        let words = text.split('`').skip(1).step_by(2);
+        let sources: Vec<&str> = words
+            .filter(|word| word.contains('/') && word.ends_with(".rs"))
+            .collect();
+        assert!(!sources.is_empty(), "{document} names no source any more");
+        for source in sources {
+            let is_there = root().join(source).exists();
+            assert!(is_there, "{document} names {source}, which is not there");
+        }
+    }
+}
+
+#[test]
 fn no_open_ends_are_left_in_the_sources() {
     for place in [
         "common",

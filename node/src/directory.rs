@@ -1,4 +1,4 @@
-//! The client's side of the directory: one session, kept up; requests, submissions, registration.
+//! The client's side of the directory: one session, kept up, and the requests on it.
 //!
 //! A supervisor holds the connection: it logs in, notices when the session is gone, and seeks it
 //! again. Everyone else asks for the current [`Link`] and, when that is lost, for the next.
@@ -9,37 +9,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quid_common::amount::Currency;
-use quid_common::chain::Mark;
-use quid_common::entry::{Fact, Registration};
 use quid_common::frame::BODY_LEN_MAX;
 use quid_common::id::{InstanceId, LedgerId, OrderId};
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::printable::Printable;
-use quid_common::receipt::Receipt;
 use quid_common::refusal::Reason;
-use quid_common::signed::Signed;
-use quid_common::wire::{
-    AskTab, CloseCode, Login, Message, OpenSettle, OpenTab, Prove, Register, Submit, SubmitClaim,
-    SubmitClose, SubmitTab, SubmitVoid, Welcome,
-};
+use quid_common::wire::{AskTab, CloseCode, Login, Message, OpenSettle, OpenTab, Welcome};
 use quinn::Connection;
 use thiserror::Error;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::calls::{Calls, Limits, Lost};
+use crate::calls::{Calls, Limits};
 use crate::clock::LedgerClock;
 use crate::events::{Event, Hub};
-use crate::heads::Source;
 use crate::home::Home;
 use crate::journal::{JournalError, Learned};
-use crate::node::Registered;
 use crate::quic::{Role, Socket, close_code, ending};
 use crate::silence::silent;
 use crate::stream::{self, StreamError};
 use crate::tasks::Tasks;
 use crate::trust::Trust;
+
+mod link;
+mod registration;
+
+pub(crate) use link::{Answer, Link, Submission};
 
 /// Longest time that a request waits for a session and its answer together.
 pub(crate) const REQUEST_WAIT: Duration = Duration::from_secs(5);
@@ -74,100 +70,6 @@ pub struct Session {
     pub ledger: LedgerId,
     /// The address from which the directory sees this node, HOST:PORT.
     pub address: String,
-}
-
-/// One session that has logged in.
-#[derive(Debug)]
-pub(crate) struct Link {
-    pub(crate) connection: Connection,
-    pub(crate) welcome: Welcome,
-    settle: Calls,
-}
-
-/// What is submitted on the settle stream.
-#[derive(Clone, Debug)]
-pub(crate) enum Submission {
-    /// A signed order, and perhaps its payee's signed decline.
-    Order(Vec<u8>, Option<Vec<u8>>),
-    /// A signed void.
-    Void(Vec<u8>),
-    /// Signed terms.
-    Tab(Vec<u8>),
-    /// A claim of the units from one mark to the next.
-    Claim {
-        payer: PublicKey,
-        id: OrderId,
-        from: u32,
-        mark: Mark,
-    },
-    /// A signed close.
-    Close(Vec<u8>),
-}
-
-/// What the directory answered to a submission. Nothing in it is verified yet.
-#[derive(Clone, Debug)]
-pub(crate) enum Answer {
-    Settled(Receipt),
-    Voided(Receipt),
-    Refused(Reason, Option<Receipt>),
-}
-
-impl Link {
-    /// Submits; [`Lost`] leaves open whether the directory took it.
-    ///
-    /// # Cancel safety
-    /// Dropping the future abandons the answer; the submission may have been taken.
-    pub(crate) async fn submit(&self, submission: Submission) -> Result<Answer, Lost> {
-        let answer = self
-            .settle
-            .ask(move |number| match submission {
-                Submission::Order(order, decline) => Submit {
-                    number,
-                    order: order.into(),
-                    decline: decline.map(Into::into),
-                }
-                .into(),
-                Submission::Void(void) => SubmitVoid {
-                    number,
-                    void: void.into(),
-                }
-                .into(),
-                Submission::Tab(terms) => SubmitTab {
-                    number,
-                    terms: terms.into(),
-                }
-                .into(),
-                Submission::Claim {
-                    payer,
-                    id,
-                    from,
-                    mark,
-                } => SubmitClaim {
-                    number,
-                    payer,
-                    id,
-                    from,
-                    index: mark.index,
-                    link: mark.link,
-                }
-                .into(),
-                Submission::Close(close) => SubmitClose {
-                    number,
-                    close: close.into(),
-                }
-                .into(),
-            })
-            .await?;
-        match answer {
-            Message::Settled(answer) => Ok(Answer::Settled(answer.receipt)),
-            Message::Voided(answer) => Ok(Answer::Voided(answer.receipt)),
-            Message::SubmitRefused(answer) => Ok(Answer::Refused(answer.reason, answer.receipt)),
-            _ => {
-                tracing::error!("the directory answered a submission with something else");
-                Err(Lost)
-            }
-        }
-    }
 }
 
 /// A node's way to its directory.
@@ -350,116 +252,6 @@ impl Directory {
             }
             answer => Err(unexpected(&answer)),
         }
-    }
-
-    /// Registers this home's key under `name`, on a connection of its own.
-    ///
-    /// # Cancel safety
-    /// Dropping the future may leave the name registered.
-    pub(crate) async fn register(
-        &self,
-        name: &Name,
-        recovery: Option<PublicKey>,
-        invite: Option<&str>,
-    ) -> Result<Registered, RequestError> {
-        let _turn = self.turn.lock().await;
-        let connection = self.dial().await?;
-        let registered = self.register_on(&connection, name, recovery, invite).await;
-        connection.close(close_code(CloseCode::BYE), b"");
-        let registered = registered?;
-        // Whoever waits for a session may hope again.
-        self.state.send_if_modified(|state| {
-            let denied = matches!(state, State::Denied(_));
-            if denied {
-                *state = State::Seeking("logging in".to_owned());
-            }
-            denied
-        });
-        self.kick.notify_waiters();
-        Ok(registered)
-    }
-
-    async fn register_on(
-        &self,
-        connection: &Connection,
-        name: &Name,
-        recovery: Option<PublicKey>,
-        invite: Option<&str>,
-    ) -> Result<Registered, RequestError> {
-        let key = self.home.key();
-        let registration = Registration {
-            directory: self.home.directory().key(),
-            name: name.clone(),
-            key,
-            recovery,
-        };
-        let registration = Signed::new(registration, self.home.secret())
-            .into_bytes()
-            .into();
-        let question = Register {
-            registration,
-            invite: invite.map(str::to_owned),
-        }
-        .into();
-        let receipt = match ask_stranger(connection, &question).await? {
-            Message::Registered(registered) => registered.receipt,
-            answer => return Err(unexpected(&answer)),
-        };
-        // The receipt can be verified once the ledger is known.
-        let mut instance = InstanceId([0; 16]);
-        let random = &self.home.surroundings().random;
-        random
-            .fill(&mut instance.0)
-            .map_err(|error| RequestError::Local(error.to_string()))?;
-        self.log_in(
-            connection,
-            PresenceWish {
-                instance,
-                listening: false,
-                hidden: true,
-            },
-        )
-        .await?;
-        let proven = self
-            .trust
-            .prove(&receipt, Source::Directory)
-            .map_err(|error| RequestError::Protocol(error.to_string()))?;
-        match &proven.entry().fact {
-            Fact::Register(fact)
-                if fact.statement().key == key && fact.statement().name == *name => {}
-            _ => {
-                return Err(RequestError::Protocol(
-                    "the receipt is another's".to_owned(),
-                ));
-            }
-        }
-        // From here on this home is told of all money that comes.
-        let entry = proven.index();
-        let opening = self.is_opening(connection, entry + 1).await;
-        let told = if opening { entry + 1 } else { entry };
-        self.home.journal().advance_watermark(told).await?;
-        Ok(Registered {
-            name: name.clone(),
-            key,
-            entry,
-        })
-    }
-
-    /// Whether `entry` is the opening balance that came with the registration before it: not worth
-    /// an event of its own.
-    async fn is_opening(&self, connection: &Connection, entry: u64) -> bool {
-        let Ok(Message::Proof(proof)) = ask_stranger(connection, &Prove { entry }.into()).await
-        else {
-            return false;
-        };
-        self.trust
-            .prove(&proof.receipt, Source::Directory)
-            .is_ok_and(|proven| match &proven.entry().fact {
-                Fact::Issue(issue) => {
-                    proven.index() == entry && issue.statement().account == self.home.key()
-                }
-                _ => false,
-            })
     }
 
     async fn connect(&self) -> Result<Link, RequestError> {

@@ -1,9 +1,9 @@
 //! The journal: what this node must not forget, in one SQLite file.
 //!
 //! Orders it sent, orders it took (notes), tabs both ways, receipts, whose key it has paid,
-//! references it issued and requests it made, how far it has heard of payments, and the newest checkpoint it saw. An
-//! order is here before it is sent and a note before it is submitted, so that a crash leaves nothing
-//! unknown to itself.
+//! references it issued and requests it made, how far it has heard of payments, and the newest
+//! checkpoint it saw. An order is here before it is sent and a note before it is submitted, so that a
+//! crash leaves nothing unknown to itself.
 //!
 //! One thread owns the connection. Whatever was queued while the last commit ran is the next
 //! transaction: one sync serves many payments in flight. Every operation is a step of its own
@@ -19,31 +19,32 @@ use std::fmt;
 use std::fs;
 use std::future;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use quid_common::amount::Currency;
 use quid_common::checkpoint::Checkpoint;
 use quid_common::id::LedgerId;
 use quid_common::name::Name;
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
-use thiserror::Error;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, params};
 use tokio::sync::{oneshot, watch};
 
+use self::steps::{Answer, Job, Steps, patiently, work};
 use crate::surroundings::Workers;
 
+pub use error::JournalError;
 pub(crate) use notes::{Moved, NoteState, Noted};
 pub(crate) use orders::{Inserted, NewOrder, OrderRow, OrderState};
 pub(crate) use requests::{Purpose, RequestRow};
 pub(crate) use tabs::{IncomingRow, NewTab, TabRow, TabState};
 
+mod error;
 mod file;
 mod notes;
 mod orders;
 mod requests;
+mod steps;
 mod tabs;
 mod values;
 
@@ -156,6 +157,19 @@ impl Journal {
             let _ = answer.send(result);
         })?;
         answered.await.map_err(|_| JournalError::Closed)?
+    }
+
+    /// Runs one statement as a step of its own; true if it changed a row.
+    async fn change(
+        &self,
+        sql: &'static str,
+        values: impl Params + Send + 'static,
+    ) -> Result<bool, JournalError> {
+        self.step(move |connection| {
+            let changed = connection.prepare_cached(sql)?.execute(values)?;
+            Ok(changed == 1)
+        })
+        .await
     }
 
     /// Like [`Self::step`] for callers that cannot await: blocks for one commit.
@@ -320,216 +334,6 @@ impl fmt::Debug for Journal {
     }
 }
 
-/// Why the journal cannot be read or written. What was asked has not happened, but for
-/// [`JournalError::Failed`] and [`JournalError::Closed`], after which it may have.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum JournalError {
-    /// There is no journal in the home.
-    #[error(
-        "{} is missing; restore it from a backup (without it, orders under way are forgotten), \
-         or run `quid init` to start an empty one",
-        .path.display()
-    )]
-    Missing {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A newer program has used this journal.
-    #[error(
-        "{} has format {version} and this program knows {}; use a newer quid",
-        .path.display(), file::SCHEMA_VERSION
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        version: i32,
-    },
-    /// The file is no journal, or damaged.
-    #[error("{} cannot be used: {reason}; move it away or restore it from a backup", .path.display())]
-    Unusable {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// Another process kept the journal locked for too long. Try again.
-    #[error("the journal is locked by another process; try again")]
-    Busy,
-    /// The disk is full. Free some space and try again.
-    #[error("the disk is full; free some space and try again")]
-    Full,
-    /// Reading or writing failed; this process no longer uses the journal.
-    #[error("the journal cannot be written: {0}; check the disk and start again")]
-    Failed(String),
-    /// The node has been closed.
-    #[error("the node has been closed")]
-    Closed,
-}
-
-impl JournalError {
-    fn at(path: &Path, reason: String) -> Self {
-        Self::Unusable {
-            path: path.to_owned(),
-            reason,
-        }
-    }
-}
-
-impl From<&rusqlite::Error> for JournalError {
-    fn from(error: &rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            _ if is_busy(error) => Self::Busy,
-            Some(ErrorCode::DiskFull) => Self::Full,
-            _ => Self::Failed(error.to_string()),
-        }
-    }
-}
-
-/// Takes the connection, or the reason why there is none; gives the step's error, if it failed, and
-/// what to do after the commit.
-type Job =
-    Box<dyn FnOnce(Result<&Connection, &JournalError>) -> (Option<JournalError>, Answer) + Send>;
-type Answer = Box<dyn FnOnce(Result<(), JournalError>) + Send>;
-
-/// The journal's thread: takes steps until the last handle is gone.
-fn work(mut steps: Steps, queue: &mpsc::Receiver<Job>) {
-    while let Ok(first) = queue.recv() {
-        let jobs = std::iter::once(first)
-            .chain(queue.try_iter().take(BATCH_LEN_MAX - 1))
-            .collect();
-        steps.take(jobs);
-    }
-}
-
-/// The connection, and whether it may still be used.
-struct Steps {
-    connection: Connection,
-    /// After a failed write or sync the file's true content is not known to this process any more.
-    failed: Option<JournalError>,
-    /// Where the first failure is told, that of a full disk too.
-    told: watch::Sender<Option<JournalError>>,
-}
-
-impl Steps {
-    fn take(&mut self, jobs: Vec<Job>) {
-        if let Some(error) = &self.failed {
-            for job in jobs {
-                let (_, answer) = job(Err(error));
-                answer(Ok(()));
-            }
-            return;
-        }
-        let Err(error) = batch(&self.connection, jobs) else {
-            return;
-        };
-        tracing::warn!(%error, "the journal failed");
-        // Whoever closes last would write, which is a retry.
-        let no_retry = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-        let _ = self.connection.set_db_config(no_retry, true);
-        // A write that found no room has changed nothing; what it was for can be asked again.
-        if error != JournalError::Full {
-            self.failed = Some(error.clone());
-        }
-        self.told.send_if_modified(|told| {
-            let first = told.is_none();
-            told.get_or_insert(error);
-            first
-        });
-    }
-}
-
-/// Takes steps in one transaction, each under a savepoint of its own. An error is one that the disk
-/// is the cause of.
-fn batch(connection: &Connection, jobs: Vec<Job>) -> Result<(), JournalError> {
-    // By hand: a transaction object would borrow the connection through every try.
-    if let Err(error) = patiently(|| connection.execute_batch("BEGIN IMMEDIATE")) {
-        return refuse(jobs, &JournalError::from(&error));
-    }
-    let mut answers = Vec::with_capacity(jobs.len());
-    let mut broken: Option<JournalError> = None;
-    for job in jobs {
-        let (error, answer) = match &broken {
-            None => saved(connection, job),
-            Some(broken) => job(Err(broken)),
-        };
-        broken = broken.or(error);
-        answers.push(answer);
-    }
-    let committed = match broken {
-        Some(error) => Err(error),
-        None => connection
-            .execute_batch("COMMIT")
-            .map_err(|error| JournalError::from(&error)),
-    };
-    if committed.is_err() && !connection.is_autocommit() {
-        // If this fails too, the next batch cannot begin, and says so.
-        let _ = connection.execute_batch("ROLLBACK");
-    }
-    for answer in answers {
-        answer(committed.clone());
-    }
-    blame_disk(committed)
-}
-
-/// Keeps an error only if the next step would meet it too: not that another process was in the way.
-fn blame_disk(result: Result<(), JournalError>) -> Result<(), JournalError> {
-    match result {
-        Err(error @ (JournalError::Failed(_) | JournalError::Full)) => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Takes one step under a savepoint and undoes it alone if it fails. Gives an error if even that
-/// fails: then SQLite has undone the whole transaction, as it does when the disk is full.
-fn saved(connection: &Connection, job: Job) -> (Option<JournalError>, Answer) {
-    if let Err(error) = connection.execute_batch("SAVEPOINT step") {
-        let error = JournalError::from(&error);
-        let (_, answer) = job(Err(&error));
-        return (Some(error), answer);
-    }
-    let (error, answer) = job(Ok(connection));
-    let end = if error.is_some() {
-        "ROLLBACK TO step; RELEASE step"
-    } else {
-        "RELEASE step"
-    };
-    let broken = connection.execute_batch(end).err();
-    (
-        broken.map(|broken| error.unwrap_or_else(|| JournalError::from(&broken))),
-        answer,
-    )
-}
-
-fn refuse(jobs: Vec<Job>, error: &JournalError) -> Result<(), JournalError> {
-    for job in jobs {
-        let (_, answer) = job(Err(error));
-        answer(Ok(()));
-    }
-    blame_disk(Err(error.clone()))
-}
-
-/// Tries again while another process has the file locked. SQLite itself waits in most cases, but
-/// not while the last other connection is closing.
-fn patiently<T>(mut work: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-    let deadline = Instant::now() + BUSY_WAIT;
-    loop {
-        match work() {
-            Err(error) if is_busy(&error) && Instant::now() < deadline => {
-                thread::sleep(BUSY_PAUSE);
-            }
-            result => return result,
-        }
-    }
-}
-
-fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-    )
-}
-
 fn setting<T: rusqlite::types::FromSql>(
     connection: &Connection,
     what: &str,
@@ -586,17 +390,8 @@ const BASE_SIZE: &str = "base_size";
 const FORKED: &str = "forked";
 const WATERMARK: &str = "watermark";
 
-/// How long a transaction waits for another process's.
-const BUSY_WAIT: Duration = Duration::from_secs(5);
-
-/// How long to wait before the next try, where SQLite does not wait by itself.
-const BUSY_PAUSE: Duration = Duration::from_millis(10);
-
 /// Most steps waiting; callers in flight are bounded far below this.
 const QUEUE_LEN_MAX: usize = 16 * 1024;
-
-/// Most steps in one transaction, so that the first of them does not wait long for the last.
-const BATCH_LEN_MAX: usize = 512;
 
 #[cfg(test)]
 mod tests;

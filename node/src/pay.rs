@@ -4,7 +4,6 @@
 //! itself; it asks about it, and voids it if need be. An order of which nothing has left goes to
 //! the directory. Which way is durable before the first byte leaves.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +18,7 @@ use quid_common::receipt::Receipt;
 use quid_common::refusal::Reason;
 use quid_common::signed::Signed;
 use quid_common::time::LedgerTime;
-use quid_common::wire::{AskBalance, Find, Message};
+use quid_common::wire::{AskBalance, Message};
 use thiserror::Error;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -27,16 +26,17 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::books::Books;
 use crate::clock::LedgerClock;
 use crate::compare;
-use crate::directory::{
-    Directory, Link, REQUEST_WAIT, RequestError, Submission, found_key, unexpected,
-};
+use crate::directory::{Directory, Link, REQUEST_WAIT, RequestError, Submission, unexpected};
 use crate::fate::{Judgement, Subject};
 use crate::journal::{Inserted, JournalError, NewOrder, Purpose};
 use crate::peer::{PayeeAnswer, PayeeLink, Payees};
-use crate::quic::is_callable;
 use crate::requests::{Aim, Unpayable};
 use crate::resolve::{Follow, Resolver};
 use crate::tasks::Tasks;
+
+mod finding;
+
+use finding::Way;
 
 /// Longest time that a payment is waited for unless its [`Payment::wait`] says otherwise.
 pub const WAIT_DEFAULT: Duration = Duration::from_secs(10);
@@ -202,17 +202,6 @@ pub(crate) struct Payer {
     spendable: AtomicU64,
 }
 
-/// How a payee can be reached, before anything of an order has left.
-#[derive(Debug)]
-enum Way {
-    /// On a connection that is open.
-    Open(PayeeLink),
-    /// Perhaps at this address.
-    Address(SocketAddr),
-    /// Not at all.
-    Offline,
-}
-
 /// A payment on its way.
 struct Task {
     order: SignedOrder,
@@ -348,111 +337,6 @@ impl Payer {
             route,
             state,
         }))
-    }
-
-    /// Holds what was found against the aim; the way, which may have to be walked to be known.
-    async fn check_aim(
-        &self,
-        aim: Option<&Aim>,
-        (name, key): (&Name, PublicKey),
-        way: Way,
-    ) -> Result<Way, PayError> {
-        let Some(aim) = aim else { return Ok(way) };
-        aim.check_key(name, key)?;
-        match way {
-            way if !aim.direct => Ok(way),
-            Way::Open(open) => Ok(Way::Open(open)),
-            // Found out before anything is written, so that no order is burnt for it.
-            Way::Address(address) => {
-                let reached = self.payees.reach(key, address).await;
-                Ok(Way::Open(reached.ok_or_else(|| offline(name))?))
-            }
-            Way::Offline => Err(offline(name).into()),
-        }
-    }
-
-    /// Refuses what needs no question.
-    fn check_payee(&self, payee: &Name) -> Result<(), PayError> {
-        if self.books.home.name().as_ref() == Some(payee) {
-            return Err(PayError::Local(Reason::SELF_PAYMENT));
-        }
-        match self.books.trust.fork() {
-            Some(file) => Err(PayError::Forked {
-                file: file.to_owned(),
-            }),
-            None => Ok(()),
-        }
-    }
-
-    /// The key of a payee for whom a tab is to be opened, which must be the one paid before, and
-    /// its address if it is online.
-    pub(crate) async fn meet(
-        &self,
-        payee: &Name,
-        limit: Instant,
-    ) -> Result<(PublicKey, Option<SocketAddr>), PayError> {
-        self.check_payee(payee)?;
-        let pinned = self.books.home.journal().contact(payee).await?;
-        let (key, address) = self.ask_for(payee, pinned, limit).await?;
-        if key == self.books.home.key() {
-            return Err(PayError::Local(Reason::SELF_PAYMENT));
-        }
-        Ok((key, address))
-    }
-
-    /// The payee's key, which must be the one paid before, and the way to it.
-    async fn find(&self, payee: &Name, limit: Instant) -> Result<(PublicKey, Way), PayError> {
-        let pinned = self.books.home.journal().contact(payee).await?;
-        if let Some(key) = pinned
-            && let Some(open) = self.payees.open(&key).await
-        {
-            return Ok((key, Way::Open(open)));
-        }
-        let (key, address) = self.ask_for(payee, pinned, limit).await?;
-        Ok((key, address.map_or(Way::Offline, Way::Address)))
-    }
-
-    /// What the directory says of a payee.
-    async fn ask_for(
-        &self,
-        payee: &Name,
-        pinned: Option<PublicKey>,
-        limit: Instant,
-    ) -> Result<(PublicKey, Option<SocketAddr>), PayError> {
-        let ask = Find {
-            name: payee.clone(),
-        };
-        let found = self
-            .directory
-            .ask_until(ask, limit)
-            .await
-            .and_then(found_key);
-        let (key, address) = match found {
-            Ok(found) => found,
-            Err(RequestError::Refused(Reason::UNKNOWN_ACCOUNT | Reason::NOT_FOUND)) => {
-                return Err(PayError::Local(Reason::UNKNOWN_ACCOUNT));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        match pinned {
-            Some(pinned) if pinned != key => {
-                tracing::error!(
-                    name = %payee, %pinned, offered = %key,
-                    "a payee's key has changed: nothing was sent"
-                );
-                Err(PayError::KeyChanged {
-                    name: payee.clone(),
-                    pinned,
-                    offered: key,
-                })
-            }
-            _ => {
-                let address = address
-                    .and_then(|address| address.parse().ok())
-                    .filter(is_callable);
-                Ok((key, address))
-            }
-        }
     }
 
     /// Refuses what the account surely cannot pay, so that no id is burnt for it.
@@ -670,8 +554,4 @@ fn telling() -> (Telling, Waited) {
 
 fn closed() -> PayError {
     JournalError::Closed.into()
-}
-
-fn offline(name: &Name) -> Unpayable {
-    Unpayable::PayeeOffline { name: name.clone() }
 }

@@ -10,7 +10,8 @@
 //! | `paying` | what is queued and acknowledged on one tab |
 //! | `line` | the payer's stream to one payee |
 //! | `desk` | which tabs pay this account, and which are taken |
-//! | `incoming` | what is proven, saved and claimed on one tab |
+//! | `policy` | what a payee asks of tabs, and what it risks on each |
+//! | `incoming` | what is proven, saved and claimed on one tab, and how far it has come |
 //! | `serve` | the payee's side of the stream |
 //! | `keeper` | saves, claims and ends tabs in time |
 //! | `list` | how they all stand |

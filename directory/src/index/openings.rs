@@ -6,7 +6,8 @@ use quid_common::id::OrderId;
 use quid_common::key::PublicKey;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{ACCOUNT, FIND, IndexError, Posting, sql};
+use super::posting::Posting;
+use super::{ACCOUNT, FIND, IndexError, sql};
 use crate::store::{LogReader, StoreError};
 
 /// The entry that used `payer`'s `id`, as the file at `path` has it.

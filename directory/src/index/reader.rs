@@ -8,9 +8,9 @@ use quid_common::id::OrderId;
 use quid_common::key::PublicKey;
 use rusqlite::{Connection, OpenFlags, params};
 
+use super::posting::{Posting, Which};
 use super::{
-    BOUNDS, Bounds, ENTRIES, GET_META, IndexError, Posting, Shared, Which, condemn, number,
-    openings, sql,
+    BOUNDS, Bounds, ENTRIES, GET_META, IndexError, Shared, condemn, number, openings, sql,
 };
 use crate::folder::Folder;
 use crate::store::{LogReader, StoreError};

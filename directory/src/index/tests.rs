@@ -2,14 +2,15 @@ use std::fs;
 
 use proptest::prelude::*;
 use quid_common::amount::{Amount, Currency};
-use quid_common::entry::{Freeze, Genesis, Issue, Refusal, Registration};
-use quid_common::id::{Digest, OperationId};
-use quid_common::key::SecretKey;
+use quid_common::entry::{Fact, Freeze, Genesis, Issue, Refusal, Registration};
+use quid_common::id::{Digest, OperationId, OrderId};
+use quid_common::key::{PublicKey, SecretKey};
 use quid_common::order::{Memo, Order, STATEMENT_VERSION, Void};
 use quid_common::refusal::Reason;
 use quid_common::signed::Signed;
 use quid_common::time::LedgerTime;
 
+use super::posting::Which;
 use super::*;
 use crate::store::LogEntry;
 use crate::store::testing::Scratch;

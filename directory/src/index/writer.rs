@@ -16,9 +16,10 @@ use rusqlite::{
     Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 
+use super::posting::{Moved, Posting};
 use super::{
-    ACCOUNT, APPLICATION_ID, ENTRIES, FORMAT, GET_META, IndexError, Moved, Posting, SCHEMA, Shared,
-    condemn, number, openings, sql,
+    ACCOUNT, APPLICATION_ID, ENTRIES, FORMAT, GET_META, IndexError, SCHEMA, Shared, condemn,
+    number, openings, sql,
 };
 use crate::folder::{self, Folder, shown};
 use crate::store::{LogReader, StoreError};

@@ -127,6 +127,13 @@ impl Ledger {
             keys: None,
             registered: 0,
         })?;
+        self.restore_accounts(input)?;
+        self.restore_ids(input)?;
+        self.restore_operations(input)?;
+        self.restore_tabs(input)
+    }
+
+    fn restore_accounts(&mut self, input: &mut Reader<'_>) -> Result<(), SnapshotError> {
         let count = input.number()?;
         let room = input.room(count, ACCOUNT_LEN_MIN);
         self.accounts.reserve(room);
@@ -144,6 +151,10 @@ impl Ledger {
             }
             self.restore_account(account)?;
         }
+        Ok(())
+    }
+
+    fn restore_ids(&mut self, input: &mut Reader<'_>) -> Result<(), SnapshotError> {
         let mut last = None;
         let count = input.number()?;
         // Sorted, they make a dense tree at once.
@@ -161,6 +172,10 @@ impl Ledger {
             ids.push(((id, account), used));
         }
         self.ids.fill(ids);
+        Ok(())
+    }
+
+    fn restore_operations(&mut self, input: &mut Reader<'_>) -> Result<(), SnapshotError> {
         let mut last = None;
         let count = input.number()?;
         let mut operations = Vec::with_capacity(input.room(count, OPERATION_LEN_MIN));
@@ -174,7 +189,7 @@ impl Ledger {
             operations.push((id, operation));
         }
         self.operations = operations.into_iter().collect();
-        self.restore_tabs(input)
+        Ok(())
     }
 
     pub(super) fn restore_account(&mut self, account: Account) -> Result<(), SnapshotError> {

@@ -257,10 +257,31 @@ impl Committer {
 
     /// The entry, known or new, that a job comes to.
     fn decide(&mut self, job: &Job, now: LedgerTime, open: &mut Batch) -> Result<Outcome, Fault> {
+        let Some(verdict) = self.verdict(job, now) else {
+            match &job.ask {
+                Ask::Release => self.release_due(now, open)?,
+                Ask::Login(Some(seen)) => self.books.compare(seen),
+                _ => {}
+            }
+            return Ok(Outcome::Question);
+        };
+        let verdict = match &self.books.ahead {
+            Some(_) => ahead::withhold(verdict),
+            None => verdict,
+        };
+        match verdict {
+            Verdict::Known { entry } => Ok(Outcome::Known(entry)),
+            Verdict::Refuse(reason) => Ok(Outcome::Refused(reason)),
+            Verdict::Append(fact) => self.append(job, fact, now, open),
+        }
+    }
+
+    /// What the rules say to a job; none to one that only asks.
+    fn verdict(&self, job: &Job, now: LedgerTime) -> Option<Verdict> {
         let ledger = &self.books.ledger;
         let old = &self.books.old_ids;
         let mut past = |payer: &PublicKey, id: OrderId| -> Past { old.find(ledger, payer, id) };
-        let verdict = match &job.ask {
+        Some(match &job.ask {
             Ask::Order(order, decline) => {
                 ledger.decide_order(order, decline.as_ref(), &job.from, now, &mut past)
             }
@@ -277,17 +298,9 @@ impl Committer {
             Ask::Claim(_, _, Links::Shown(..)) => Verdict::Refuse(Reason::BUSY),
             Ask::Close(close) => ledger.decide_close(close, &job.from, now),
             Ask::Malformed(reason) => Verdict::Refuse(*reason),
-            Ask::Release => {
-                self.release_due(now, open)?;
-                return Ok(Outcome::Question);
-            }
-            Ask::Login(seen) => {
-                if let Some(seen) = seen {
-                    self.books.compare(seen);
-                }
-                return Ok(Outcome::Question);
-            }
-            Ask::Survey
+            Ask::Release
+            | Ask::Login(_)
+            | Ask::Survey
             | Ask::Balance
             | Ask::Keys(_)
             | Ask::Successor(_)
@@ -298,41 +311,42 @@ impl Committer {
             | Ask::Prove(_)
             | Ask::Consistency(..)
             | Ask::Moved(_)
-            | Ask::Names(_) => return Ok(Outcome::Question),
-        };
-        let verdict = match &self.books.ahead {
-            Some(_) => ahead::withhold(verdict),
-            None => verdict,
-        };
-        Ok(match verdict {
-            Verdict::Known { entry } => Outcome::Known(entry),
-            Verdict::Refuse(reason) => Outcome::Refused(reason),
-            Verdict::Append(fact) => {
-                let scarce = match &job.ask {
-                    _ if matches!(fact, Fact::Refusal(_) | Fact::Void(_)) => Some(job.from),
-                    // Anybody may submit it, and the account's key may be another each time.
-                    Ask::Change(change) => self.first_key(change.account()),
-                    _ => None,
-                };
-                if scarce.is_some_and(|account| !self.quota.allow(&account, now)) {
-                    return Ok(Outcome::Refused(Reason::BUSY));
-                }
-                let effect = Effect::of(&fact);
-                let newcomer = match &fact {
-                    Fact::Register(registration) => Some(registration.statement().key),
-                    _ => None,
-                };
-                let tab = tabs::ends(&fact);
-                let index = self.apply(fact, now, open)?;
-                if let Some((payer, id)) = tab {
-                    self.follow(&payer, id, now, open)?;
-                }
-                if let Some(grant) = newcomer.and_then(|key| self.opening_grant(key)) {
-                    self.apply(grant, now, open)?;
-                }
-                Outcome::New(index, effect)
-            }
+            | Ask::Names(_) => return None,
         })
+    }
+
+    /// Appends what a job comes to and what follows on it, if its account has a share left of what
+    /// costs nobody money.
+    fn append(
+        &mut self,
+        job: &Job,
+        fact: Fact,
+        now: LedgerTime,
+        open: &mut Batch,
+    ) -> Result<Outcome, Fault> {
+        let scarce = match &job.ask {
+            _ if matches!(fact, Fact::Refusal(_) | Fact::Void(_)) => Some(job.from),
+            // Anybody may submit it, and the account's key may be another each time.
+            Ask::Change(change) => self.first_key(change.account()),
+            _ => None,
+        };
+        if scarce.is_some_and(|account| !self.quota.allow(&account, now)) {
+            return Ok(Outcome::Refused(Reason::BUSY));
+        }
+        let effect = Effect::of(&fact);
+        let newcomer = match &fact {
+            Fact::Register(registration) => Some(registration.statement().key),
+            _ => None,
+        };
+        let tab = tabs::ends(&fact);
+        let index = self.apply(fact, now, open)?;
+        if let Some((payer, id)) = tab {
+            self.follow(&payer, id, now, open)?;
+        }
+        if let Some(grant) = newcomer.and_then(|key| self.opening_grant(key)) {
+            self.apply(grant, now, open)?;
+        }
+        Ok(Outcome::New(index, effect))
     }
 
     /// What is wrong with a job before its signature counts.

@@ -18,8 +18,12 @@ use serde::Serialize;
 use super::exit::Exit;
 use super::failure::{Failure, Report, quoted};
 use super::item::{self, Item, Verdict};
-use super::run::{kind, receipt_item};
 use super::screen::{Output, Sink};
+
+mod fields;
+
+use fields::kind;
+pub(crate) use fields::receipt_item;
 
 /// Writes a receipt's text to a new file.
 ///

@@ -1,10 +1,6 @@
 //! Requests carried out on a node; results go into a sink, whoever is at its other end.
 
 use quid_common::amount::Currency;
-use quid_common::entry::Fact;
-use quid_common::id::OrderId;
-use quid_common::key::PublicKey;
-use quid_common::receipt::{Proven, Receipt as Proof};
 use quid_common::refusal::Reason;
 use quid_node::{
     HistoryItem, HistoryState, Kind, Node, Outcome, PayError, Payment, Presence, ReceiptId,
@@ -13,11 +9,9 @@ use quid_node::{
 
 use super::exit::Exit;
 use super::failure::{Failure, Report, refused, report};
-use super::item::{
-    self, Direction, Line, Paid, Person, Receipt, Registered, Route, State, TabOpened,
-};
+use super::item::{self, Direction, Line, Paid, Person, Registered, Route, State, TabOpened};
 use super::likeness::with_meant;
-use super::receipt::Ground;
+use super::receipt::{Ground, receipt_item};
 use super::request::{PayLinkRequest, PayRequest, Request};
 use super::requests;
 use super::screen::Sink;
@@ -462,123 +456,6 @@ impl Paid {
             payee: request.payee.to_string(),
             ..Self::default()
         }
-    }
-}
-
-/// What a receipt proves, field by field.
-pub(crate) fn receipt_item(ground: &Ground, receipt: &Proof, proven: &Proven) -> Receipt {
-    let entry = proven.entry();
-    let mut item = Receipt {
-        entry: proven.index(),
-        kind: kind(&entry.fact, ground.directory).to_owned(),
-        time: item::rfc3339(entry.time),
-        ledger: ground.ledger.map(|ledger| ledger.to_string()),
-        entries: proven.head().size,
-        receipt: receipt.to_text(),
-        ..Receipt::default()
-    };
-    let money = |amount| {
-        let currency = ground.currency.as_ref();
-        currency.map(|currency| item::money(currency, amount))
-    };
-    match &entry.fact {
-        Fact::Genesis(_) => {}
-        Fact::Register(fact) => {
-            item.name = Some(fact.statement().name.to_string());
-            item.payee = Some(fact.statement().key.to_string());
-        }
-        Fact::Issue(fact) => {
-            item.payee = Some(fact.statement().account.to_string());
-            (item.amount, item.currency) = money(fact.statement().amount).unzip();
-        }
-        Fact::Payment(order) => {
-            let order = order.statement();
-            item.order = Some(order.id.to_string());
-            item.payer = Some(order.payer.to_string());
-            item.payee = Some(order.payee.to_string());
-            (item.amount, item.currency) = money(order.amount).unzip();
-            item.memo = Some(order.memo.as_str().to_owned());
-            item.reference = order.reference.map(|reference| reference.to_string());
-        }
-        Fact::Void(void) => {
-            item.order = Some(void.statement().id.to_string());
-            item.payer = Some(void.statement().payer.to_string());
-        }
-        Fact::Freeze(fact) => item.payer = Some(fact.statement().account.to_string()),
-        Fact::Refusal(refusal) => {
-            item.order = Some(refusal.id.to_string());
-            item.payer = Some(refusal.payer.to_string());
-            item.reason = Some(refusal.reason.name().to_owned());
-        }
-        Fact::Tab(terms) => {
-            let terms = terms.statement();
-            (item.amount, item.currency) = terms.hold().and_then(money).unzip();
-            item.unit = money(terms.unit).map(|(unit, _)| unit);
-            item.units = Some(terms.length);
-            item.expires = Some(item::rfc3339(terms.expires));
-            item.memo = Some(terms.memo.as_str().to_owned());
-            item.reference = terms.reference.map(|reference| reference.to_string());
-            of_tab(&mut item, &terms.id, &terms.payer, Some(&terms.payee));
-        }
-        Fact::Claim(claim) => {
-            (item.amount, item.currency) = money(claim.amount).unzip();
-            item.units = Some(claim.index.saturating_sub(claim.from));
-            item.claimed = Some(claim.index);
-            of_tab(&mut item, &claim.id, &claim.payer, Some(&claim.payee));
-        }
-        Fact::Close(close) => {
-            let close = close.statement();
-            item.by = Some(close.by.to_string());
-            of_tab(&mut item, &close.id, &close.payer, None);
-        }
-        Fact::Release(release) => {
-            (item.amount, item.currency) = money(release.amount).unzip();
-            of_tab(&mut item, &release.id, &release.payer, Some(&release.payee));
-        }
-        Fact::Rotation(fact) => {
-            item.by = Some(fact.statement().key.to_string());
-            item.payee = Some(fact.statement().successor().to_string());
-        }
-        Fact::Recovery(fact) => {
-            item.by = Some(fact.statement().recovery.to_string());
-            item.payee = Some(fact.statement().successor.to_string());
-        }
-        Fact::Objection(fact) => item.by = Some(fact.statement().key.to_string()),
-        Fact::Takeover(fact) => item.payee = Some(fact.statement().key.to_string()),
-        Fact::Lock(fact) => item.by = Some(fact.statement().by.to_string()),
-    }
-    item
-}
-
-fn of_tab(item: &mut Receipt, tab: &OrderId, payer: &PublicKey, payee: Option<&PublicKey>) {
-    item.tab = Some(tab.to_string());
-    item.payer = Some(payer.to_string());
-    item.payee = payee.map(PublicKey::to_string);
-}
-
-/// The one word for an entry's kind.
-pub(crate) fn kind(fact: &Fact, directory: PublicKey) -> &'static str {
-    match fact {
-        Fact::Genesis(_) => "genesis",
-        Fact::Register(_) => "registration",
-        Fact::Issue(_) => "issue",
-        // The treasury's key is the directory's.
-        Fact::Payment(order) if order.statement().payee == directory => "burn",
-        Fact::Payment(_) => "payment",
-        Fact::Void(_) => "void",
-        Fact::Freeze(fact) if fact.statement().frozen => "freeze",
-        Fact::Freeze(_) => "thaw",
-        Fact::Refusal(_) => "refusal",
-        Fact::Tab(_) => "hold",
-        Fact::Claim(_) => "claim",
-        Fact::Close(_) => "close",
-        Fact::Release(_) => "release",
-        Fact::Rotation(_) => "rotation",
-        Fact::Recovery(_) => "recovery",
-        Fact::Objection(_) => "objection",
-        Fact::Takeover(_) => "takeover",
-        Fact::Lock(fact) if fact.statement().frozen => "lock",
-        Fact::Lock(_) => "unlock",
     }
 }
 

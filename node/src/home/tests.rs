@@ -1,5 +1,7 @@
 use std::fs::Permissions;
 
+use quid_common::id::InstanceId;
+
 use super::*;
 
 #[test]

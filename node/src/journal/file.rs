@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use rustix::fs::{Advice, fadvise};
 
-use super::{BUSY_WAIT, JournalError};
+use super::JournalError;
+use super::steps::BUSY_WAIT;
 
 /// Writes an empty journal to a new file.
 pub(super) fn make(path: &Path) -> Result<(), String> {

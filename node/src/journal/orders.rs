@@ -64,13 +64,9 @@ impl Journal {
 
     /// Says which way an order goes, before its first byte leaves.
     pub(crate) async fn route_order(&self, id: OrderId, route: Route) -> Result<(), JournalError> {
-        self.step(move |connection| {
-            connection
-                .prepare_cached("UPDATE orders SET route = ?2 WHERE id = ?1")?
-                .execute(params![id.as_bytes(), route_number(Some(route))])
-                .map(drop)
-        })
-        .await
+        let sql = "UPDATE orders SET route = ?2 WHERE id = ?1";
+        let values = (*id.as_bytes(), route_number(Some(route)));
+        self.change(sql, values).await.map(drop)
     }
 
     /// Closes an order as settled and keeps its receipt; true the first time.
@@ -80,15 +76,26 @@ impl Journal {
         receipt: &Receipt,
         size: u64,
     ) -> Result<bool, JournalError> {
+        // A receipt outweighs everything, also a refusal that was believed before.
+        let sql = "UPDATE orders SET state = 1, entry = ?2, reason = NULL
+                   WHERE id = ?1 AND state <> 1";
+        self.settle(sql, id, receipt, size).await
+    }
+
+    /// Keeps a verified receipt in one step with `sql`, which notes its entry at the order or tab
+    /// `id`; true if that changed something.
+    pub(super) async fn settle(
+        &self,
+        sql: &'static str,
+        id: OrderId,
+        receipt: &Receipt,
+        size: u64,
+    ) -> Result<bool, JournalError> {
         let receipt = receipt.clone();
         self.step(move |connection| {
             keep_proof(connection, &receipt, size)?;
-            // A receipt outweighs everything, also a refusal that was believed before.
             let changed = connection
-                .prepare_cached(
-                    "UPDATE orders SET state = 1, entry = ?2, reason = NULL
-                     WHERE id = ?1 AND state <> 1",
-                )?
+                .prepare_cached(sql)?
                 .execute(params![id.as_bytes(), receipt.index.cast_signed()])?;
             Ok(changed == 1)
         })
@@ -102,20 +109,10 @@ impl Journal {
         reason: Reason,
         entry: Option<u64>,
     ) -> Result<bool, JournalError> {
-        self.step(move |connection| {
-            let changed = connection
-                .prepare_cached(
-                    "UPDATE orders SET state = 2, reason = ?2, entry = ?3
-                     WHERE id = ?1 AND state = 0",
-                )?
-                .execute(params![
-                    id.as_bytes(),
-                    reason.0,
-                    entry.map(u64::cast_signed)
-                ])?;
-            Ok(changed == 1)
-        })
-        .await
+        let sql = "UPDATE orders SET state = 2, reason = ?2, entry = ?3
+                   WHERE id = ?1 AND state = 0";
+        let values = (*id.as_bytes(), reason.0, entry.map(u64::cast_signed));
+        self.change(sql, values).await
     }
 
     /// An order of this account by its id.
@@ -173,15 +170,8 @@ impl Journal {
         from: InstanceId,
         to: InstanceId,
     ) -> Result<bool, JournalError> {
-        self.step(move |connection| {
-            let changed = connection
-                .prepare_cached(
-                    "UPDATE orders SET owner = ?3 WHERE id = ?1 AND owner = ?2 AND state = 0",
-                )?
-                .execute(params![id.as_bytes(), from.0, to.0])?;
-            Ok(changed == 1)
-        })
-        .await
+        let sql = "UPDATE orders SET owner = ?3 WHERE id = ?1 AND owner = ?2 AND state = 0";
+        self.change(sql, (*id.as_bytes(), from.0, to.0)).await
     }
 
     /// The key under which `name` was first paid.
@@ -205,14 +195,9 @@ impl Journal {
 
     /// Pins another key to `name`, because a person has said so.
     pub(crate) async fn repin(&self, name: &Name, key: PublicKey) -> Result<(), JournalError> {
-        let name = name.clone();
-        self.step(move |connection| {
-            connection
-                .prepare_cached("UPDATE contacts SET key = ?2 WHERE name = ?1")?
-                .execute(params![name.as_str(), key.as_bytes()])?;
-            Ok(())
-        })
-        .await
+        let sql = "UPDATE contacts SET key = ?2 WHERE name = ?1";
+        let values = (name.as_str().to_owned(), *key.as_bytes());
+        self.change(sql, values).await.map(drop)
     }
 
     /// A receipt that was verified before it was kept.

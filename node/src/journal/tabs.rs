@@ -117,18 +117,9 @@ impl Journal {
         receipt: &Receipt,
         size: u64,
     ) -> Result<bool, JournalError> {
-        let receipt = receipt.clone();
-        self.step(move |connection| {
-            keep_proof(connection, &receipt, size)?;
-            let changed = connection
-                .prepare_cached(
-                    "UPDATE tabs SET state = 1, entry = ?2, reason = NULL
-                     WHERE id = ?1 AND state IN (0, 3)",
-                )?
-                .execute(params![id.as_bytes(), receipt.index.cast_signed()])?;
-            Ok(changed == 1)
-        })
-        .await
+        let sql = "UPDATE tabs SET state = 1, entry = ?2, reason = NULL
+                   WHERE id = ?1 AND state IN (0, 3)";
+        self.settle(sql, id, receipt, size).await
     }
 
     /// Notes that a tab never opened.
@@ -137,37 +128,21 @@ impl Journal {
         id: OrderId,
         reason: Reason,
     ) -> Result<(), JournalError> {
-        self.step(move |connection| {
-            connection
-                .prepare_cached(
-                    "UPDATE tabs SET state = 3, reason = ?2 WHERE id = ?1 AND state = 0",
-                )?
-                .execute(params![id.as_bytes(), reason.0])
-                .map(drop)
-        })
-        .await
+        let sql = "UPDATE tabs SET state = 3, reason = ?2 WHERE id = ?1 AND state = 0";
+        let values = (*id.as_bytes(), reason.0);
+        self.change(sql, values).await.map(drop)
     }
 
     /// Notes that nothing of a tab is held any more; true the first time.
     pub(crate) async fn tab_closed(&self, id: OrderId) -> Result<bool, JournalError> {
-        self.step(move |connection| {
-            let changed = connection
-                .prepare_cached("UPDATE tabs SET state = 2 WHERE id = ?1 AND state = 1")?
-                .execute([id.as_bytes()])?;
-            Ok(changed == 1)
-        })
-        .await
+        let sql = "UPDATE tabs SET state = 2 WHERE id = ?1 AND state = 1";
+        self.change(sql, [*id.as_bytes()]).await
     }
 
     /// Notes how far a tab is paid, which never goes back.
     pub(crate) async fn tab_paid(&self, id: OrderId, paid: u32) -> Result<(), JournalError> {
-        self.step(move |connection| {
-            connection
-                .prepare_cached("UPDATE tabs SET paid = max(paid, ?2) WHERE id = ?1")?
-                .execute(params![id.as_bytes(), paid])
-                .map(drop)
-        })
-        .await
+        let sql = "UPDATE tabs SET paid = max(paid, ?2) WHERE id = ?1";
+        self.change(sql, (*id.as_bytes(), paid)).await.map(drop)
     }
 
     /// Notes where a payee was last to be found.
@@ -311,16 +286,10 @@ impl Journal {
         id: OrderId,
         claimed: u32,
     ) -> Result<(), JournalError> {
-        self.step(move |connection| {
-            connection
-                .prepare_cached(
-                    "UPDATE incoming_tabs SET claimed = max(claimed, ?3)
-                     WHERE payer = ?1 AND id = ?2",
-                )?
-                .execute(params![payer.as_bytes(), id.as_bytes(), claimed])
-                .map(drop)
-        })
-        .await
+        let sql = "UPDATE incoming_tabs SET claimed = max(claimed, ?3)
+                   WHERE payer = ?1 AND id = ?2";
+        let values = (*payer.as_bytes(), *id.as_bytes(), claimed);
+        self.change(sql, values).await.map(drop)
     }
 
     /// Notes that a tab to this account can be claimed no more; true the first time.
@@ -329,27 +298,15 @@ impl Journal {
         payer: PublicKey,
         id: OrderId,
     ) -> Result<bool, JournalError> {
-        self.step(move |connection| {
-            let changed = connection
-                .prepare_cached(
-                    "UPDATE incoming_tabs SET open = 0 WHERE payer = ?1 AND id = ?2 AND open = 1",
-                )?
-                .execute(params![payer.as_bytes(), id.as_bytes()])?;
-            Ok(changed == 1)
-        })
-        .await
+        let sql = "UPDATE incoming_tabs SET open = 0 WHERE payer = ?1 AND id = ?2 AND open = 1";
+        self.change(sql, (*payer.as_bytes(), *id.as_bytes())).await
     }
 
     /// Keeps a name that the directory told of a key.
     pub(crate) async fn learn_name(&self, key: PublicKey, name: &Name) -> Result<(), JournalError> {
-        let name = name.clone();
-        self.step(move |connection| {
-            connection
-                .prepare_cached("INSERT OR IGNORE INTO names (key, name) VALUES (?1, ?2)")?
-                .execute(params![key.as_bytes(), name.as_str()])
-                .map(drop)
-        })
-        .await
+        let sql = "INSERT OR IGNORE INTO names (key, name) VALUES (?1, ?2)";
+        let values = (*key.as_bytes(), name.as_str().to_owned());
+        self.change(sql, values).await.map(drop)
     }
 }
 

@@ -1,12 +1,30 @@
 //! Who is online.
 
+use std::sync::Arc;
+
 use quid_common::name::Name;
 use quid_common::wire::{Message, PAGE_LEN_MAX, Person, Who};
 
 use super::Node;
 use crate::directory::{RequestError, unexpected};
+use crate::presence::{self, PresenceEvents};
 
 impl Node {
+    /// Follows who is online: everybody first, then changes.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn watch(&self) -> Result<PresenceEvents, RequestError> {
+        self.login().await?;
+        Ok(presence::watch(
+            Arc::clone(&self.parts.directory),
+            &self.parts.tasks,
+        ))
+    }
+
     /// Everybody who is online, by name.
     ///
     /// # Errors

@@ -5,10 +5,19 @@ use quid_common::receipt::{Proven, Receipt};
 use quid_common::refusal::Reason;
 use quid_common::wire::{AskFate, Message, Prove};
 
-use super::{Node, ReceiptId};
+use super::Node;
 use crate::directory::{RequestError, unexpected};
 use crate::heads::Source;
 use crate::journal::{NoteState, OrderState};
+
+/// Which receipt is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReceiptId {
+    /// That of an entry.
+    Entry(u64),
+    /// That of an order by or to this account.
+    Order(OrderId),
+}
 
 impl Node {
     /// A verified receipt, from the journal if it is there, else from the directory.

@@ -19,6 +19,10 @@ use super::policy::Risk;
 use super::serve::Caller;
 use crate::journal::IncomingRow;
 
+mod phase;
+
+pub(super) use phase::Phase;
+
 /// A tab that pays this account. Clones are handles on the same one; dropping them changes
 /// nothing, the node claims what was paid all the same.
 #[derive(Clone, Debug)]
@@ -122,12 +126,7 @@ impl IncomingTab {
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(super) terms: Terms,
-    /// Most units whose loss is risked: proven and not written down.
-    exposure: u32,
-    /// Units that are not left unclaimed for longer than it takes to claim them.
-    claim_at: u32,
-    /// Most units that may be unclaimed.
-    unclaimed: u32,
+    risk: Risk,
     state: Mutex<State>,
     moved: Notify,
     /// Wakes the keeper.
@@ -149,23 +148,16 @@ pub(super) struct State {
     owed: u32,
     window: u32,
     /// Since when something is proven that is not saved.
-    pub(super) unsaved: Option<Instant>,
+    pub(super) unsaved_since: Option<Instant>,
     /// Since when something is proven that is not claimed.
-    pub(super) unclaimed: Option<Instant>,
+    pub(super) unclaimed_since: Option<Instant>,
     /// Whether an earlier run left something to claim.
     pub(super) late: bool,
     /// Whether the directory has said in this run that the tab is open.
     pub(super) asked: bool,
     /// Whether a task is claiming.
     pub(super) claiming: bool,
-    /// No more payments are taken: claim, and close.
-    pub(super) ending: bool,
-    /// This program stops: no more payments are taken in this run.
-    stopped: bool,
-    /// The tab takes no more payments, for this reason if it is a bad one.
-    pub(super) over: Option<Option<Reason>>,
-    /// Nothing is left to be claimed or closed.
-    pub(super) done: bool,
+    phase: Phase,
     /// The payer's streams: more than one while a dead one has not been noticed.
     callers: Vec<Caller>,
 }
@@ -182,22 +174,17 @@ impl Held {
             expires: row.expires,
             owed: row.mark.index,
             window: 0,
-            unsaved: None,
-            unclaimed: behind.then(Instant::now),
+            unsaved_since: None,
+            unclaimed_since: behind.then(Instant::now),
             late: behind,
             asked: false,
             claiming: false,
-            ending: false,
-            stopped: false,
-            over: None,
-            done: false,
+            phase: Phase::Open,
             callers: Vec::new(),
         };
         Self {
-            exposure: risk.exposure,
-            claim_at: risk.claim_at,
-            unclaimed: risk.unclaimed,
             terms: row.terms,
+            risk,
             state: Mutex::new(state),
             moved: Notify::new(),
             keeper,
@@ -212,7 +199,7 @@ impl Held {
     pub(super) fn take(&self, first: u32, step: u32, links: &[u8]) -> Result<u32, LinkError> {
         let (before, limit) = {
             let state = self.lock();
-            if state.over.is_some() || state.ending || state.stopped {
+            if !state.phase.takes_payments() {
                 return Ok(state.mark.index);
             }
             (state.mark, self.limit_at(&state))
@@ -233,16 +220,16 @@ impl Held {
         };
         let wake = {
             let mut state = self.lock();
-            if state.mark.index >= mark.index || state.ending || state.stopped {
+            if state.mark.index >= mark.index || !state.phase.takes_payments() {
                 return Ok(state.mark.index);
             }
             state.pass(before);
             state.mark = mark;
-            let clean = state.unsaved.is_none();
+            let clean = state.unsaved_since.is_none();
             if clean {
-                state.unsaved = Some(Instant::now());
+                state.unsaved_since = Some(Instant::now());
             }
-            state.unclaimed.get_or_insert_with(Instant::now);
+            state.unclaimed_since.get_or_insert_with(Instant::now);
             let claim = !state.claiming && self.is_claim_pressing(&state);
             clean || claim || self.is_save_pressing(&state)
         };
@@ -260,49 +247,49 @@ impl Held {
     }
 
     fn limit_at(&self, state: &State) -> u32 {
-        if state.ending || state.over.is_some() {
+        if state.phase.over().is_some() {
             return state.mark.index;
         }
         state
             .saved
-            .saturating_add(self.exposure)
-            .min(state.claimed.saturating_add(self.unclaimed))
+            .saturating_add(self.risk.exposure)
+            .min(state.claimed.saturating_add(self.risk.unclaimed_max))
             .min(self.terms.length)
     }
 
     /// Whether saving cannot wait for its time: half of what may be risked is.
     pub(super) fn is_save_pressing(&self, state: &State) -> bool {
-        state.mark.index.saturating_sub(state.saved) > self.exposure / 2
+        state.mark.index.saturating_sub(state.saved) > self.risk.exposure / 2
     }
 
     /// Whether claiming cannot wait for its time.
     pub(super) fn is_claim_pressing(&self, state: &State) -> bool {
         let unclaimed = state.mark.index.saturating_sub(state.claimed);
-        unclaimed >= self.claim_at.min(self.unclaimed / 2).max(1)
+        let most = self.risk.unclaimed_max;
+        unclaimed >= self.risk.claim_at.min(most / 2).max(1)
     }
 
     /// Ends the tab: no more payments; the keeper claims and closes.
     pub(super) fn want_end(&self) {
-        {
-            let mut state = self.lock();
-            if state.ending || state.done {
-                return;
-            }
-            state.ending = true;
+        if self.end(None) {
+            self.keeper.notify_one();
         }
-        self.moved.notify_waiters();
-        self.keeper.notify_one();
     }
 
     /// Ends the tab if its time has passed at `now`; true the first time.
     pub(super) fn expire(&self, now: LedgerTime) -> bool {
+        let expires = self.lock().expires;
+        now >= expires && self.end(Some(Reason::EXPIRED))
+    }
+
+    /// Ends the tab, for a reason if it is a bad one; false if it ends already.
+    fn end(&self, reason: Option<Reason>) -> bool {
         {
             let mut state = self.lock();
-            if state.ending || now < state.expires {
+            let Some(ending) = state.phase.ended(reason) else {
                 return false;
-            }
-            state.ending = true;
-            state.over.get_or_insert(Some(Reason::EXPIRED));
+            };
+            state.phase = ending;
         }
         self.moved.notify_waiters();
         true
@@ -310,13 +297,21 @@ impl Held {
 
     /// Takes no more payments in this run: what is claimed from now on is all.
     pub(super) fn stop(&self) {
-        self.lock().stopped = true;
+        let mut state = self.lock();
+        state.phase = state.phase.stopped();
     }
 
-    /// No more payments are taken.
-    pub(super) fn set_over(&self, reason: Option<Reason>) {
-        self.lock().over.get_or_insert(reason);
+    /// Notes that nothing of the tab is left at the directory: the units that were not claimed, and
+    /// are lost. None if that was known already.
+    pub(super) fn gone(&self) -> Option<u32> {
+        let lost = {
+            let mut state = self.lock();
+            let lost = state.mark.index.saturating_sub(state.claimed);
+            state.phase = state.phase.gone(lost)?;
+            lost
+        };
         self.moved.notify_waiters();
+        Some(lost)
     }
 
     /// Ties the tab to a stream of the payer, whose limit moves with saves and claims.
@@ -339,8 +334,8 @@ impl Held {
                 if test(&state) {
                     return Ok(());
                 }
-                if state.over.is_some() || state.ending {
-                    return Err(TabOver(state.over.flatten()));
+                if let Some(over) = state.phase.over() {
+                    return Err(over);
                 }
             }
             moved.await;
@@ -349,7 +344,7 @@ impl Held {
 
     /// The most that a crash may lose.
     pub(super) fn exposure(&self) -> Amount {
-        self.amount(self.exposure.min(self.terms.length))
+        self.amount(self.risk.exposure.min(self.terms.length))
     }
 
     pub(super) fn amount(&self, count: u32) -> Amount {
@@ -362,6 +357,11 @@ impl Held {
 }
 
 impl State {
+    /// How far the tab has come; the methods of [`Held`] alone take it further.
+    pub(super) const fn phase(&self) -> Phase {
+        self.phase
+    }
+
     /// Remembers a mark that a later claim can go to, now and then.
     fn pass(&mut self, mark: Mark) {
         let last = self.waypoints.back().map_or(self.claimed, |it| it.index);

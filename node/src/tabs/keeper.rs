@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::desk::Desk;
-use super::incoming::{Held, State};
+use super::incoming::{Held, Phase, State};
 use crate::directory::{Answer, Submission};
 use crate::heads::Source;
 
@@ -39,7 +39,9 @@ pub(crate) async fn keep(desk: Arc<Desk>) {
         let woken = desk.keeper.notified();
         end_expired(&desk);
         save(&desk, |held, state| {
-            state.ending || held.is_save_pressing(state) || has_waited(&desk, state.unsaved)
+            state.phase().over().is_some()
+                || held.is_save_pressing(state)
+                || has_waited(&desk, state.unsaved_since)
         })
         .await;
         for held in desk.all() {
@@ -86,13 +88,13 @@ fn next_look(desk: &Desk) -> Instant {
     let mut next = now + LOOK_EVERY;
     for held in desk.all() {
         let state = held.lock();
-        let unclaimed = state.unclaimed.filter(|_| !state.claiming);
-        for since in [state.unsaved, unclaimed].into_iter().flatten() {
+        let unclaimed_since = state.unclaimed_since.filter(|_| !state.claiming);
+        for since in [state.unsaved_since, unclaimed_since].into_iter().flatten() {
             let due = since.checked_add(desk.policy.every);
             next = next.min(due.unwrap_or(next));
         }
         if let Some(ledger_now) = ledger_now
-            && !state.ending
+            && state.phase().over().is_none()
         {
             next = next.min(now + state.expires.since(ledger_now));
         }
@@ -136,7 +138,7 @@ async fn save(desk: &Desk, test: impl Fn(&Held, &State) -> bool) {
                     let mut state = held.lock();
                     state.saved = state.saved.max(index);
                     let more = state.mark.index > state.saved;
-                    state.unsaved = more.then(Instant::now);
+                    state.unsaved_since = more.then(Instant::now);
                 }
                 held.tell();
             }
@@ -145,7 +147,7 @@ async fn save(desk: &Desk, test: impl Fn(&Held, &State) -> bool) {
             // Nothing more is taken than what the exposure allows.
             tracing::error!(%error, "cannot save what tabs have paid");
             for (held, _) in saved {
-                held.lock().unsaved = Some(Instant::now());
+                held.lock().unsaved_since = Some(Instant::now());
             }
         }
     }
@@ -159,8 +161,14 @@ fn claim_if_due(desk: &Arc<Desk>, held: Arc<Held>, room: &Arc<Semaphore>) {
     let due = {
         let state = held.lock();
         let late =
-            state.late || held.is_claim_pressing(&state) || has_waited(desk, state.unclaimed);
-        !state.claiming && (state.ending || (state.mark.index > state.claimed && late))
+            state.late || held.is_claim_pressing(&state) || has_waited(desk, state.unclaimed_since);
+        let behind = state.mark.index > state.claimed;
+        let due = match state.phase() {
+            Phase::Open | Phase::Stopping => behind && late,
+            Phase::Ending(_) => true,
+            Phase::Over(_) => false,
+        };
+        due && !state.claiming
     };
     if !due {
         return;
@@ -177,14 +185,7 @@ fn claim_if_due(desk: &Arc<Desk>, held: Arc<Held>, room: &Arc<Semaphore>) {
     desk.tasks.spawn(async move {
         let _place = place;
         claim(&this, &held, Until::Little).await;
-        let done = {
-            let mut state = held.lock();
-            state.claiming = false;
-            state.done
-        };
-        if done {
-            this.forget(&held.which());
-        }
+        held.lock().claiming = false;
         held.tell();
         this.keeper.notify_one();
     });
@@ -216,15 +217,20 @@ async fn claim(desk: &Arc<Desk>, held: &Held, until: Until) {
     loop {
         let (step, closing) = {
             let mut state = held.lock();
+            let closing = match state.phase() {
+                Phase::Open | Phase::Stopping => false,
+                Phase::Ending(_) => true,
+                Phase::Over(_) => return,
+            };
             let behind = state.mark.index > state.claimed;
             // Whatever is not claimed now begins a new time.
-            state.unclaimed = behind.then(Instant::now);
+            state.unclaimed_since = behind.then(Instant::now);
             let wait = until == Until::Little
                 && state.claimed >= paid
-                && !state.ending
+                && !closing
                 && !held.is_claim_pressing(&state);
             let step = (behind && !wait).then(|| (state.claimed, state.target()));
-            (step, state.ending)
+            (step, closing)
         };
         let next = match step {
             Some((from, mark)) => claim_step(desk, held, from, mark).await,
@@ -307,7 +313,7 @@ async fn claimed(desk: &Desk, held: &Held, target: Mark, receipt: Receipt) -> Ne
         state.claimed = state.claimed.max(index);
         state.saved = state.saved.max(index);
         if state.saved >= state.mark.index {
-            state.unsaved = None;
+            state.unsaved_since = None;
         }
     }
     tracing::info!(
@@ -365,19 +371,16 @@ async fn gone(desk: &Desk, held: &Held) {
     {
         tracing::error!(tab = %id, %error, "cannot note that a tab has ended");
     }
-    let lost = {
-        let mut state = held.lock();
-        state.ending = true;
-        state.done = true;
-        state.mark.index.saturating_sub(state.claimed)
-    };
+    let lost = held.gone();
+    desk.forget(&held.which());
+    // A node that stops claims beside what is under way, and both come here.
+    let Some(lost) = lost else { return };
     if lost > 0 {
         tracing::error!(
             tab = %id, payer = %payer.short(), units = lost,
             "a tab was released before all that it paid was claimed"
         );
     }
-    held.set_over((lost > 0).then_some(Reason::NO_TAB));
     tracing::info!(tab = %id, payer = %payer.short(), "tab over");
     desk.tell(held, None);
 }

@@ -12,7 +12,7 @@ use quid_common::tab::{Terms, units};
 use quid_common::time::LedgerTime;
 
 use super::desk::Desk;
-use super::incoming::Held;
+use super::incoming::{Held, Phase};
 use super::paying::Paying;
 use super::policy::TabPolicy;
 use super::{Tabs, hold};
@@ -191,67 +191,52 @@ fn kept(row: &TabRow) -> TabItem {
 }
 
 fn payer_item(terms: &Terms, payee: &Name) -> TabItem {
-    TabItem {
-        tab: terms.id,
-        peer: Some(payee.clone()),
-        key: terms.payee,
-        role: Role::Payer,
-        stage: TabStage::Open,
-        unit: terms.unit,
-        units: terms.length,
-        paid: 0,
-        claimed: None,
-        at_risk: Amount::ZERO,
-        exposure: None,
-        hold: hold(terms),
-        expires: terms.expires,
-        reason: None,
-        entry: None,
-    }
+    let payee = (terms.payee, Some(payee.clone()));
+    item(terms, Role::Payer, payee)
 }
 
 /// A tab that pays this process.
 pub(super) fn incoming(held: &Held, entry: Option<u64>) -> TabItem {
     let state = held.lock();
-    let stage = match (state.done, state.ending || state.over.is_some()) {
-        (true, _) => TabStage::Over,
-        (false, true) => TabStage::Ending,
-        (false, false) => TabStage::Open,
+    let stage = match state.phase() {
+        Phase::Open | Phase::Stopping => TabStage::Open,
+        Phase::Ending(_) => TabStage::Ending,
+        Phase::Over(_) => TabStage::Over,
     };
-    let terms = &held.terms;
+    let payer = (held.terms.payer, state.payer.clone());
     TabItem {
-        peer: state.payer.clone(),
         stage,
         paid: state.mark.index,
         claimed: Some(state.claimed),
         at_risk: held.amount(state.mark.index.saturating_sub(state.saved)),
         exposure: Some(held.exposure()),
         expires: state.expires,
-        reason: state.over.flatten(),
+        reason: state.phase().over().and_then(|over| over.0),
         entry,
-        ..payee_item(terms)
+        ..item(&held.terms, Role::Payee, payer)
     }
 }
 
 /// A tab that pays this account, while no process takes payments.
 fn noted(row: &IncomingRow) -> TabItem {
     let risk = TabPolicy::default().risk(&row.terms);
+    let payer = (row.terms.payer, row.payer.clone());
     TabItem {
-        peer: row.payer.clone(),
         paid: row.mark.index,
         claimed: Some(row.claimed),
         exposure: units(row.terms.unit, risk.exposure),
         expires: row.expires,
-        ..payee_item(&row.terms)
+        ..item(&row.terms, Role::Payee, payer)
     }
 }
 
-fn payee_item(terms: &Terms) -> TabItem {
+/// A tab of which nothing is known but its terms, and who is on the other side.
+fn item(terms: &Terms, role: Role, (key, peer): (PublicKey, Option<Name>)) -> TabItem {
     TabItem {
         tab: terms.id,
-        peer: None,
-        key: terms.payer,
-        role: Role::Payee,
+        peer,
+        key,
+        role,
         stage: TabStage::Open,
         unit: terms.unit,
         units: terms.length,

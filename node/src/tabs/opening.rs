@@ -165,29 +165,39 @@ impl Tabs {
         };
         // In a task of its own: whoever waits may stop waiting, the opening goes to its end.
         let (tell, told) = oneshot::channel();
-        let this = Arc::clone(self);
-        self.tasks.spawn(async move {
-            match timeout_at(deadline, this.submit(&terms)).await {
-                Ok(Judgement::Settled { receipt, size }) => {
-                    let tab = this.opened(&terms, *receipt, size, ready).await;
-                    let _ = tell.send(Opened::Open(tab));
-                }
-                Ok(Judgement::Refused { reason, .. }) => {
-                    this.refused(id, reason).await;
-                    let _ = tell.send(Opened::Refused(reason));
-                }
-                Ok(Judgement::NotMet | Judgement::Open(_)) | Err(_) => {
-                    let _ = tell.send(Opened::Unknown);
-                    this.find_out(terms, ready.lock).await;
-                }
-            }
-        });
+        self.tasks
+            .spawn(Arc::clone(self).conclude(terms, ready, deadline, tell));
         Ok(MadeTab::New(TabOutcome {
             tab: id,
             hold,
             expires,
             state: told.await.unwrap_or(Opened::Unknown),
         }))
+    }
+
+    /// Submits an opening that is written down and follows it to its end; `tell` hears how it stands
+    /// at the deadline.
+    async fn conclude(
+        self: Arc<Self>,
+        terms: SignedTerms,
+        ready: Ready,
+        deadline: Instant,
+        tell: oneshot::Sender<Opened>,
+    ) {
+        match timeout_at(deadline, self.submit(&terms)).await {
+            Ok(Judgement::Settled { receipt, size }) => {
+                let tab = self.opened(&terms, *receipt, size, ready).await;
+                let _ = tell.send(Opened::Open(tab));
+            }
+            Ok(Judgement::Refused { reason, .. }) => {
+                self.refused(terms.statement().id, reason).await;
+                let _ = tell.send(Opened::Refused(reason));
+            }
+            Ok(Judgement::NotMet | Judgement::Open(_)) | Err(_) => {
+                let _ = tell.send(Opened::Unknown);
+                self.find_out(terms, ready.lock).await;
+            }
+        }
     }
 
     /// Takes up the openings of unknown end that an earlier run left over.

@@ -9,9 +9,12 @@ use quid_common::tab::Terms;
 /// What a payee risks on one tab, in units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Risk {
+    /// Most that are proven and not written down: what a crash loses.
     pub(super) exposure: u32,
+    /// So many are not left unclaimed for longer than it takes to claim them.
     pub(super) claim_at: u32,
-    pub(super) unclaimed: u32,
+    /// Most that may be unclaimed; no more are taken beyond it.
+    pub(super) unclaimed_max: u32,
 }
 
 /// What a payee asks of tabs, and what it risks on each.
@@ -77,7 +80,7 @@ impl TabPolicy {
         Risk {
             exposure: self.exposure.map_or_else(|| part(100), count),
             claim_at: self.exposure.map_or_else(|| part(10), count),
-            unclaimed: self.unclaimed.map_or(terms.length, count),
+            unclaimed_max: self.unclaimed.map_or(terms.length, count),
         }
     }
 }
@@ -127,7 +130,8 @@ mod tests {
                 ..TabPolicy::default()
             };
             let found = policy.risk(&terms);
-            assert_eq!((found.exposure, found.claim_at, found.unclaimed), risk);
+            let found = (found.exposure, found.claim_at, found.unclaimed_max);
+            assert_eq!(found, risk);
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::desk::{Declined, Desk};
-use super::incoming::Held;
+use super::incoming::{Held, Phase};
 use crate::stream::{OnTabs, Reader, StreamError, Writer};
 
 /// Tabs of one stream that are being judged at once; the next offer is not read before.
@@ -192,12 +192,12 @@ impl Tabs {
                 });
                 // It may have ended meanwhile.
                 self.due.add(number);
-                let (mark, ending) = {
+                let (mark, over) = {
                     let state = held.lock();
-                    (state.mark, state.ending || state.over.is_some())
+                    (state.mark, state.phase().over())
                 };
                 // Of one that is ending the payer hears the end.
-                if !ending {
+                if over.is_none() {
                     let accepted = TabAccepted {
                         number,
                         paid: mark.index,
@@ -226,34 +226,31 @@ impl Tabs {
             let Some(held) = self.open.get(&number) else {
                 continue;
             };
-            let (paid, over, ending, done) = {
+            let (paid, phase) = {
                 let state = held.lock();
-                (state.mark.index, state.over, state.ending, state.done)
+                (state.mark.index, state.phase())
             };
-            let told = match over {
-                // Asked for by the payer: it hears once that is done.
-                Some(None) if done => Some(None),
-                Some(Some(reason)) => Some(Some(reason)),
-                _ => None,
-            };
-            if let Some(reason) = told {
-                let ended = TabEnded {
-                    number,
-                    paid,
-                    reason,
-                };
-                writer.queue(&ended.into());
-                self.open.remove(&number);
-            } else if !ending {
-                let limit = held.limit();
-                writer.queue(
-                    &TabPaid {
+            match phase {
+                Phase::Open | Phase::Stopping => {
+                    let limit = held.limit();
+                    let paid = TabPaid {
                         number,
                         paid,
                         limit,
-                    }
-                    .into(),
-                );
+                    };
+                    writer.queue(&paid.into());
+                }
+                // Asked for by either side: the payer hears of it once that is done.
+                Phase::Ending(None) => {}
+                Phase::Ending(reason) | Phase::Over(reason) => {
+                    let ended = TabEnded {
+                        number,
+                        paid,
+                        reason,
+                    };
+                    writer.queue(&ended.into());
+                    self.open.remove(&number);
+                }
             }
         }
     }

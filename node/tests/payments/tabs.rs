@@ -9,9 +9,10 @@ use quid_node::{
     Event, IncomingTab, Kind, Node, Opened, Options, PayError, Role, Tab, TabError, TabItem,
     TabOpening, TabOver, TabPolicy, TabStage, VoidOutcome,
 };
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::world::{END_WAIT, World, amount, listening, name};
+use crate::world::{END_WAIT, World, amount, eager, listening, listening_for, name};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -31,18 +32,6 @@ async fn open(node: &Node, opening: TabOpening) -> Tab {
 async fn next(node: &Node) -> IncomingTab {
     let next = timeout(SOON, node.next_tab()).await;
     next.expect("a tab comes").expect("the node runs")
-}
-
-/// A payee that saves and claims at once whatever comes.
-fn eager() -> Options {
-    let tabs = TabPolicy {
-        every: Duration::from_millis(20),
-        ..TabPolicy::default()
-    };
-    Options {
-        tabs,
-        ..listening()
-    }
 }
 
 /// Waits until an account stands like this.
@@ -147,15 +136,7 @@ async fn many_payments_pass_a_small_exposure_and_top_ups_share_the_line() {
         exposure: Some(amount("0.01")),
         ..TabPolicy::default()
     };
-    let bob = world
-        .node(
-            "bob",
-            Options {
-                tabs,
-                ..listening()
-            },
-        )
-        .await;
+    let bob = world.node("bob", listening_for(tabs)).await;
     let mut tab = open(&alice, opening(5_000)).await;
     let mut paid = 0;
     for _ in 0..2 {
@@ -231,10 +212,7 @@ async fn a_payee_that_vanished_loses_at_most_what_it_stated() {
         every: Duration::from_secs(600),
         ..TabPolicy::default()
     };
-    let options = Options {
-        tabs,
-        ..listening()
-    };
+    let options = listening_for(tabs);
     let bob = world.node("bob", options.clone()).await;
     let tab = open(&alice, opening(1_000)).await;
     let id = tab.id();
@@ -262,15 +240,7 @@ async fn a_payee_that_lost_links_gets_them_again_from_a_payer_that_did_not() {
         every: Duration::from_secs(600),
         ..TabPolicy::default()
     };
-    let bob = world
-        .node(
-            "bob",
-            Options {
-                tabs,
-                ..listening()
-            },
-        )
-        .await;
+    let bob = world.node("bob", listening_for(tabs)).await;
     let tab = open(&alice, opening(10_000)).await;
     assert_eq!(tab.pay(99).await, Ok(99));
     drop(bob);
@@ -328,15 +298,7 @@ async fn a_tab_ends_by_itself_and_what_was_paid_is_claimed_in_time() {
     };
     let (alice, bob) = (
         world.node("alice", listening()).await,
-        world
-            .node(
-                "bob",
-                Options {
-                    tabs,
-                    ..listening()
-                },
-            )
-            .await,
+        world.node("bob", listening_for(tabs)).await,
     );
     let wish = TabOpening {
         expires: Duration::from_secs(4),
@@ -364,15 +326,7 @@ async fn a_payee_ends_a_tab_and_a_policy_declines_one() {
     };
     let (alice, bob) = (
         world.node("alice", Options::default()).await,
-        world
-            .node(
-                "bob",
-                Options {
-                    tabs,
-                    ..listening()
-                },
-            )
-            .await,
+        world.node("bob", listening_for(tabs)).await,
     );
     let mut events = bob.events();
     let tab = open(&alice, opening(1_000)).await;
@@ -552,44 +506,17 @@ async fn a_payment_on_a_tab_whose_time_is_over_ends() {
 #[tokio::test]
 async fn a_graceful_stop_keeps_all_that_was_acknowledged() {
     let world = World::start();
-    let (alice, bob) = (
-        world.node("alice", listening()).await,
-        world.node("bob", listening()).await,
-    );
-    let tab = open(
-        &alice,
-        TabOpening::new(name("bob"), amount("0.0001"), 100_000),
-    )
-    .await;
-    assert_eq!(tab.pay(1).await, Ok(1));
+    let (tab, nodes) = tab_of_two(&world).await;
     let paying = tab.clone();
     let payer = tokio::spawn(async move { while paying.send(1).await.is_ok() {} });
-    sleep(Duration::from_millis(100)).await;
-    bob.close().await;
-    payer.abort();
-    let acknowledged = tab.progress().paid;
-    alice.close().await;
-    let bob = world.node("bob", listening()).await;
-    let kept = next(&bob).await.paid();
-    assert!(
-        kept >= acknowledged,
-        "{kept} kept of {acknowledged} acknowledged"
-    );
+    let acknowledged = stop_while(payer, &tab, nodes).await;
+    check_kept(&world, acknowledged).await;
 }
 
 #[tokio::test]
 async fn a_graceful_stop_without_directory_keeps_all_that_was_acknowledged() {
     let mut world = World::start();
-    let (alice, bob) = (
-        world.node("alice", listening()).await,
-        world.node("bob", listening()).await,
-    );
-    let tab = open(
-        &alice,
-        TabOpening::new(name("bob"), amount("0.0001"), 100_000),
-    )
-    .await;
-    assert_eq!(tab.pay(1).await, Ok(1));
+    let (tab, nodes) = tab_of_two(&world).await;
     world.kill();
     let paying = tab.clone();
     let payer = tokio::spawn(async move {
@@ -597,12 +524,34 @@ async fn a_graceful_stop_without_directory_keeps_all_that_was_acknowledged() {
             sleep(Duration::from_millis(2)).await;
         }
     });
+    let acknowledged = stop_while(payer, &tab, nodes).await;
+    world.restart();
+    check_kept(&world, acknowledged).await;
+}
+
+/// A long tab from alice to bob, who has had a payment on it.
+async fn tab_of_two(world: &World) -> (Tab, [Node; 2]) {
+    let (alice, bob) = (
+        world.node("alice", listening()).await,
+        world.node("bob", listening()).await,
+    );
+    let tab = open(&alice, opening(100_000)).await;
+    assert_eq!(tab.pay(1).await, Ok(1));
+    (tab, [alice, bob])
+}
+
+/// Stops the payee in good order while `payer` pays, then the payer: the units acknowledged.
+async fn stop_while(payer: JoinHandle<()>, tab: &Tab, [alice, bob]: [Node; 2]) -> u32 {
     sleep(Duration::from_millis(100)).await;
     bob.close().await;
     payer.abort();
     let acknowledged = tab.progress().paid;
     alice.close().await;
-    world.restart();
+    acknowledged
+}
+
+/// The payee knows after its return of all that it had acknowledged.
+async fn check_kept(world: &World, acknowledged: u32) {
     let bob = world.node("bob", listening()).await;
     let kept = next(&bob).await.paid();
     assert!(

@@ -10,24 +10,13 @@ use quid_common::time::LedgerTime;
 use quid_common::wire::{
     Message, OpenTabs, TabAccepted, TabEnd, TabEnded, TabOffer, TabPaid, TabPay,
 };
-use quid_node::{Opened, Options, TabError, TabOpening, TabPolicy};
+use quid_node::{Opened, Options, TabError, TabOpening};
 use tokio::time::timeout;
 
 use crate::puppet::{Puppet, Wire};
-use crate::world::{END_WAIT, World, amount, ended, listening, name};
+use crate::world::{END_WAIT, World, amount, eager, ended, name};
 
 const SOON: Duration = Duration::from_secs(10);
-
-fn eager() -> Options {
-    let tabs = TabPolicy {
-        every: Duration::from_millis(20),
-        ..TabPolicy::default()
-    };
-    Options {
-        tabs,
-        ..listening()
-    }
-}
 
 async fn offer(wire: &mut Wire, number: u32, receipt: Receipt) -> Message {
     let offer = TabOffer {

@@ -11,7 +11,7 @@ use quid_common::amount::{Amount, Currency};
 use quid_common::id::OrderId;
 use quid_common::name::Name;
 use quid_common::order::Memo;
-use quid_node::{Event, Events, Home, Node, Options, Outcome, Payment, Status};
+use quid_node::{Event, Events, Home, Node, Options, Outcome, Payment, Status, TabPolicy};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -234,6 +234,22 @@ pub(crate) fn listening() -> Options {
         listen: true,
         ..Options::default()
     }
+}
+
+/// A payee that asks this of tabs, and risks this on each.
+pub(crate) fn listening_for(tabs: TabPolicy) -> Options {
+    Options {
+        tabs,
+        ..listening()
+    }
+}
+
+/// A payee that saves and claims at once whatever comes.
+pub(crate) fn eager() -> Options {
+    listening_for(TabPolicy {
+        every: Duration::from_millis(20),
+        ..TabPolicy::default()
+    })
 }
 
 pub(crate) fn name(text: &str) -> Name {

@@ -4,6 +4,7 @@ use quid_common::chain::Link;
 use quid_common::tab::{Claim, Close, Release, Terms};
 
 use super::*;
+use crate::index::posting::Moved;
 
 #[test]
 fn of_a_tab_each_hears_all_and_has_in_the_history_what_moved_its_money() {

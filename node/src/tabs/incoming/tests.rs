@@ -15,7 +15,7 @@ fn nothing_beyond_the_exposure_is_taken_before_it_is_saved() {
     let (mut chain, held) = held(Risk {
         exposure: 10,
         claim_at: 10,
-        unclaimed: 25,
+        unclaimed_max: 25,
     });
     assert_eq!(held.limit(), 10);
     assert_eq!(pay(&held, &mut chain, 10), Ok(10));
@@ -37,11 +37,7 @@ fn nothing_beyond_the_exposure_is_taken_before_it_is_saved() {
 
 #[test]
 fn repeated_and_late_payments_change_nothing_and_forged_ones_are_named() {
-    let (mut chain, held) = held(Risk {
-        exposure: 100,
-        claim_at: 100,
-        unclaimed: 100,
-    });
+    let (mut chain, held) = held(all(100));
     assert_eq!(pay(&held, &mut chain, 7), Ok(7));
     assert_eq!(pay(&held, &mut chain, 7), Ok(7));
     assert_eq!(pay(&held, &mut chain, 3), Ok(7));
@@ -56,7 +52,7 @@ fn a_payer_that_ignores_the_limit_puts_no_more_at_risk() {
     let (mut chain, held) = held(Risk {
         exposure: 10,
         claim_at: 10,
-        unclaimed: 25,
+        unclaimed_max: 25,
     });
     assert_eq!(held.limit(), 10);
     let _ = pay(&held, &mut chain, 900);
@@ -70,11 +66,7 @@ fn a_payer_that_ignores_the_limit_puts_no_more_at_risk() {
 
 #[tokio::test]
 async fn a_restart_does_not_give_away_what_was_paid_for_before() {
-    let (mut chain, held) = held(Risk {
-        exposure: 1_000,
-        claim_at: 1_000,
-        unclaimed: 1_000,
-    });
+    let (mut chain, held) = held(all(1_000));
     assert_eq!(pay(&held, &mut chain, 500), Ok(500));
     let tab = IncomingTab {
         held: Arc::new(held),
@@ -82,21 +74,12 @@ async fn a_restart_does_not_give_away_what_was_paid_for_before() {
     tab.charge(500).await.expect("paid, and handed over");
     // The same tab after a restart, from the journal's row.
     let row = IncomingRow {
-        payer: None,
-        entry: 5,
         mark: tab.held.lock().mark,
         claimed: 500,
-        expires: tab.held.terms.expires,
-        open: true,
-        terms: tab.held.terms.clone(),
-    };
-    let risk = Risk {
-        exposure: 1_000,
-        claim_at: 1_000,
-        unclaimed: 1_000,
+        ..row(tab.held.terms.clone())
     };
     let tab = IncomingTab {
-        held: Arc::new(Held::new(row, risk, Arc::default())),
+        held: Arc::new(Held::new(row, all(1_000), Arc::default())),
     };
     let charge = tab.charge(1);
     tokio::pin!(charge);
@@ -105,32 +88,10 @@ async fn a_restart_does_not_give_away_what_was_paid_for_before() {
 
 #[test]
 fn nothing_counts_once_the_tab_is_ending() {
-    let id = OrderId::new(LedgerTime::from_millis(1_000), [1; 10]);
-    let length = GAP_MAX;
-    let mut chain = Chain::new(id, length, Link([9; 32])).expect("a length within bounds");
-    let (_, small) = held(Risk {
-        exposure: 1,
-        claim_at: 1,
-        unclaimed: 1,
-    });
-    let mut terms = small.terms.clone();
-    (terms.length, terms.anchor) = (length, chain.anchor());
-    let row = IncomingRow {
-        payer: None,
-        entry: 5,
-        mark: terms.start(),
-        claimed: 0,
-        expires: terms.expires,
-        open: true,
-        terms,
-    };
-    let risk = Risk {
-        exposure: length,
-        claim_at: length,
-        unclaimed: length,
-    };
-    let held = Arc::new(Held::new(row, risk, Arc::default()));
-    let link = chain.link(length).expect("the last");
+    // So many links that the end comes while they are hashed.
+    let (mut chain, held) = held_of(GAP_MAX, all(GAP_MAX));
+    let held = Arc::new(held);
+    let link = chain.link(GAP_MAX).expect("the last");
     let taker = {
         let held = Arc::clone(&held);
         std::thread::spawn(move || held.take(GAP_MAX, 1, &link.0))
@@ -147,13 +108,29 @@ fn nothing_counts_once_the_tab_is_ending() {
     );
 }
 
+#[test]
+fn a_tab_ends_while_the_node_stops_and_what_is_lost_is_told_once() {
+    let (mut chain, held) = held(all(100));
+    assert_eq!(pay(&held, &mut chain, 7), Ok(7));
+    held.stop();
+    assert_eq!(pay(&held, &mut chain, 8), Ok(7), "no more in this run");
+    held.want_end();
+    assert_eq!(held.lock().phase(), Phase::Ending(None));
+    held.stop();
+    assert_eq!(
+        held.lock().phase(),
+        Phase::Ending(None),
+        "it is to be closed still"
+    );
+    held.lock().claimed = 4;
+    assert_eq!(held.gone(), Some(3));
+    assert_eq!(held.gone(), None);
+    assert_eq!(held.lock().phase(), Phase::Over(Some(Reason::NO_TAB)));
+}
+
 #[tokio::test]
 async fn a_charge_waits_until_the_payer_is_within_the_window() {
-    let (mut chain, held) = held(Risk {
-        exposure: 100,
-        claim_at: 100,
-        unclaimed: 100,
-    });
+    let (mut chain, held) = held(all(100));
     let held = Arc::new(held);
     let tab = IncomingTab {
         held: Arc::clone(&held),
@@ -168,7 +145,7 @@ async fn a_charge_waits_until_the_payer_is_within_the_window() {
     assert_eq!(pay(&held, &mut chain, 3), Ok(3));
     assert_eq!(charge.await, Ok(()));
     assert_eq!((tab.owed(), tab.paid()), (5, 3));
-    held.set_over(Some(Reason::EXPIRED));
+    assert!(held.expire(held.terms.expires), "its time has passed");
     assert_eq!(tab.charge(9).await, Err(TabOver(Some(Reason::EXPIRED))));
     assert_eq!(tab.wait_paid(3).await, Ok(()));
     assert_eq!(tab.over().await, TabOver(Some(Reason::EXPIRED)));
@@ -187,9 +164,22 @@ fn pay(held: &Held, chain: &mut Chain, to: u32) -> Result<u32, LinkError> {
     held.take(to, 1, &link.0)
 }
 
+/// A risk of so many units, whichever way they are lost.
+fn all(units: u32) -> Risk {
+    Risk {
+        exposure: units,
+        claim_at: units,
+        unclaimed_max: units,
+    }
+}
+
 fn held(risk: Risk) -> (Chain, Held) {
+    held_of(LENGTH, risk)
+}
+
+fn held_of(length: u32, risk: Risk) -> (Chain, Held) {
     let id = OrderId::new(LedgerTime::from_millis(1_000), [1; 10]);
-    let chain = Chain::new(id, LENGTH, Link([9; 32])).expect("a length within bounds");
+    let chain = Chain::new(id, length, Link([9; 32])).expect("a length within bounds");
     let terms = Terms {
         version: STATEMENT_VERSION,
         ledger: LedgerId([2; 32]),
@@ -197,14 +187,19 @@ fn held(risk: Risk) -> (Chain, Held) {
         payer: PublicKey::from_bytes([3; 32]),
         payee: PublicKey::from_bytes([4; 32]),
         unit: Amount::new(3).expect("small"),
-        length: LENGTH,
+        length,
         anchor: chain.anchor(),
         expires: LedgerTime::from_millis(2_000),
         grace: 60,
         memo: Memo::default(),
         reference: None,
     };
-    let row = IncomingRow {
+    (chain, Held::new(row(terms), risk, Arc::default()))
+}
+
+/// A tab on which nothing was paid, as the journal has it.
+fn row(terms: Terms) -> IncomingRow {
+    IncomingRow {
         payer: None,
         entry: 5,
         mark: terms.start(),
@@ -212,6 +207,5 @@ fn held(risk: Risk) -> (Chain, Held) {
         expires: terms.expires,
         open: true,
         terms,
-    };
-    (chain, Held::new(row, risk, Arc::default()))
+    }
 }
