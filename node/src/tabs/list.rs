@@ -123,6 +123,9 @@ pub(crate) async fn list(
         let id = row.terms.statement().id;
         let live = tabs.get(id).map(|tab| own(&tab.paying));
         let mut item = live.unwrap_or_else(|| kept(&row));
+        if tabs.is_ending(id) {
+            item.stage = TabStage::Ending;
+        }
         let told = match reached {
             true => tabs.ask(id).await,
             // One wait is enough for all of them.
