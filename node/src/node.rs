@@ -42,6 +42,7 @@ use crate::trust::Trust;
 use crate::void::{self, VoidOutcome};
 
 mod failing;
+mod intents;
 mod people;
 mod receipts;
 mod requests;

@@ -55,7 +55,7 @@ pub use policy::{AcceptTab, TabPolicy};
 
 pub(crate) use desk::Desk;
 pub(crate) use keeper::{claim_all, keep};
-pub(crate) use list::{Asking, list};
+pub(crate) use list::{Asking, list, newest};
 pub(crate) use opening::{EXPIRES_DEFAULT, MadeTab};
 pub(crate) use serve::serve;
 
