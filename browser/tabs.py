@@ -30,7 +30,8 @@ class Tabs:
         self.alice.quid("tab", "pay", tab["tab"], "30")
         page.wait("the meter moves", "#tab-outcome", "30 of 100 units")
         page.click("#tab-outcome .rows button")
-        page.wait("its end", "#tab-outcome", "over: 30 of 100 units were paid")
+        said = page.wait("its end", "#tab-outcome", "over: 30 of 100 units were paid")
+        assert "0.300000" in said, said
         self.snap("tab-over")
         page.open(self.home)
         page.wait("its end stays to be seen", "#ended", "30 of 100 units")

@@ -103,10 +103,10 @@ class Trouble:
         self.pay_now(f"before {memo}")
         page.wait("they are connected", "#pay-outcome", "directly", within=30)
         self.fill("bob", amount, memo)
-        page.run("""globalThis.seen = new Set();
+        page.run("""const [memo] = arguments; globalThis.seen = new Set();
           new MutationObserver(() => document.querySelectorAll("#pay-outcome .chip, #sent li:first-child .chip").forEach((chip) => {
             const row = chip.closest("li");
-            if (!row || row.textContent.includes(arguments[0])) seen.add(chip.textContent); }))
+            if (chip.checkVisibility() && (!row || row.textContent.includes(memo))) seen.add(chip.textContent); }))
             .observe(document.querySelector("main"), { subtree: true, childList: true, characterData: true });""", memo)
         self.bob_listens.send_signal(signal.SIGSTOP)
         page.click("#pay-button")

@@ -12,8 +12,9 @@ const cards = new Map();
 export const show = (card, how, item, text, again) => {
   cards.set(card, { how, item, again });
   const code = item.currency ?? state.status?.item?.currency;
+  const sum = how === "over" ? item.spent : item.hold;
   paint(card, how,
-    item.hold && el("p", {}, amount(item.hold, code)),
+    sum && el("p", {}, amount(sum, code)),
     el("p", {}, said(how, item)),
     how === "refused" && why(text),
     how === "open" && el("ul", { class: "rows" }),
@@ -52,8 +53,8 @@ const follow = () => {
     const over = (state.ended ?? []).find(same);
     const now = over ? end(over) : { opening: "unknown" }[open?.state] ?? open?.state ?? how;
     if (now !== how) {
-      const { paid, units } = over ?? {};
-      return show(card, now, { ...item, paid, units: units ?? item.units }, over?.reason?.replaceAll("_", " "), again);
+      const { paid, amount: spent } = over ?? {};
+      return show(card, now, { ...item, paid, spent }, over?.reason?.replaceAll("_", " "), again);
     }
     const rows = card.querySelector(".rows");
     if (rows && open) meters(rows, [open]);

@@ -67,6 +67,7 @@ fn one_intent_opens_one_tab_and_every_page_sees_its_meter_and_its_end() {
         (&ended[0]["state"], &ended[0]["paid"], &ended[0]["reason"]),
         (&"over".into(), &25.into(), &Value::Null)
     );
+    let mut live = wallet.follow();
     live.until("tabs", |told| *told == json!([]));
     assert_eq!(alice.balance(), "9.750000");
 }
@@ -100,6 +101,7 @@ fn a_tab_that_cannot_be_opened_says_why_at_its_field_and_holds_nothing() {
     assert_eq!(wallet.ask("api/open-tab", &form)["field"], "memo");
     let mut form = good();
     form["unit"] = "9000000000".into();
+    form["units"] = "1048576".into();
     let told = wallet.ask("api/open-tab", &form);
     assert!(refused(&told, "usage").contains("shorter"), "{told}");
     assert_eq!(told["field"], "units");
