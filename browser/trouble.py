@@ -72,6 +72,7 @@ class Trouble:
         self.snap("frozen-payee")
         self.bob_listens.send_signal(signal.SIGCONT)
         page.wait("its end", "#sent li:first-child", "settled")
+        self.answered("Paid to bob")
         assert self.seen() <= {"asking", "unknown, still asking", "settled"}, self.seen()
         assert len(self.came("goes on")) == 1
         # One that does not: the node cancels the order, so that it can never settle behind our back.
@@ -89,6 +90,8 @@ class Trouble:
         page.click("#sent li:first-child button")
         page.wait("it is said", "#told", "Cancelled: it can never settle")
         page.wait("its end", "#sent li:first-child", "cancelled")
+        self.answered("Cancelled: nothing was paid to bob")
+        assert "Refused" not in page.text("#told"), "what was cancelled was not refused"
         self.snap("cancelled")
         self.bob_listens.send_signal(signal.SIGCONT)
         # What comes after it shows that bob goes on, and that nothing came of what was cancelled.
@@ -96,6 +99,12 @@ class Trouble:
         page.wait("it goes on", "#pay-outcome", "settled", within=30)
         assert self.came("stays frozen") == self.came("by hand") == []
         assert self.balance() == before - 30_000
+
+    def answered(self, part):
+        """Waits until the card of the payment, which stands in another view, says so too."""
+        page = self.page
+        page.wait_until(f"{part} in the card", lambda: part in page.run(
+            "return document.getElementById('pay-outcome').textContent"), within=30)
 
     def freeze_payee(self, memo, amount):
         """Pays bob, who has been paid just before and has the order in his hands when he freezes."""

@@ -36,10 +36,15 @@ const names = () => {
   put($("names"), ...all.map((name) => el("option", { value: name }, online.includes(name) ? "online" : "")));
 };
 
+/** Whether this wallet sent the order, whose end then stands among the payments sent. */
+const own = (order) => (state.sent ?? []).some((line) => line.order === order);
+
 on("event", (told) => {
   if (told.event === "received") {
     tell("Received ", amount(told.amount, told.currency), ` from ${told.counterparty}`, told.memo && `: ${told.memo}`);
-  } else if (told.event === "refused") {
+  } else if (told.event === "refused" && told.reason !== "voided") {
     tell(`Refused: ${told.message}`);
+  } else if (told.event === "refused" && !own(told.order)) {
+    tell("Cancelled by its payer: nothing was paid.");
   }
 });
