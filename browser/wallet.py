@@ -6,14 +6,13 @@ page in QUID_SCREENSHOTS, or target/screenshots. Ends with 0 if all is as it sho
 """
 
 import csv
-import http.server
 import io
 import re
-import signal
-import threading
-import time
 
 from driver import Browser, play
+from origins import Origins
+from tabs import Tabs
+from trouble import Trouble
 from world import PICTURES, World, blank, video
 
 MARKUP = "<img src=x onerror=\"document.title='hit'\"> \u202etea\x1b[2J"
@@ -29,12 +28,14 @@ def main():
     play(World(), Scenes)
 
 
-class Scenes:
+class Scenes(Tabs, Trouble, Origins):
+    ASK = ASK
+
     def __init__(self, world, driver):
         self.world, self.driver = world, driver
         self.bob = world.home("bob")
         self.bob.quid("register", "bob")
-        self.bob.stay("listen")
+        self.bob_listens, _ = self.bob.stay("listen")
         # Who is never online.
         self.carol = world.home("carol")
         self.carol.quid("register", "carol")
@@ -49,10 +50,14 @@ class Scenes:
         self.page.look(1200, 900, dark=False)
 
     def all(self):
-        return [self.registers, self.pays_by_name, self.pays_who_is_away, self.a_double_click_pays_once, self.proves_a_receipt,
+        return [self.registers, self.registers_with_an_invite_code, self.pays_by_name, self.pays_who_is_away,
+                self.a_double_click_pays_once, self.proves_a_receipt,
                 self.pays_back, self.puts_right_what_is_wrong, self.shows_foreign_text_as_text, self.asks_for_money,
-                self.pays_links, self.scans, self.searches_and_exports, self.shows_tabs,
-                self.works_by_keyboard, self.shows_a_payment_to_its_end_though_the_tab_was_closed,
+                self.pays_links, self.scans, self.searches_and_exports,
+                self.opens_a_tab, self.puts_right_what_is_wrong_with_a_tab, self.finds_a_tab_that_was_opened_while_the_page_was_closed,
+                self.shows_tabs, self.opens_a_tab_by_its_link, self.asks_for_a_tab,
+                self.works_by_keyboard, self.asks_about_a_payee_who_is_frozen,
+                self.shows_a_payment_to_its_end_though_the_tab_was_closed,
                 self.lives_through_a_lost_directory,
                 self.keeps_asking_a_directory_that_died_in_the_middle, self.lets_no_other_origin_in,
                 self.says_that_it_needs_scripts, self.names_a_port_in_use, self.looks_well,
@@ -68,13 +73,38 @@ class Scenes:
         page.wait("a new home", "#register", "Take a name")
         page.type("#register-name", "Alice!")
         page.click("#register-form button.main")
-        page.wait("a name that is none", "#register-error", "name")
+        page.wait("a name that is none", "#register-name-error", "name")
         page.type("#register-name", "alice")
         page.click("#register-form button.main")
         page.wait("the account", "#home", "100.000000")
         assert page.url() == self.home, "the link's key does not stay in the address"
         page.wait("who is there", "#people", "bob")
         page.wait("the connection", "#connection", "online")
+
+    def registers_with_an_invite_code(self):
+        page, inviting = self.page, World("--registration", "invite")
+        try:
+            dave = inviting.home("dave")
+            _, told = dave.stay("wallet", "--no-open")
+            page.open(told["link"])
+            page.wait("a new home", "#register", "Take a name")
+            page.type("#register-name", "dave")
+            page.click("#register-form button.main")
+            said = page.wait("it wants a code", "#register-invite-error", "by invitation")
+            assert "`" not in said and "quid" not in said, said
+            assert page.text("#banner") == "" and page.text("#connection") == "no name yet", "a directory that answers is not away"
+            assert page.run("return document.activeElement.id") == "register-invite", "it is where the code belongs"
+            self.snap("invite")
+            page.type("#register-invite", "aaaa-bbbb")
+            page.click("#register-form button.main")
+            page.wait("a code that is none", "#register-invite-error", "code")
+            page.type("#register-invite", inviting.operate("invite"))
+            page.click("#register-form button.main")
+            page.wait("the account", "#home", "100.000000")
+        finally:
+            inviting.close()
+        page.open(self.home)
+        page.wait("the first wallet", "#account", "alice")
 
     def pays_by_name(self):
         self.fill("bob", "8.75", "for the tea")
@@ -293,29 +323,6 @@ class Scenes:
         assert len(rows) == len(lines) and any(row["memo"] == "for the tea" for row in rows)
         assert lines == self.alice.quid("history", "--limit", "1000"), "the export is what the command prints"
 
-    def shows_tabs(self):
-        page = self.page
-        (tab,) = [line for line in self.bob.quid("tab", "open", "alice", "--unit", "0.001", "--units", "1000") if "tab" in line]
-        self.bob.quid("tab", "pay", tab["tab"], "400")
-        (own,) = self.alice.quid("tab", "open", "bob", "--unit", "0.01", "--units", "100")
-        self.alice.quid("tab", "pay", own["tab"], "25")
-        page.open(self.home + "#/home")
-        page.wait("a tab that pays us", "#tabs", "400 of 1000 units")
-        page.wait("a tab that we pay", "#tabs", "25 of 100 units")
-        page.wait("what is held", "#held", "held for a tab")
-        page.run("document.querySelector('#tabs button').focus()")
-        self.bob.quid("tab", "pay", tab["tab"], "500")
-        page.wait("the meter moves", "#tabs", "900 of 1000 units")
-        assert page.run("return document.activeElement.textContent") == "Close this tab", "the focus stays where it is"
-        assert sorted(page.run("return [...document.querySelectorAll('meter')].map((it) => it.value)")) == [25, 900]
-        self.snap("tabs")
-        page.click("#tabs button")
-        page.wait("the hold is back", "#held", "Nothing is held")
-        self.bob.quid("tab", "close", tab["tab"])
-        page.run("""for (let turn = 0; turn < 500 && !document.getElementById('tabs-card').hidden; turn += 1)
-                      await new Promise((go) => setTimeout(go, 20));""")
-        assert page.text("#tabs") == "", "tabs that are over are gone"
-
     def works_by_keyboard(self):
         page = self.page
         page.open(self.home + "#/history")
@@ -335,85 +342,6 @@ class Scenes:
         named = page.run("""return [...document.querySelectorAll('input, select, textarea, button, a[href]')]
           .filter((it) => !(it.labels?.length || it.getAttribute('aria-label') || it.textContent.trim())).map((it) => it.id)""")
         assert named == [], f"without a name for a screen reader: {named}"
-
-    def shows_a_payment_to_its_end_though_the_tab_was_closed(self):
-        page = self.page
-        self.world.directory.send_signal(signal.SIGSTOP)
-        self.fill("bob", "0.6", "in the middle")
-        page.click("#pay-button")
-        page.wait("the middle", "#pay-outcome", "asking")
-        self.snap("asking")
-        page.new_tab()
-        page.call("POST", "/window", {"handle": page.call("GET", "/window/handles")[0]})
-        page.close_tab()
-        page.open(self.home)
-        page.wait("a new page knows", "#sent", "unknown, still asking")
-        self.snap("unknown")
-        self.world.directory.send_signal(signal.SIGCONT)
-        page.wait("its end", "#sent li:first-child", "settled", within=40)
-        assert len(self.came("in the middle")) == 1
-
-    def lives_through_a_lost_directory(self):
-        page = self.page
-        place = self.world.address.rsplit("@")[-1]
-        self.world.stop(self.world.directory)
-        page.wait("it is away", "#connection", "directory away", within=30)
-        page.wait("it says so", "#banner", "The directory is away")
-        assert page.text("#balance") != "", "what was known is still shown"
-        self.snap("away")
-        self.fill("bob", "0.3", "nothing is sent")
-        page.click("#pay-button")
-        page.wait("nothing is sent", "#pay-error", "nothing was sent", within=30)
-        self.world.serve(place)
-        page.wait("it is back", "#connection", "online", within=30)
-        self.fill("bob", "0.3", "after it came back")
-        page.click("#pay-button")
-        page.wait("it pays again", "#pay-outcome", "settled", within=30)
-
-    def keeps_asking_a_directory_that_died_in_the_middle(self):
-        page = self.page
-        place = self.world.address.rsplit("@")[-1]
-        self.fill("bob", "0.7", "who knows")
-        # Frozen, it takes the order and answers nothing; then it is killed with it.
-        self.world.directory.send_signal(signal.SIGSTOP)
-        page.click("#pay-button")
-        page.wait("the middle", "#pay-outcome", "asking")
-        self.world.kill(self.world.directory)
-        said = page.wait("nobody knows", "#pay-outcome", "unknown, still asking", within=40)
-        assert "do not pay again" in said and "refused" not in said and "Not paid" not in said, said
-        page.wait("it is away", "#connection", "directory away", within=40)
-        self.snap("unknown-away")
-        self.world.serve(place)
-        page.wait("it is back", "#connection", "online", within=40)
-        # Whether the order got into the log before the end is chance; the page must say which, unasked.
-        ends = {"Paid to bob. It is in the ledger": 1, "Cancelled: nothing was paid to bob": 0}
-        end = page.wait_until("its end, with nothing clicked", lambda: [
-            came for part, came in ends.items() if part in page.text("#pay-outcome")], within=40)
-        assert len(self.came("who knows")) == end[0], page.text("#pay-outcome")
-
-    def lets_no_other_origin_in(self):
-        page, before = self.page, self.balance()
-        token = page.run("return document.querySelector('meta[name=quid-token]').content")
-        cookies = []
-        server = elsewhere(cookies)
-        port = server.server_address[1]
-        for host in ["127.0.0.1", "localhost"]:
-            page.open(f"http://{host}:{port}/")
-            stopped = self.stopped()
-            told = page.run(ATTACK, self.home, token)
-            # All ten came, and none of them was let in.
-            assert self.stopped() - stopped >= len(told), f"{self.stopped() - stopped} of {told}"
-            for name, got in told.items():
-                assert got in ("refused", "opaque"), f"{host}: {name}: {got}"
-        assert not any("quid_wallet" in cookie for cookie in cookies), "the cookie goes to no other port"
-        server.shutdown()
-        # A name that was made to point to this machine.
-        page.open(self.home.replace("127.0.0.1", "localhost"))
-        assert "no name of this wallet" in page.text("body"), page.text("body")
-        page.complaints()
-        page.open(self.home)
-        page.wait("the wallet itself", "#connection", "online")
-        assert self.balance() == before, "another origin has paid"
 
     def says_that_it_needs_scripts(self):
         plain = Browser(self.driver, scripts=False)
@@ -436,10 +364,13 @@ class Scenes:
     def looks_well(self):
         page = self.page
         self.alice.quid("request", "3.5", "--memo", "a ticket")
+        (own,) = self.alice.quid("tab", "open", "bob", "--unit", "0.01", "--units", "100")
+        self.alice.quid("tab", "pay", own["tab"], "40")
         for name, width, height, dark, scale in [("desktop", 1200, 900, False, 1), ("desktop-dark", 1200, 900, True, 1),
                                                  ("phone", 360, 780, False, 2), ("phone-dark", 360, 780, True, 2)]:
             page.look(width, height, dark, scale)
             for view, css, part in [("home", "#curve-text", "at most"), ("pay", "#pay-form", "To"), ("ask", "#ask-form", "Good for"),
+                                    ("tab", "#tab-form", "Units"),
                                     ("history", "#history-lines", "bob"), (f"receipt/{self.tea}", "#receipt-verdict", "Verified")]:
                 page.open(self.home + "#/" + view)
                 page.wait(view, css, part)
@@ -456,6 +387,20 @@ class Scenes:
             page.press("\ue007")
             page.wait("the request", "#ask-link", "quid://")
             page.picture(PICTURES / f"{name}-request.png")
+            page.click("#ask-kind option[value=tab]")
+            self.ask_and_open(name)
+
+    def ask_and_open(self, name):
+        """Looks at what is asked of a tab before it is there."""
+        page = self.page
+        page.type("#ask-amount", "0.001")
+        page.type("#ask-units", "500")
+        page.wait("what they are worth", "#ask-worth", "0.500000")
+        page.picture(PICTURES / f"{name}-ask-tab.png")
+        page.open(self.home + "#/tab")
+        self.size("bob", "0.01", "250")
+        page.wait("what is at risk", "#tab-risk", "2.500000")
+        page.picture(PICTURES / f"{name}-tab-filled.png")
 
     def complains_of_nothing(self):
         # The directory was away for a while, which answers say in their own way.
@@ -492,52 +437,6 @@ class Scenes:
         line = lines[2]
         lines[2] = ("B" if line[5] != "B" else "C").join([line[:5], line[6:]])
         return "\n".join(lines) + "\n"
-
-
-ATTACK = """
-  const [home, token] = arguments;
-  const told = {};
-  const headers = { "content-type": "application/json", "x-quid-token": token };
-  const pay = JSON.stringify({ intent: "019aab12-3456-7abc-8def-0123456789ab", payee: "bob", amount: "5" });
-  const reached = (work) => work.then(async (it) => it.type === "opaque" ? "opaque" : `${it.status} ${await it.text()}`, () => "refused");
-  told.reads = await reached(fetch(home + "api/history", { credentials: "include" }));
-  told.page = await reached(fetch(home, { credentials: "include" }));
-  told.blind = await reached(fetch(home + "api/history", { mode: "no-cors", credentials: "include" }));
-  told.pays = await reached(fetch(home + "api/pay", { method: "POST", headers, body: pay, credentials: "include" }));
-  told.paysBlind = await reached(fetch(home + "api/pay", { method: "POST", mode: "no-cors", body: pay, credentials: "include" }));
-  told.follows = await new Promise((done) => { const it = new EventSource(home + "live", { withCredentials: true });
-    it.onmessage = it.onopen = () => done("followed"); it.onerror = () => { it.close(); done("refused"); }; });
-  told.script = await new Promise((done) => { const it = document.createElement("script"); it.src = home + "app.js";
-    it.onload = () => done("loaded"); it.onerror = () => done("refused"); document.head.append(it); });
-  told.image = await new Promise((done) => { const it = document.createElement("img"); it.src = home + "icon.svg";
-    it.onload = () => done("loaded"); it.onerror = () => done("refused"); });
-  told.frame = await new Promise((done) => { const it = document.createElement("iframe"); it.src = home; it.name = "frame";
-    it.onload = () => { let seen; try { seen = it.contentDocument?.title ?? ""; } catch { seen = ""; } done(seen === "" ? "refused" : seen); };
-    document.body.append(it); });
-  told.form = await new Promise((done) => { const it = document.createElement("form"); it.method = "post"; it.action = home + "api/pay";
-    it.enctype = "text/plain"; it.target = "frame"; const field = document.createElement("input");
-    field.name = pay.slice(0, -1) + ', "x":"'; field.value = '"}'; it.append(field); document.body.append(it);
-    document.querySelector("iframe").onload = () => done("refused"); it.submit(); });
-  return told;
-"""
-
-
-def elsewhere(cookies):
-    """Another server on this machine: a second origin."""
-    class Elsewhere(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            cookies.append(self.headers.get("cookie", ""))
-            self.send_response(200)
-            self.send_header("content-type", "text/html")
-            self.end_headers()
-            self.wfile.write(b"<!doctype html><title>elsewhere</title><body>elsewhere")
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
 
 
 if __name__ == "__main__":

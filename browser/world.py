@@ -30,6 +30,13 @@ class World:
                    "--opening-balance", "100", *self.settings]
         self.directory, self.address = self.start(command, "directory.log")
 
+    def operate(self, *arguments):
+        """What a command of the directory's operator prints, which must succeed."""
+        done = subprocess.run([PROGRAMS / "quid-directory", *arguments, "--data", self.folder / "data"],
+                              capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done
+        return done.stdout.strip()
+
     def start(self, command, log):
         """Starts a program that stays; its first line."""
         command = [PROGRAMS / command[0], *command[1:]]

@@ -227,7 +227,7 @@ impl Hashed {
         while left > 0 {
             let links = left.min(piece.max(1));
             base = base.down(tab, links);
-            left -= links;
+            left = left.saturating_sub(links);
             pause();
         }
         Ok(Self { from, to, base })

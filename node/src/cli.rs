@@ -33,6 +33,7 @@ mod start;
 pub(crate) mod tab;
 pub(crate) mod usage;
 pub(crate) mod value;
+pub(crate) mod words;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,11 +1,12 @@
-//! What ties a wish to pay to one payment: however often the wish is repeated, it pays once.
+//! What ties a wish to one payment or tab: however often the wish is repeated, it is done once.
 
 use std::fmt;
 use std::str::FromStr;
 
 use quid_common::id::{IdError, Reference};
 
-/// One wish to pay, such as a form that a person fills in: see [`crate::Node::pay_once`].
+/// One wish to pay or to open a tab, such as a form that a person fills in: see
+/// [`crate::Node::pay_once`] and [`crate::Node::open_tab_once`].
 ///
 /// Its text is 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

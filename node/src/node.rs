@@ -38,6 +38,7 @@ use crate::void::{self, VoidOutcome};
 
 mod account;
 mod failing;
+mod intents;
 mod options;
 mod people;
 mod receipts;

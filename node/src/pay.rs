@@ -156,14 +156,14 @@ pub enum PayError {
         /// The key that the directory names now.
         offered: PublicKey,
     },
-    /// Another payment was made of this intent, or is being made: what was asked now differs from it
-    /// and was not sent. Take a new intent for it.
+    /// Another payment was made of this intent or another tab opened, or is being made: what was asked
+    /// now differs from it and was not sent. Take a new intent for it.
     #[error(
-        "this was used for order {order} already, which pays somebody else, another amount or for \
+        "this was used for {order} already, which pays somebody else, another amount or for \
          something else; nothing was sent"
     )]
     IntentUsed {
-        /// The order that was made of it.
+        /// The order or tab that was made of it.
         order: OrderId,
     },
     /// The directory has signed two histories: what it settles proves nothing any more. Ask its

@@ -113,7 +113,7 @@ impl RequestPayment {
     }
 }
 
-/// A payment for a request, or a refund.
+/// A payment for a request or an intent, or a refund.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
     /// The payment.
@@ -151,7 +151,7 @@ impl RequestOpening {
     }
 }
 
-/// A tab for a request.
+/// A tab for a request or an intent.
 #[derive(Clone, Debug)]
 pub struct AnsweredTab {
     /// The tab.
@@ -241,7 +241,7 @@ pub enum Unpayable {
         name: Name,
     },
     /// The tab that was opened for it is over.
-    #[error("tab {tab} was opened for this request and is over; nothing was sent")]
+    #[error("tab {tab} was opened for this already and is over; nothing was sent")]
     TabOver {
         /// The tab.
         tab: OrderId,

@@ -16,7 +16,7 @@
 //! | `keeper` | saves, claims and ends tabs in time |
 //! | `list` | how they all stand |
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ pub use policy::{AcceptTab, TabPolicy};
 
 pub(crate) use desk::Desk;
 pub(crate) use keeper::{claim_all, keep};
-pub(crate) use list::{Asking, list};
+pub(crate) use list::{Asking, list, newest};
 pub(crate) use opening::{EXPIRES_DEFAULT, MadeTab};
 pub(crate) use serve::serve;
 
@@ -247,6 +247,8 @@ pub(crate) struct Tabs {
 struct Open {
     tabs: HashMap<OrderId, (Arc<Paying>, Arc<Line>)>,
     lines: HashMap<PublicKey, Arc<Line>>,
+    /// Closed, and held still until their grace is over.
+    ending: HashSet<OrderId>,
 }
 
 impl Tabs {
@@ -369,6 +371,9 @@ impl Tabs {
             match self.ask(id).await {
                 Ok(None) => return,
                 Ok(Some(open)) => {
+                    if open.expires < paying.terms.expires {
+                        self.lock().ending.insert(id);
+                    }
                     let now = self.clock.now().unwrap_or(open.until);
                     let rest = open.until.since(now).max(Duration::from_secs(1));
                     sleep(rest.min(Duration::from_secs(60))).await;
@@ -403,6 +408,9 @@ impl Tabs {
         let books = &self.ground.books;
         let payer = books.home.key();
         let tab = self.ground.directory.ask_tab(payer, id).await?;
+        if tab.is_none() {
+            self.lock().ending.remove(&id);
+        }
         if tab.is_none() && books.home.journal().tab_closed(id).await? {
             tracing::info!(tab = %id, "tab over");
         }
@@ -424,6 +432,9 @@ impl Tabs {
                 self.ask(tab.id()).await?.is_none()
             }
         };
+        if !released {
+            self.lock().ending.insert(tab.id());
+        }
         paying.end(None);
         tab.line.wake();
         self.keep_progress(paying).await;
@@ -459,6 +470,11 @@ impl Tabs {
                 return Err(RequestError::Unreachable("no answer in time".to_owned()));
             }
         }
+    }
+
+    /// Whether a tab is known to be closed though its rest is not back yet.
+    pub(super) fn is_ending(&self, id: OrderId) -> bool {
+        self.lock().ending.contains(&id)
     }
 
     async fn keep_progress(&self, paying: &Paying) {

@@ -13,6 +13,7 @@
 //! | `answer` | what the page is told, with nothing in it that acts |
 //! | `board` | the newest state, and who follows it |
 //! | `requests` | links and QR codes: asking for money, and paying what is asked for |
+//! | `tabs` | opening and closing tabs |
 //! | `ledger` | history, its export, and the curve of the balance |
 //!
 //! [`Request`]: crate::cli::request::Request
@@ -25,6 +26,7 @@ mod files;
 mod ledger;
 mod requests;
 mod server;
+mod tabs;
 
 use std::path::Path;
 use std::process::Stdio;

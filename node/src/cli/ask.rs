@@ -153,6 +153,7 @@ fn of_tab(tab: Tab) -> Request {
             memo: open.memo.unwrap_or_default(),
             reference: open.reference,
             wait: open.wait,
+            intent: None,
         }),
         Tab::List => Request::Tabs,
         Tab::Pay { tab, units, wait } => Request::PayTab(PayTabRequest { tab, units, wait }),

@@ -18,11 +18,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::check::{account, answered, clock, judged, space, told, unanswered, unopened};
 use super::exit::Exit;
-use super::failure::{Failure, Report, refused};
+use super::failure::{Failure, Report};
 use super::item::{Check, Health};
 use super::passphrase;
 use super::screen::Sink;
 use super::settings::Settings;
+use super::words::refused;
 use crate::control::Listener;
 
 /// Checks everything, in the order in which one thing needs another.
@@ -276,7 +277,9 @@ fn denied(error: &RequestError) -> Check {
             reason.explain(),
             Some("if that was not you: `quid key recover NAME --recovery FILE`"),
         ),
-        RequestError::Refused(reason) => told("account", Health::Bad, &refused(*reason)),
+        RequestError::Refused(reason) => {
+            told("account", Health::Bad, &refused(*reason).for_command())
+        }
         error => told("account", Health::Bad, &error.to_string()),
     }
 }

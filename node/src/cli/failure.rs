@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::exit::Exit;
 use super::item::Item;
 use super::screen::Tone;
+use super::words::{Words, refused};
 
 /// Why a command ended before its end.
 #[derive(Debug)]
@@ -31,19 +32,37 @@ pub(crate) struct Report {
     pub(crate) error: String,
     /// What happened, why, and what to do: one line.
     pub(crate) message: String,
+    /// The same in the words of the wallet's page. Whoever is told over a socket has none.
+    #[serde(skip)]
+    page: Option<String>,
     /// The result that tells the failure in full, `error` and `message` in it.
     pub(crate) item: Option<Item>,
 }
 
 impl Report {
     /// A failure that has no result of its own.
-    pub(crate) fn new(exit: Exit, error: &str, message: impl Into<String>) -> Self {
-        Self {
+    pub(crate) fn new(exit: Exit, error: &str, message: impl Into<Words>) -> Self {
+        let mut report = Self {
             exit,
             error: error.to_owned(),
-            message: message.into(),
+            message: String::new(),
+            page: None,
             item: None,
-        }
+        };
+        report.say(message);
+        report
+    }
+
+    /// Says this and nothing else.
+    pub(crate) fn say(&mut self, message: impl Into<Words>) {
+        let words = message.into();
+        self.message = words.for_command();
+        self.page = Some(words.for_page());
+    }
+
+    /// The line for the wallet's page.
+    pub(crate) fn for_page(&self) -> &str {
+        self.page.as_ref().unwrap_or(&self.message)
     }
 
     /// How the line for people is coloured.
@@ -106,17 +125,17 @@ impl From<Box<Report>> for Failure {
 
 impl Failure {
     /// An argument that only the directory's currency or the home could judge.
-    pub(crate) fn usage(message: impl Into<String>) -> Self {
+    pub(crate) fn usage(message: impl Into<Words>) -> Self {
         Report::new(Exit::Usage, "usage", message).into()
     }
 
     /// Trouble with local files.
-    pub(crate) fn files(message: impl Into<String>) -> Self {
+    pub(crate) fn files(message: impl Into<Words>) -> Self {
         Report::new(Exit::Files, "files", message).into()
     }
 
     /// Anything that no other code says.
-    pub(crate) fn other(error: &str, message: impl Into<String>) -> Self {
+    pub(crate) fn other(error: &str, message: impl Into<Words>) -> Self {
         Report::new(Exit::Other, error, message).into()
     }
 }
@@ -178,30 +197,6 @@ pub(crate) fn report(error: RequestError) -> Report {
         RequestError::Protocol(_) => Report::new(Exit::Other, "protocol", error.to_string()),
         RequestError::Local(message) => Report::new(Exit::Files, "files", message),
     }
-}
-
-/// `refused: ` and why, and what to do if anything can be done.
-pub(crate) fn refused(reason: Reason) -> String {
-    let advice = match reason {
-        Reason::NOT_REGISTERED => ": `quid register NAME`",
-        Reason::UNINVITED => ": `quid register NAME --invite CODE`",
-        Reason::NAME_TAKEN | Reason::NAME_LOOKS_TAKEN | Reason::NAME_RESERVED => {
-            "; choose another name"
-        }
-        Reason::ALREADY_REGISTERED => "; `quid status` shows it",
-        Reason::INSUFFICIENT_FUNDS => "; `quid status` shows the balance",
-        Reason::UNKNOWN_ACCOUNT => "; check the spelling",
-        Reason::FROZEN | Reason::ACCOUNT_FROZEN => {
-            "; its recovery key thaws what its keys froze, or ask the operator of the directory"
-        }
-        Reason::KEY_REPLACED => "; if that was not you: `quid key recover` with the recovery key",
-        Reason::EXPIRED => "; pay again if it is still wanted",
-        _ => "",
-    };
-    if reason.name() == "unrecognised" {
-        return format!("refused: {reason} (number {})", reason.0);
-    }
-    format!("refused: {reason}{advice}")
 }
 
 /// A text as it may stand in a message: on one line, and not longer than a line.

@@ -71,7 +71,7 @@ fn is_unknown(report: &Report) -> bool {
 
 fn with(mut report: Report, meant: Option<String>) -> Report {
     if let Some(meant) = meant {
-        report.message = format!("refused: {}: {meant}", Reason::UNKNOWN_ACCOUNT);
+        report.say(format!("refused: {}: {meant}", Reason::UNKNOWN_ACCOUNT));
     }
     report
 }

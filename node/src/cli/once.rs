@@ -66,7 +66,7 @@ pub(crate) fn check(request: &Request, currency: Option<&Currency>) -> Result<()
             pay.amount.in_currency(currency)?;
         }
         (Request::OpenTab(open), Some(currency)) => {
-            tab::value(open, currency)?;
+            tab::value(&open.unit, open.units, currency)?;
         }
         (Request::Ask(ask), Some(currency)) => {
             requests::wanted(ask, currency)?;

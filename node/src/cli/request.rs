@@ -73,6 +73,9 @@ pub(crate) struct OpenTabRequest {
     #[serde(with = "optional_text")]
     pub(crate) reference: Option<Reference>,
     pub(crate) wait: Duration,
+    /// What opens one tab, however often it is asked.
+    #[serde(default, with = "optional_text")]
+    pub(crate) intent: Option<Intent>,
 }
 
 /// A payment on a tab asked of a node.
@@ -274,6 +277,7 @@ mod tests {
                 memo: Memo::default(),
                 reference: None,
                 wait: Duration::from_secs(3),
+                intent: Some("cd".repeat(16).parse().expect("an intent")),
             }),
             Request::Tabs,
             Request::PayTab(PayTabRequest {

@@ -1,6 +1,7 @@
 //! Requests carried out on a node; results go into a sink, whoever is at its other end.
 
 use quid_common::amount::Currency;
+use quid_common::id::OrderId;
 use quid_common::refusal::Reason;
 use quid_node::{
     HistoryItem, HistoryState, Kind, Node, Outcome, PayError, Payment, Presence, ReceiptId,
@@ -8,7 +9,7 @@ use quid_node::{
 };
 
 use super::exit::Exit;
-use super::failure::{Failure, Report, refused, report};
+use super::failure::{Failure, Report, report};
 use super::item::{self, Direction, Line, Paid, Person, Registered, Route, State, TabOpened};
 use super::likeness::with_meant;
 use super::receipt::{Ground, receipt_item};
@@ -17,6 +18,7 @@ use super::requests;
 use super::screen::Sink;
 use super::tab;
 use super::value::ReceiptName;
+use super::words::{Advice, Words, refused};
 
 /// Carries out `request` on `node`, which receives payments if `listening`.
 ///
@@ -64,8 +66,7 @@ pub(crate) async fn run(
         Request::PayLink(request) => requests::pay(node, request, sink).await?,
         Request::Refund(request) => requests::refund(node, request, sink).await?,
         Request::Void { order } => {
-            let order_text = order.to_string();
-            let item = voided(order_text, node.void(order).await?)?;
+            let item = voided(order, node.void(order).await?)?;
             sink.item(item).await?;
         }
         Request::History { limit, after } => {
@@ -268,19 +269,18 @@ pub(crate) async fn told(
             item.entry = entry;
             let mut report = with_meant(no(reason), node, &outcome.payee).await;
             if let Some(message) = requests::declined(&item, reason) {
-                report.message = message;
+                report.say(message);
             }
             Err(not_paid(item, report).into())
         }
         End::Unknown => {
             let order = outcome.order;
             let why = node.doubt().map(|doubt| format!(" ({doubt})"));
-            let message = format!(
-                "unknown: not confirmed within {wait_s} s{}; ask again with `quid receipt show \
-                 {order}` or cancel it with `quid void {order}`",
+            let what = format!(
+                "unknown: not confirmed within {wait_s} s{}",
                 why.unwrap_or_default()
             );
-            Err(not_known(item, message).into())
+            Err(not_known(item, Advice::AskOrVoid(order).after(what)).into())
         }
     }
 }
@@ -292,10 +292,7 @@ pub(crate) fn unsent(error: PayError) -> Report {
         PayError::KeyChanged { .. } => Report::new(
             Exit::Refused,
             "key_changed",
-            format!(
-                "refused: {error}; ask them whether they have a new key, then \
-                 `quid key accept NAME` shows how it changed"
-            ),
+            Advice::AcceptKey.after(format!("refused: {error}")),
         ),
         PayError::IntentUsed { .. } => {
             Report::new(Exit::Refused, "intent_used", format!("refused: {error}"))
@@ -330,18 +327,18 @@ pub(crate) fn not_paid(mut item: Paid, mut report: Report) -> Report {
 }
 
 /// A payment whose end is not known, told with `message`.
-fn not_known(mut item: Paid, message: String) -> Report {
-    item.state = State::Unknown;
-    item.error = Some("unknown".to_owned());
-    item.message = Some(message.clone());
+fn not_known(mut item: Paid, message: impl Into<Words>) -> Report {
     let mut report = Report::new(Exit::Unknown, "unknown", message);
+    item.state = State::Unknown;
+    item.error = Some(report.error.clone());
+    item.message = Some(report.message.clone());
     report.item = Some(item.into());
     report
 }
 
-fn voided(order: String, outcome: VoidOutcome) -> Result<item::Void, Failure> {
+fn voided(order: OrderId, outcome: VoidOutcome) -> Result<item::Void, Failure> {
     let mut item = item::Void {
-        order,
+        order: order.to_string(),
         ..item::Void::default()
     };
     let (exit, error, message) = match outcome {
@@ -360,19 +357,20 @@ fn voided(order: String, outcome: VoidOutcome) -> Result<item::Void, Failure> {
             item.entry = entry;
             item.reason = Some(reason.name().to_owned());
             let message = format!("the order was refused already: {reason}; it can never settle");
-            (Exit::Refused, reason.name(), message)
+            (Exit::Refused, reason.name(), message.into())
         }
         VoidOutcome::Unknown => {
-            let message = format!(
-                "unknown: the directory did not answer in time; run `quid void {}` again",
-                item.order
-            );
-            (Exit::Unknown, "unknown", message)
+            let what = "unknown: the directory did not answer in time";
+            (
+                Exit::Unknown,
+                "unknown",
+                Advice::VoidAgain(order).after(what),
+            )
         }
     };
-    item.error = Some(error.to_owned());
-    item.message = Some(message.clone());
     let mut report = Report::new(exit, error, message);
+    item.error = Some(report.error.clone());
+    item.message = Some(report.message.clone());
     report.item = Some(item.into());
     Err(report.into())
 }

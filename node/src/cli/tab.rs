@@ -18,20 +18,22 @@ use super::likeness::with_meant;
 use super::request::{OpenTabRequest, PayTabRequest};
 use super::run::{currency, no, unsent};
 use super::screen::Sink;
+use super::value::AmountText;
+use super::words::{Advice, Words};
 
 /// What a unit and the whole of a tab are worth.
 ///
 /// # Errors
 /// If the unit is no amount of `currency`, or the whole cannot be counted.
 pub(crate) fn value(
-    request: &OpenTabRequest,
+    unit: &AmountText,
+    count: u32,
     currency: &Currency,
 ) -> Result<(Amount, Amount), Failure> {
-    let unit = request.unit.in_currency(currency)?;
-    let hold = units(unit, request.units).ok_or_else(|| {
+    let unit = unit.in_currency(currency)?;
+    let hold = units(unit, count).ok_or_else(|| {
         Failure::usage(format!(
-            "{} units of {} are more than can be counted: open a shorter tab",
-            request.units,
+            "{count} units of {} are more than can be counted: open a shorter tab",
             currency.display(unit)
         ))
     })?;
@@ -44,8 +46,8 @@ pub(crate) async fn open(node: &Node, request: OpenTabRequest, sink: &Sink) -> R
         Ok(currency) => currency,
         Err(error) => return Err(not_opened(&request, None, report(error)).into()),
     };
-    let (unit, _) = value(&request, &currency)?;
-    let item = TabOpened::asked(&request, Some(&currency));
+    let (unit, _) = value(&request.unit, request.units, &currency)?;
+    let mut item = TabOpened::asked(&request, Some(&currency));
     let wait_s = request.wait.as_secs();
     let payee = request.payee.clone();
     let wish = TabOpening {
@@ -56,7 +58,14 @@ pub(crate) async fn open(node: &Node, request: OpenTabRequest, sink: &Sink) -> R
         wait: request.wait,
         ..TabOpening::new(request.payee, unit, request.units)
     };
-    let outcome = match node.open_tab(wish).await {
+    let opened = match request.intent {
+        Some(intent) => node.open_tab_once(intent, wish).await.map(|answered| {
+            item.earlier = Some(answered.earlier);
+            answered.outcome
+        }),
+        None => node.open_tab(wish).await,
+    };
+    let outcome = match opened {
         Ok(outcome) => outcome,
         Err(error) => {
             let report = with_meant(unsent(error), node, &payee).await;
@@ -81,13 +90,12 @@ pub(crate) async fn told(
         Opened::Refused(reason) => Err(refused(item, no(reason)).into()),
         Opened::Unknown => {
             let why = node.doubt().map(|doubt| format!(" ({doubt})"));
-            let message = format!(
-                "unknown: the directory did not say within {wait_s} s whether tab {} is \
-                 open{}; {ASK_FIRST}",
+            let what = format!(
+                "unknown: the directory did not say within {wait_s} s whether tab {} is open{}",
                 outcome.tab,
                 why.unwrap_or_default()
             );
-            Err(unknown(item, message).into())
+            Err(unknown(item, Advice::AskForTab.after(what)).into())
         }
     }
 }
@@ -124,18 +132,13 @@ async fn declined(tab: &Tab, reason: Option<Reason>, currency: &Currency) -> Rep
     let reason = reason.unwrap_or(Reason::PAYEE_DECLINED);
     let (id, payee) = (tab.id(), tab.payee());
     let hold = currency.display(tab.terms().hold().unwrap_or(Amount::MAX));
-    let rest = match tab.close().await {
-        Ok(closed) if closed.released => format!("the {hold} held for it are back"),
-        Ok(_) => format!(
-            "the {hold} held for it come back in {} s",
-            tab.terms().grace
-        ),
-        Err(error) => {
-            format!("the {hold} held for it stay so until `quid tab close {id}` has run: {error}")
-        }
+    let what = format!("refused: {payee} does not take the tab: {reason}; the {hold} held for it");
+    let words = match tab.close().await {
+        Ok(closed) if closed.released => format!("{what} are back").into(),
+        Ok(_) => format!("{what} come back in {} s", tab.terms().grace).into(),
+        Err(error) => Advice::CloseTab(id).after(format!("{what} are held still ({error})")),
     };
-    let message = format!("refused: {payee} does not take the tab: {reason}; {rest}");
-    Report::new(Exit::Refused, reason.name(), message)
+    Report::new(Exit::Refused, reason.name(), words)
 }
 
 /// Lists the open tabs of the account, also without the directory.
@@ -299,13 +302,15 @@ impl Underway {
         let progress = self.tab.progress();
         if progress.sent > progress.paid {
             // It may have taken what it did not acknowledge.
-            return self.unknown_for(&format!("the tab has ended ({})", explained(reason)));
+            let why = explained("", reason).for_command();
+            return self.unknown_for(&format!("the tab has ended ({why})"));
         }
         let paid = match item.acknowledged {
             0 => "nothing was paid".to_owned(),
             count => format!("{count} of the {} units were paid", self.units),
         };
-        let message = format!("refused: {}; {paid}", explained(reason));
+        let why = explained("refused: ", reason).for_command();
+        let message = format!("{why}; {paid}");
         refused(item, Report::new(Exit::Refused, reason.name(), message)).into()
     }
 
@@ -350,12 +355,11 @@ pub(crate) async fn close(node: &Node, id: OrderId, sink: &Sink) -> Result<(), F
     let closed = match tab.close().await {
         Ok(closed) => closed,
         Err(RequestError::Unreachable(reason)) => {
-            let message = format!(
-                "unknown: the tab may be open still, for the directory was lost meanwhile \
-                 ({reason}); run `quid tab close {id}` again"
+            let what = format!(
+                "unknown: the tab may be open still, for the directory was lost meanwhile ({reason})"
             );
             item.released = false;
-            return Err(unknown(item, message).into());
+            return Err(unknown(item, Advice::CloseTab(id).after(what)).into());
         }
         Err(error) => return Err(of_tab(error).into()),
     };
@@ -388,28 +392,22 @@ async fn find(node: &Node, id: OrderId, deadline: Instant) -> Result<Tab, Reques
 /// What is said when there is no tab to pay on or to close.
 fn of_tab(error: RequestError) -> Report {
     match error {
-        RequestError::Refused(reason) => Report::new(
-            Exit::Refused,
-            reason.name(),
-            format!("refused: {}", explained(reason)),
-        ),
+        RequestError::Refused(reason) => {
+            Report::new(Exit::Refused, reason.name(), explained("refused: ", reason))
+        }
         error => report(error),
     }
 }
 
-/// Why a tab pays no more, and what to do.
-fn explained(reason: Reason) -> String {
-    let advice = match reason {
-        Reason::NO_TAB => "; `quid tab list` shows the open ones",
-        Reason::TAB_OVER | Reason::EXPIRED => "; open another with `quid tab open`",
-        _ => "",
+/// Why a tab pays no more, after `before`, and what to do.
+fn explained(before: &str, reason: Reason) -> Words {
+    let (what, advice) = match reason {
+        Reason::EXPIRED => ("the tab's time is over", Advice::AnotherTab),
+        Reason::TAB_OVER => ("the tab is over", Advice::AnotherTab),
+        Reason::NO_TAB => (reason.explain(), Advice::OpenTabs),
+        reason => return format!("{before}{reason}").into(),
     };
-    let what = match reason {
-        Reason::EXPIRED => "the tab's time is over".to_owned(),
-        Reason::TAB_OVER => "the tab is over".to_owned(),
-        reason => reason.to_string(),
-    };
-    format!("{what}{advice}")
+    advice.after(format!("{before}{what}"))
 }
 
 /// What is said when a tab was not opened and nothing was sent.
@@ -437,7 +435,7 @@ pub(crate) fn open_given_up(
     currency: Option<&Currency>,
     why: &str,
 ) -> Report {
-    let message = format!("unknown: {why}; {ASK_FIRST}");
+    let message = Advice::AskForTab.after(format!("unknown: {why}"));
     unknown(TabOpened::asked(request, currency), message)
 }
 
@@ -477,7 +475,7 @@ failed! {
     TabClosed {}
 }
 
-fn unknown(mut item: impl Failed, message: String) -> Report {
+fn unknown(mut item: impl Failed, message: impl Into<Words>) -> Report {
     let mut report = Report::new(Exit::Unknown, "unknown", message);
     item.fail(TabState::Unknown, &report);
     report.item = Some(item.into());
@@ -505,7 +503,7 @@ impl TabOpened {
             ..Self::default()
         };
         if let Some(currency) = currency
-            && let Ok((unit, hold)) = value(request, currency)
+            && let Ok((unit, hold)) = value(&request.unit, request.units, currency)
         {
             item.unit = currency.format(unit);
             item.hold = Some(currency.format(hold));
@@ -524,10 +522,6 @@ impl TabPaid {
         }
     }
 }
-
-/// What to do before the same tab is opened again.
-const ASK_FIRST: &str = "`quid tab list` asks and shows it: open no other for the same purpose \
-                         before that";
 
 /// What to do before anything is paid again.
 const LIST_FIRST: &str = "before you pay any of them again, see with `quid tab list` what is paid \

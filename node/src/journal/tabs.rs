@@ -239,6 +239,19 @@ impl Journal {
             .await
     }
 
+    /// The tabs of this account, newest first, whatever became of them.
+    pub(crate) async fn newest_tabs(&self, limit: u32) -> Result<Vec<TabRow>, JournalError> {
+        self.step(move |connection| {
+            connection
+                .prepare_cached(&format!(
+                    "SELECT {OUT} FROM tabs ORDER BY number DESC LIMIT ?1"
+                ))?
+                .query_map([limit], tab_row)?
+                .collect()
+        })
+        .await
+    }
+
     /// The tabs to this account that may still be claimed.
     pub(crate) async fn open_incoming_tabs(&self) -> Result<Vec<IncomingRow>, JournalError> {
         self.step(move |connection| {

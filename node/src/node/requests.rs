@@ -13,7 +13,6 @@ use tokio::time::{Instant, sleep};
 
 use super::{Node, ReceiptId};
 use crate::directory::{REQUEST_WAIT, RequestError};
-use crate::intent::Intent;
 use crate::journal::{OrderState, Purpose, RequestRow, TabState};
 use crate::pay::{Made, Outcome, PayError, Payment, State};
 use crate::requests::{
@@ -166,66 +165,6 @@ impl Node {
         self.pay_for(wish, aim, deadline).await
     }
 
-    /// A new intent, of which [`Self::pay_once`] makes one payment at most.
-    ///
-    /// # Errors
-    /// [`RequestError::Local`] if the system gives no randomness.
-    pub fn intent(&self) -> Result<Intent, RequestError> {
-        let mut random = [0; 16];
-        let source = &self.parts.home.surroundings().random;
-        source
-            .fill(&mut random)
-            .map_err(|error| RequestError::Local(error.to_string()))?;
-        Ok(Intent::new(random))
-    }
-
-    /// Pays as [`Self::pay`] does, once for each intent: asked again, also at the same moment or
-    /// after a crash, it answers with the payment that was made of the intent before and how that
-    /// stands now. Only a payment that was refused may be followed by another.
-    ///
-    /// # Errors
-    /// [`PayError`]: nothing was sent by this call; [`PayError::IntentUsed`] if a payment was made of
-    /// the intent that is not this one.
-    ///
-    /// # Cancel safety
-    /// As [`Self::pay`]; ask again with the same intent.
-    pub async fn pay_once(&self, intent: Intent, payment: Payment) -> Result<Answered, PayError> {
-        let deadline = Instant::now() + payment.wait;
-        let aim = Aim::intend(self.parts.home.key(), intent);
-        if let Some(order) = self.standing(aim.purpose).await? {
-            return self.intended(order, &payment, deadline).await;
-        }
-        match self.parts.payer.pay_for(payment.clone(), Some(aim)).await? {
-            Made::New(outcome) => Ok(Answered {
-                outcome,
-                earlier: false,
-            }),
-            Made::Earlier(order) => self.intended(order, &payment, deadline).await,
-        }
-    }
-
-    /// The payment that was made of an intent, which must be what is asked now.
-    async fn intended(
-        &self,
-        order: OrderId,
-        payment: &Payment,
-        deadline: Instant,
-    ) -> Result<Answered, PayError> {
-        let row = self.parts.home.journal().order(order).await?;
-        let same = row.is_some_and(|row| {
-            let stated = row.order.statement();
-            row.payee == payment.payee
-                && stated.amount == payment.amount
-                && stated.memo == payment.memo
-                && stated.reference == payment.reference
-        });
-        if same {
-            self.earlier(order, deadline).await
-        } else {
-            Err(PayError::IntentUsed { order })
-        }
-    }
-
     /// Opens the tab that a request asks for. As with [`Node::pay_request`], a link opens one tab.
     ///
     /// # Errors
@@ -234,6 +173,7 @@ impl Node {
     /// # Cancel safety
     /// As [`Node::open_tab`].
     pub async fn open_request(&self, opening: RequestOpening) -> Result<AnsweredTab, PayError> {
+        let deadline = Instant::now() + opening.wait;
         let request = opening.link.request();
         let Wanted::Tab { unit, units } = request.wanted else {
             return Err(Unpayable::IsPayment.into());
@@ -245,7 +185,7 @@ impl Node {
         if opening.again.is_none()
             && let Some(tab) = self.standing(purpose(request, None)).await?
         {
-            return self.earlier_tab(tab).await;
+            return self.earlier_tab(tab, deadline).await;
         }
         self.check_time(request).await?;
         let wish = TabOpening {
@@ -264,7 +204,7 @@ impl Node {
                 outcome,
                 earlier: false,
             }),
-            MadeTab::Earlier(tab) => self.earlier_tab(tab).await,
+            MadeTab::Earlier(tab) => self.earlier_tab(tab, deadline).await,
         }
     }
 
@@ -375,7 +315,7 @@ impl Node {
     }
 
     /// The order or tab of this home that serves a purpose, unless it was refused.
-    async fn standing(&self, purpose: Purpose) -> Result<Option<OrderId>, PayError> {
+    pub(super) async fn standing(&self, purpose: Purpose) -> Result<Option<OrderId>, PayError> {
         let journal = self.parts.home.journal();
         let Some(id) = journal.served(purpose).await? else {
             return Ok(None);
@@ -388,7 +328,11 @@ impl Node {
     }
 
     /// An order that was made earlier, once its end is known or the wait is over.
-    async fn earlier(&self, id: OrderId, deadline: Instant) -> Result<Answered, PayError> {
+    pub(super) async fn earlier(
+        &self,
+        id: OrderId,
+        deadline: Instant,
+    ) -> Result<Answered, PayError> {
         // Whoever made it may be gone.
         self.parts.resolver.take_up().await;
         let journal = self.parts.home.journal();
@@ -418,17 +362,29 @@ impl Node {
         })
     }
 
-    async fn earlier_tab(&self, id: OrderId) -> Result<AnsweredTab, PayError> {
+    /// A tab that was opened earlier, once it is known whether it is open or the wait is over.
+    pub(super) async fn earlier_tab(
+        &self,
+        id: OrderId,
+        deadline: Instant,
+    ) -> Result<AnsweredTab, PayError> {
         let missing = || RequestError::Local(format!("tab {id} is missing in the journal"));
-        let row = self.parts.home.journal().tab(id).await?;
-        let row = row.ok_or_else(missing)?;
-        let terms = row.terms.statement();
-        let state = match row.state {
-            TabState::Open { .. } => Opened::Open(self.tab(id).await?),
-            TabState::Opening => Opened::Unknown,
-            TabState::Refused { reason } => Opened::Refused(reason),
-            TabState::Closed { .. } => return Err(Unpayable::TabOver { tab: id }.into()),
+        let (row, state) = loop {
+            let row = self.parts.home.journal().tab(id).await?;
+            let row = row.ok_or_else(missing)?;
+            let state = match row.state {
+                TabState::Open { .. } => Opened::Open(self.tab(id).await?),
+                TabState::Opening if Instant::now() < deadline => {
+                    sleep(EARLIER_PAUSE).await;
+                    continue;
+                }
+                TabState::Opening => Opened::Unknown,
+                TabState::Refused { reason } => Opened::Refused(reason),
+                TabState::Closed { .. } => return Err(Unpayable::TabOver { tab: id }.into()),
+            };
+            break (row, state);
         };
+        let terms = row.terms.statement();
         let outcome = TabOutcome {
             tab: id,
             hold: terms.hold().ok_or_else(missing)?,
@@ -462,5 +418,5 @@ impl Node {
     }
 }
 
-/// How often the end of an order is looked for that another task or process follows.
+/// How often the end of an order or opening is looked for that another task or process follows.
 const EARLIER_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);

@@ -73,4 +73,17 @@ impl Node {
     pub async fn tabs_at_hand(&self) -> Result<Vec<TabItem>, RequestError> {
         Ok(tabs::list(&self.parts.tabs, self.parts.desk.as_ref(), Asking::Nobody).await?)
     }
+
+    /// The newest tabs that this account opened, newest first, `limit` at most, whatever became of
+    /// them: as the journal has them, nobody is asked. One that never opened has a
+    /// [`TabItem::reason`], and what is paid on an open one may be further than it says here.
+    ///
+    /// # Errors
+    /// [`RequestError::Local`] if the journal cannot be read.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn opened_tabs(&self, limit: u32) -> Result<Vec<TabItem>, RequestError> {
+        Ok(tabs::newest(self.parts.home.journal(), limit).await?)
+    }
 }

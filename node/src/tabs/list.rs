@@ -17,7 +17,7 @@ use super::paying::Paying;
 use super::policy::TabPolicy;
 use super::{Tabs, hold};
 use crate::directory::RequestError;
-use crate::journal::{IncomingRow, JournalError, TabRow, TabState};
+use crate::journal::{IncomingRow, Journal, JournalError, TabRow, TabState};
 
 /// Which end of a tab an account is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +123,9 @@ pub(crate) async fn list(
         let id = row.terms.statement().id;
         let live = tabs.get(id).map(|tab| own(&tab.paying));
         let mut item = live.unwrap_or_else(|| kept(&row));
+        if tabs.is_ending(id) {
+            item.stage = TabStage::Ending;
+        }
         let told = match reached {
             true => tabs.ask(id).await,
             // One wait is enough for all of them.
@@ -176,16 +179,24 @@ pub(super) fn own(paying: &Paying) -> TabItem {
     }
 }
 
+/// The newest tabs that an account opened, as the journal has them.
+pub(crate) async fn newest(journal: &Journal, limit: u32) -> Result<Vec<TabItem>, JournalError> {
+    let rows = journal.newest_tabs(limit).await?;
+    Ok(rows.iter().map(kept).collect())
+}
+
 /// A tab that no process pays on just now.
 fn kept(row: &TabRow) -> TabItem {
-    let stage = match row.state {
-        TabState::Opening => TabStage::Opening,
-        TabState::Open { .. } => TabStage::Open,
-        TabState::Closed { .. } | TabState::Refused { .. } => TabStage::Over,
+    let (stage, reason) = match row.state {
+        TabState::Opening => (TabStage::Opening, None),
+        TabState::Open { .. } => (TabStage::Open, None),
+        TabState::Closed { .. } => (TabStage::Over, None),
+        TabState::Refused { reason } => (TabStage::Over, Some(reason)),
     };
     TabItem {
         paid: row.paid,
         stage,
+        reason,
         ..payer_item(row.terms.statement(), &row.payee)
     }
 }

@@ -66,6 +66,25 @@ impl TabOpening {
             wait: WAIT_DEFAULT,
         }
     }
+
+    /// How soon the tab must be open: a short one soon, or not at all.
+    fn opens_within(&self) -> Duration {
+        LIFE_DEFAULT.min(self.expires / 2)
+    }
+
+    /// Whether `terms`, which nothing but the wish gave a latest time, were drawn for a wish like
+    /// this one.
+    pub(crate) fn has_made(&self, terms: &Terms) -> bool {
+        let goes_on = self.expires.saturating_sub(self.opens_within());
+        let stated = terms.expires.since(terms.id.expiry());
+        terms.unit == self.unit
+            && terms.length == self.units
+            // Each end was cut to whole milliseconds.
+            && stated.abs_diff(goes_on) <= Duration::from_millis(1)
+            && u64::from(terms.grace) == self.grace.as_secs()
+            && terms.memo == self.memo
+            && terms.reference == self.reference
+    }
 }
 
 /// What became of a wish to open a tab.
@@ -246,8 +265,7 @@ impl Tabs {
         source.fill(&mut last).map_err(|error| local(&error))?;
         let last = Link(last);
         let now = self.clock.now().unwrap_or(session.welcome.time);
-        // A short tab must be open soon, or not at all.
-        let opens = now.plus(LIFE_DEFAULT.min(wish.expires / 2));
+        let opens = now.plus(wish.opens_within());
         let id = OrderId::new(until.map_or(opens, |until| until.min(opens)), random);
         let length = wish.units;
         let workers = surroundings.workers;

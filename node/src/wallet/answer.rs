@@ -68,23 +68,24 @@ fn good(item: Value) -> Value {
     answer.into()
 }
 
-/// The answer to what failed: the same words that the command line says.
+/// The answer to what failed: what the command line says too, but what to do about it on the page.
 pub(super) fn failed(failure: &Failure) -> Value {
     let mut answer = Map::new();
     answer.insert("ok".to_owned(), false.into());
     match failure {
         Failure::Told(report) => {
-            let Report {
-                error,
-                message,
-                item,
-                ..
-            } = &**report;
+            let Report { error, item, .. } = &**report;
+            let message = Value::from(one_line(report.for_page()));
             answer.insert("error".to_owned(), error.clone().into());
-            answer.insert("message".to_owned(), one_line(message).into());
             if let Some(item) = item {
-                answer.insert("item".to_owned(), shown(item));
+                let mut item = shown(item);
+                // It repeats the line for a command line.
+                if let Some(told) = item.get_mut("message") {
+                    *told = message.clone();
+                }
+                answer.insert("item".to_owned(), item);
             }
+            answer.insert("message".to_owned(), message);
         }
         Failure::Gone => {
             answer.insert("error".to_owned(), "closed".into());

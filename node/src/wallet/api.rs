@@ -29,7 +29,7 @@ use serde_json::Value;
 use super::answer::{collected, done, failed, one, wrong};
 use super::board::Board;
 use super::door::{Door, Stop};
-use super::{files, ledger, requests};
+use super::{files, ledger, requests, tabs};
 use crate::cli::failure::Failure;
 use crate::cli::item::Item;
 use crate::cli::receipt::{Ground, steps};
@@ -70,7 +70,9 @@ pub(super) fn router(node: Node, board: Arc<Board>, door: Door) -> Router {
         .route(&at("api/request/{id}/qr.svg"), get(requests::qr))
         .route(&at("api/refund"), post(requests::refund))
         .route(&at("api/void"), post(void))
-        .route(&at("api/close-tab"), post(close_tab))
+        .route(&at("api/hold"), post(tabs::hold))
+        .route(&at("api/open-tab"), post(tabs::open))
+        .route(&at("api/close-tab"), post(tabs::close))
         .route(&at("api/register"), post(register))
         .route(&at("api/verify"), post(verify))
         .route(
@@ -212,18 +214,6 @@ async fn void(State(app): State<App>, Json(form): Json<Order>) -> Json<Value> {
 }
 
 #[derive(Debug, Deserialize)]
-struct Tab {
-    tab: String,
-}
-
-async fn close_tab(State(app): State<App>, Json(form): Json<Tab>) -> Json<Value> {
-    match field::<OrderId>("tab", &form.tab) {
-        Ok(tab) => Json(app.carry_out(Request::CloseTab { tab }).await),
-        Err(wrong) => Json(wrong),
-    }
-}
-
-#[derive(Debug, Deserialize)]
 struct Register {
     name: String,
     #[serde(default)]
@@ -337,9 +327,16 @@ impl App {
 
 /// Reads a field of a form.
 pub(super) fn field<T: FromStr<Err: ToString>>(name: &str, text: &str) -> Result<T, Value> {
-    text.trim()
-        .parse()
-        .map_err(|error: T::Err| wrong(name, &error.to_string()))
+    field_by(name, text, T::from_str)
+}
+
+/// Reads a field of a form as the command line reads the same.
+pub(super) fn field_by<T, E: ToString>(
+    name: &str,
+    text: &str,
+    read: impl Fn(&str) -> Result<T, E>,
+) -> Result<T, Value> {
+    read(text.trim()).map_err(|error| wrong(name, &error.to_string()))
 }
 
 /// A file to be saved.

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use axum::response::sse::Event as Message;
 use futures_util::stream::{self, Stream};
-use quid_node::{Event, Events, Node, Presence};
+use quid_common::amount::Currency;
+use quid_node::{Event, Events, Node, Presence, TabItem, TabStage};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -203,9 +204,11 @@ async fn keep_journal(kept: Arc<Kept>) {
             kept.put("sent", lines.into());
         }
         if let Ok(tabs) = kept.node.tabs_at_hand().await {
-            let lines = tabs.iter().map(|item| tab::line(item, &currency));
-            let lines: Vec<Value> = lines.map(|line| shown(&Item::from(line))).collect();
-            kept.put("tabs", lines.into());
+            kept.put("tabs", tab_lines(&tabs, &currency));
+        }
+        if let Ok(mut tabs) = kept.node.opened_tabs(TABS_MAX).await {
+            tabs.retain(|tab| tab.stage == TabStage::Over);
+            kept.put("ended", tab_lines(&tabs, &currency));
         }
         if let Ok(items) = kept.node.requests(REQUESTS_MAX).await {
             let lines = items.iter().map(|item| requested(item, &currency));
@@ -217,6 +220,12 @@ async fn keep_journal(kept: Arc<Kept>) {
             kept.put("contacts", names.into());
         }
     }
+}
+
+fn tab_lines(tabs: &[TabItem], currency: &Currency) -> Value {
+    let lines = tabs.iter().map(|tab| tab::line(tab, currency));
+    let lines: Vec<Value> = lines.map(|line| shown(&Item::from(line))).collect();
+    lines.into()
 }
 
 /// Keeps who is online, asking again whenever the directory was lost.
@@ -253,6 +262,9 @@ const PEOPLE_MAX: usize = 1_000;
 
 /// Payments sent that are shown with their state.
 const SENT_MAX: u32 = 20;
+
+/// Tabs opened last, of which those that are over are shown with their end.
+const TABS_MAX: u32 = 20;
 
 /// Requests of this home that are shown.
 const REQUESTS_MAX: u32 = 20;

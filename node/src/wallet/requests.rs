@@ -11,11 +11,18 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::answer::{failed, one, wrong};
-use super::api::{App, PAY_WAIT, field, nothing};
+use super::api::{App, PAY_WAIT, field, field_by, nothing};
 use crate::cli::qr::Squares;
 use crate::cli::request::{AskRequest, PayLinkRequest, RefundRequest, Request};
 use crate::cli::run::currency;
-use crate::cli::value::AmountText;
+use crate::cli::value::{AmountText, units};
+use crate::cli::words::no_link;
+
+/// A link of a form, or what is wrong with it.
+fn link_of(form: &Link) -> Result<RequestLink, Value> {
+    let read = form.link.trim().parse();
+    read.map_err(|error| wrong("payee", &no_link(&error)))
+}
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Link {
@@ -26,7 +33,7 @@ pub(super) struct Link {
 
 /// What a person has to know before a link is paid. Sends nothing but a question.
 pub(super) async fn link(State(app): State<App>, Json(form): Json<Link>) -> Json<Value> {
-    match field::<RequestLink>("payee", &form.link) {
+    match link_of(&form) {
         Ok(link) => Json(one(app.collect(Request::Prospect { link }).await)),
         Err(wrong) => Json(wrong),
     }
@@ -38,7 +45,7 @@ pub(super) async fn pay(State(app): State<App>, Json(form): Json<Link>) -> Json<
         Ok(amount) => amount,
         Err(answer) => return Json(answer),
     };
-    let link = match field("payee", &form.link) {
+    let link = match link_of(&form) {
         Ok(link) => link,
         Err(wrong) => return Json(wrong),
     };
@@ -54,18 +61,36 @@ pub(super) async fn pay(State(app): State<App>, Json(form): Json<Link>) -> Json<
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Ask {
+    /// What is wanted, or the price of a unit of a tab.
     #[serde(default)]
     amount: String,
+    /// Units of a tab, if one is wanted.
+    units: Option<String>,
     #[serde(default)]
     memo: String,
     life: u64,
     once: bool,
 }
 
+/// The units of the tab that is asked for, if one is.
+fn units_of(form: &Ask) -> Result<Option<u32>, Value> {
+    let Some(text) = &form.units else {
+        return Ok(None);
+    };
+    if form.amount.trim().is_empty() {
+        return Err(wrong("amount", "a tab needs the price of a unit"));
+    }
+    field_by("units", text, units).map(Some)
+}
+
 /// Makes a request.
 pub(super) async fn ask(State(app): State<App>, Json(form): Json<Ask>) -> Json<Value> {
     let amount = match app.amount(&form.amount).await {
         Ok(amount) => amount,
+        Err(answer) => return Json(answer),
+    };
+    let units = match units_of(&form) {
+        Ok(units) => units,
         Err(answer) => return Json(answer),
     };
     let memo = match Memo::new(form.memo) {
@@ -82,7 +107,7 @@ pub(super) async fn ask(State(app): State<App>, Json(form): Json<Ask>) -> Json<V
     }
     let request = Request::Ask(AskRequest {
         amount,
-        units: None,
+        units,
         memo,
         life,
         once: form.once,

@@ -89,13 +89,15 @@ impl World {
         (code, log.lines().last().unwrap_or_default().to_owned())
     }
 
-    pub(crate) fn operate(&self, arguments: &[&str]) {
+    /// What a command of the operator prints, which must succeed.
+    pub(crate) fn operate(&self, arguments: &[&str]) -> String {
         let output = Command::new(directory_program())
             .args(arguments)
             .args(["--data", &self.path("data")])
             .output()
             .expect("the command runs");
         assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("it is text")
     }
 
     pub(crate) fn path(&self, name: &str) -> String {

@@ -404,6 +404,14 @@ async fn a_tab_that_cannot_be_is_refused_by_name_and_holds_nothing() {
     stands(&alice, "0", "100").await;
     let closed = tab.close().await.expect("answered");
     assert_eq!((closed.paid, closed.released), (0, false));
+    // Nobody is asked, and it is not taken for open again as long as its grace lasts.
+    let until = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < until {
+        let tabs = alice.tabs_at_hand().await.expect("readable");
+        let stages: Vec<_> = tabs.iter().map(|item| (item.tab, item.stage)).collect();
+        assert_eq!(stages, [(tab.id(), TabStage::Ending)]);
+        sleep(Duration::from_millis(20)).await;
+    }
     alice.close().await;
     world.audit();
 }

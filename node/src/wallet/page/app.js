@@ -1,14 +1,23 @@
 // The page: which view is shown, and what stands in all of them.
-import { $, amount, chip, complain, el, list, message, put, tell } from "./dom.js";
-import { ask, follow, on, state } from "./node.js";
+import { $, amount, el, message, put } from "./dom.js";
+import { follow, on, state } from "./node.js";
 import { draw } from "./chart.js";
 import * as pay from "./pay.js";
 import * as request from "./ask.js";
 import * as history from "./history.js";
 import * as receipt from "./receipt.js";
+import * as opening from "./opening.js";
+import "./home.js";
+import "./register.js";
 import "./tabs.js";
 
-const views = { home: draw, pay: pay.show, ask: request.show, history: history.show, receipt: receipt.show, register: () => {} };
+const views = {
+  home: draw, pay: pay.show, ask: request.show, history: history.show, receipt: receipt.show, tab: opening.show,
+  register: () => {},
+};
+
+/** The way that leads to a view which has none of its own. */
+const below = { receipt: "history", tab: "home" };
 
 /** Shows the view that the address names. */
 const route = () => {
@@ -20,7 +29,8 @@ const route = () => {
   for (const other of Object.keys(views)) $(other).hidden = other !== view;
   $("ways").hidden = !registered;
   for (const way of $("ways").children) {
-    if (way.getAttribute("href") === `#/${view}`) way.setAttribute("aria-current", "page");
+    const current = { [`#/${view}`]: "page", [`#/${below[view]}`]: "true" }[way.getAttribute("href")];
+    if (current) way.setAttribute("aria-current", current);
     else way.removeAttribute("aria-current");
   }
   const title = $(view).querySelector("h1");
@@ -59,13 +69,19 @@ const warn = (what, text) => {
   put($("banner"), ...lines.map((line) => el("div", {}, message(line))));
 };
 
-on("connection", ({ online, reason }) => {
-  $("connection").textContent = online ? "online" : "directory away";
-  $("connection").classList.toggle("online", online);
-  document.body.classList.toggle("before", !online);
-  warn("connection", !online && `The directory is away (${reason}). This wallet keeps trying; what you see below is from before.`);
+const connected = () => {
+  const { online, reason } = state.connection ?? {};
+  // A directory that knows no name of ours is not away.
+  const unnamed = state.status?.error === "not_registered";
+  const away = online === false && !unnamed;
+  $("connection").textContent = unnamed ? "no name yet" : away ? "directory away" : online ? "online" : "connecting";
+  $("connection").classList.toggle("online", Boolean(online));
+  document.body.classList.toggle("before", away);
+  warn("connection", away && `The directory is away (${reason}). This wallet keeps trying; what you see below is from before.`);
   if (online) warn("wallet", null);
-});
+};
+on("connection", connected);
+on("status", connected);
 
 on("wallet", (how) => {
   if (how === "here") return warn("wallet", null);
@@ -73,54 +89,6 @@ on("wallet", (how) => {
   $("connection").classList.remove("online");
   warn("wallet", how === "gone" ? "This wallet has ended. Start `quid wallet` again and open its new link."
     : "The wallet does not answer. This page keeps trying.");
-});
-
-on("sent", (lines) => {
-  if (lines.length) list($("sent"), lines.slice(0, 6), sentRow);
-  else put($("sent"), el("li", { class: "empty" }, "None yet"));
-});
-
-const sentRow = (line) => el("li", {},
-  el("span", { class: "who" }, line.counterparty),
-  el("span", { class: "how" }, amount(line.amount, line.currency)),
-  el("span", { class: "why" }, line.memo || (line.reason ?? "").replaceAll("_", " ")),
-  el("span", { class: "state" }, line.state === "settled"
-    ? el("a", { href: `#/receipt/${line.entry}` }, chip("settled")) : chip(line.state)),
-  line.state === "unknown" && el("span", { class: "wide actions" },
-    el("span", { class: "why" }, "Do not pay again: the end shows here. "),
-    el("button", { type: "button", onclick: () => pay.cancel(line.order) }, "Cancel it")));
-
-const people = () => {
-  const others = (state.people ?? []).filter((person) => person.name !== state.status?.item?.name);
-  put($("people"), ...(others.length
-    ? others.map(({ name }) => el("li", {}, el("a", { href: `#/pay/${name}` }, name)))
-    : [el("li", { class: "empty" }, "Nobody else just now")]));
-  names();
-};
-on("people", people);
-on("contacts", people);
-on("status", people);
-
-const names = () => {
-  const own = state.status?.item?.name;
-  const online = (state.people ?? []).map((person) => person.name);
-  const all = [...new Set([...online, ...(state.contacts ?? [])])].filter((name) => name !== own);
-  put($("names"), ...all.map((name) => el("option", { value: name }, online.includes(name) ? "online" : "")));
-};
-
-on("event", (told) => {
-  if (told.event === "received") {
-    tell("Received ", amount(told.amount, told.currency), ` from ${told.counterparty}`, told.memo && `: ${told.memo}`);
-  } else if (told.event === "refused") {
-    tell(`Refused: ${told.message}`);
-  }
-});
-
-$("register-form").addEventListener("submit", async (submitted) => {
-  submitted.preventDefault();
-  const told = await ask("api/register", { name: $("register-name").value, invite: $("register-invite").value });
-  put($("register-error"), told.ok ? "" : message(told.message));
-  complain("register-name", told.ok ? "" : told.message);
 });
 
 window.addEventListener("hashchange", route);

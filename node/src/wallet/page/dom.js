@@ -64,6 +64,7 @@ const words = {
   ending: "ending",
   paid: "paid",
   expired: "expired",
+  over: "over",
 };
 
 export const when = (time) => el("time", { datetime: time, title: time }, new Date(time).toLocaleString(undefined, {

@@ -49,7 +49,7 @@ const put = (name, value) => {
 
 export const follow = () => {
   const source = new EventSource("live");
-  for (const name of ["connection", "status", "people", "contacts", "sent", "tabs", "requests", "event"]) {
+  for (const name of ["connection", "status", "people", "contacts", "sent", "tabs", "ended", "requests", "event"]) {
     source.addEventListener(name, (told) => put(name, JSON.parse(told.data)));
   }
   source.addEventListener("open", () => put("wallet", "here"));

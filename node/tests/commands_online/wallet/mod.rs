@@ -9,6 +9,8 @@ use crate::processes::{World, limit_files};
 use page::{Answer, Wallet};
 
 mod page;
+mod tabs;
+mod words;
 
 fn text(value: &Value) -> String {
     value.as_str().expect("it is text").to_owned()
@@ -20,6 +22,13 @@ fn refused(told: &Value, error: &str) -> String {
     assert_eq!(told["error"], error, "{told}");
     let message = text(&told["message"]);
     assert!(!message.is_empty() && !message.contains('\n'), "{message}");
+    // What to do is said in words of the page, also where an item repeats it.
+    for part in ["`", "quid ", "--"] {
+        assert!(!message.contains(part), "{message}");
+    }
+    if let Some(item) = told.get("item") {
+        assert_eq!(item["message"], told["message"], "{told}");
+    }
     message
 }
 
@@ -69,6 +78,8 @@ fn nobody_but_the_page_is_let_in() {
             "api/request",
             "api/refund",
             "api/link",
+            "api/open-tab",
+            "api/close-tab",
         ] {
             stopped(wallet.post_with(at, &headers, &form));
         }
@@ -109,6 +120,13 @@ fn every_answer_tells_the_browser_what_it_may_do() {
         "wallet.css",
         "icon.svg",
         "app.js",
+        "home.js",
+        "register.js",
+        "link.js",
+        "outcome.js",
+        "opening.js",
+        "opened.js",
+        "hold.js",
         "dom.js",
         "node.js",
         "chart.js",
