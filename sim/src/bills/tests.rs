@@ -32,7 +32,7 @@ fn request(once: bool) -> Request {
     Request {
         version: STATEMENT_VERSION,
         ledger: LEDGER,
-        id: RequestId::new(END, [1; 10]),
+        id: RequestId::new(END, [9; 10]),
         payee: key(ALICE).public(),
         name: "alice".parse().expect("a name"),
         wanted: Wanted::Amount(amount(5)),
