@@ -283,6 +283,42 @@ impl Entry {
 pub type ToVerify = (PublicKey, Vec<u8>, [u8; 64]);
 
 impl Fact {
+    /// The id that the entry uses up for ever, with its payer under the key of then: that of an
+    /// order, a tab, a void or a refusal.
+    #[must_use]
+    pub fn used_id(&self) -> Option<(PublicKey, OrderId)> {
+        match self {
+            Self::Payment(order) => Some((order.statement().payer, order.statement().id)),
+            Self::Void(void) => Some((void.statement().payer, void.statement().id)),
+            Self::Refusal(refusal) => Some((refusal.payer, refusal.id)),
+            Self::Tab(terms) => Some((terms.statement().payer, terms.statement().id)),
+            Self::Genesis(_)
+            | Self::Register(_)
+            | Self::Issue(_)
+            | Self::Freeze(_)
+            | Self::Claim(_)
+            | Self::Close(_)
+            | Self::Release(_)
+            | Self::Rotation(_)
+            | Self::Recovery(_)
+            | Self::Objection(_)
+            | Self::Takeover(_)
+            | Self::Lock(_) => None,
+        }
+    }
+
+    /// The digest of the order or the terms that [`Self::used_id`] is of; none of a void, which
+    /// stands for whatever its payer signed.
+    #[must_use]
+    pub fn order_digest(&self) -> Option<Digest> {
+        match self {
+            Self::Payment(order) => Some(order.digest()),
+            Self::Refusal(refusal) => Some(refusal.order),
+            Self::Tab(terms) => Some(terms.digest()),
+            _ => None,
+        }
+    }
+
     /// What is to be verified: the signer's signature, and in a rotation the new key's too. None of
     /// a refusal, a claim and a release, which nobody signs: a claim's proof is its link.
     #[must_use]

@@ -354,12 +354,7 @@ impl OldIds {
         };
         let bytes = self.log.entry(index)?.bytes;
         let entry = Entry::decode(&bytes).map_err(|error| ProveError::Entry(error.to_string()))?;
-        let order = match &entry.fact {
-            Fact::Payment(order) => Some(order.digest()),
-            Fact::Refusal(refusal) => Some(refusal.order),
-            Fact::Tab(terms) => Some(terms.digest()),
-            _ => None,
-        };
+        let order = entry.fact.order_digest();
         Ok(Past::Entry { index, order })
     }
 }

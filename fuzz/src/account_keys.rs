@@ -3,19 +3,16 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use quid_common::account::{Change, Lock, Objection, Recovery, Rotation, Takeover};
-use quid_common::amount::{Amount, Currency};
-use quid_common::chain::{Chain, Link, Mark};
-use quid_common::entry::{Entry, Fact, Freeze, Genesis, Issue, Registration};
-use quid_common::id::{OperationId, OrderId};
+use quid_common::chain::Mark;
+use quid_common::entry::Fact;
+use quid_common::id::OrderId;
 use quid_common::key::{PublicKey, SecretKey};
-use quid_common::order::{Memo, Order, STATEMENT_VERSION};
-use quid_common::signed::Signed;
-use quid_common::tab::{Close, Hashed, Terms};
+use quid_common::tab::{Close, Hashed};
 use quid_common::time::LedgerTime;
-use quid_directory::ledger::{Ledger, Past, Verdict};
+use quid_directory::ledger::Verdict;
 
 use self::model::Model;
-use crate::log;
+use crate::books::{Books, Shape, chain, is_effect, secret};
 
 mod model;
 
@@ -97,9 +94,9 @@ pub fn account_keys(bytes: &[u8]) {
             Ok(step) if !input.is_empty() => play.step(step),
             _ => break,
         }
-        play.model.agrees_with(&play.ledger);
+        play.model.agrees_with(&play.books.ledger);
     }
-    play.replay();
+    play.books.replay(|_, _| {});
 }
 
 /// Most wishes of one run.
@@ -114,13 +111,10 @@ const BEGINNING: u64 = 1_000;
 /// Keys that are somebody's, or may become so; the last two are recovery keys.
 const KEYS: u8 = 8;
 
-/// The books, their log, and what the model makes of it.
+/// The books, and what the model makes of them.
 struct Play {
-    directory: SecretKey,
+    books: Books,
     keys: Vec<SecretKey>,
-    ledger: Ledger,
-    log: Vec<Entry>,
-    now: u64,
     model: Model,
     /// Tabs that were opened: payer, id, and their chain's length.
     tabs: Vec<(PublicKey, OrderId, u32)>,
@@ -129,43 +123,20 @@ struct Play {
 
 impl Play {
     fn new() -> Self {
-        let directory = SecretKey::from_seed(&[0xd1; 32]);
-        let genesis = Genesis {
-            directory: directory.public(),
-            currency: Currency::default(),
-            nonce: [1; 16],
-        };
-        let keys: Vec<_> = (1..=KEYS)
-            .map(|seed| SecretKey::from_seed(&[seed; 32]))
-            .collect();
         let mut play = Self {
-            keys,
-            ledger: Ledger::new(),
-            log: Vec::new(),
-            now: 1,
+            books: Books::new(),
+            keys: (1..=KEYS).map(secret).collect(),
             model: Model::default(),
             tabs: Vec::new(),
             ids: Vec::new(),
-            directory,
         };
-        play.append(Fact::Genesis(Signed::new(genesis, &play.directory)));
         for (number, name) in (0..).zip(NAMES) {
-            let registration = Registration {
-                directory: play.directory.public(),
-                name: name.parse().expect("a name"),
-                key: play.key(number),
-                recovery: Some(play.key(KEYS - 1 - number)),
-            };
-            let fact = Fact::Register(Signed::new(registration, &play.secret(number)));
-            play.append(fact);
-            let issue = Issue {
-                directory: play.directory.public(),
-                ledger: play.ledger.ledger_id(),
-                operation: OperationId([number; 16]),
-                account: play.key(number),
-                amount: amount(BEGINNING),
-            };
-            play.append(Fact::Issue(Signed::new(issue, &play.directory)));
+            let recovery = play.key(KEYS - 1 - number);
+            let wish = (name, &play.secret(number));
+            let registration = play.books.registration(wish, Some(recovery));
+            play.append(Fact::Register(registration));
+            let issue = play.books.issue(number, play.key(number), BEGINNING);
+            play.append(Fact::Issue(issue));
         }
         play
     }
@@ -181,45 +152,42 @@ impl Play {
                 };
                 // A payer's close names the key that it has now, as payer too.
                 let by = self.secret(by);
-                let payer = match self.ledger.is_same(&payer, &by.public()) {
+                let payer = match self.books.ledger.is_same(&payer, &by.public()) {
                     true => by.public(),
                     false => payer,
                 };
-                let close = Close::sign(self.ledger.ledger_id(), payer, id, &by);
-                let verdict = self.ledger.decide_close(&close, &by.public(), self.time());
+                let close = Close::sign(self.books.ledger.ledger_id(), payer, id, &by);
+                let verdict =
+                    self.books
+                        .ledger
+                        .decide_close(&close, &by.public(), self.books.time());
                 self.take(verdict);
             }
             Step::Release => {
                 let since = LedgerTime::default();
-                for (payer, id) in self.ledger.due(self.time(), since, 8) {
-                    let fact = self.ledger.decide_release(&payer, id, self.time(), since);
+                for (payer, id) in self.books.ledger.due(self.books.time(), since, 8) {
+                    let fact =
+                        self.books
+                            .ledger
+                            .decide_release(&payer, id, self.books.time(), since);
                     self.append(fact.expect("it is due"));
                 }
             }
-            Step::Minutes(minutes) => self.now += u64::from(minutes) * 60_000,
-            Step::Days(days) => self.now += u64::from(days % 32) * 24 * 60 * 60_000,
-            Step::Restore => {
-                let restored = Ledger::restore(&self.ledger.snapshot()).expect("our own");
-                assert!(restored == self.ledger, "a snapshot is the books");
-                self.ledger = restored;
-            }
+            Step::Minutes(minutes) => self.books.now += u64::from(minutes) * 60_000,
+            Step::Days(days) => self.books.now += u64::from(days % 32) * 24 * 60 * 60_000,
+            Step::Restore => self.books.restore(),
             Step::Operate { account, frozen } => {
-                let freeze = Freeze {
-                    directory: self.directory.public(),
-                    ledger: self.ledger.ledger_id(),
-                    operation: OperationId([self.log.len() as u8; 16]),
-                    account: self.account(account).2,
-                    frozen,
-                };
-                let freeze = Signed::new(freeze, &self.directory);
-                self.take(self.ledger.decide_freeze(&freeze));
+                let operation = self.books.log.len() as u8;
+                let account = self.account(account).2;
+                let freeze = self.books.freeze(operation, account, frozen);
+                self.take(self.books.ledger.decide_freeze(&freeze));
             }
             _ => {
                 let change = self.change(step).expect("nothing else is left");
-                let may = self.model.may_change(&change, self.now);
-                let verdict = self.ledger.decide_change(&change, self.time());
+                let may = self.model.may_change(&change, self.books.now);
+                let verdict = self.books.ledger.decide_change(&change, self.books.time());
                 let effect = matches!(verdict, Verdict::Append(_));
-                assert_eq!(effect, may, "{change:?}: {verdict:?} at {}", self.now);
+                assert_eq!(effect, may, "{change:?}: {verdict:?} at {}", self.books.now);
                 self.take(verdict);
             }
         }
@@ -227,7 +195,7 @@ impl Play {
 
     /// The change that a step is, with what the account's keys have said so far, or not.
     fn change(&self, step: Step) -> Option<Change> {
-        let ledger = self.ledger.ledger_id();
+        let ledger = self.books.ledger.ledger_id();
         let last = |said: u64, stale: bool| if stale { said + 1 } else { said };
         Some(match step {
             Step::Rotate {
@@ -254,7 +222,7 @@ impl Play {
             }
             Step::Object { account, by, stale } => {
                 let at = NAMES[usize::from(account % 2)];
-                let account = self.ledger.by_name(&at.parse().expect("a name"))?;
+                let account = self.books.ledger.by_name(&at.parse().expect("a name"))?;
                 let announced = account.pending().map_or(0, |pending| pending.entry);
                 let announced = last(announced, stale);
                 let by = self.secret(by);
@@ -291,25 +259,18 @@ impl Play {
         else {
             return;
         };
-        let order = Order {
-            version: STATEMENT_VERSION,
-            ledger: self.ledger.ledger_id(),
-            id: self.id(id),
-            payer: self.key(payer),
-            payee: self.key(payee),
-            amount: amount(u64::from(units)),
-            memo: Memo::default(),
-            reference: None,
-        };
-        let order = Signed::new(order, &self.secret(payer));
+        let id = self.id(id);
+        let between = (&self.secret(payer), self.key(payee));
+        let order = self.books.order(between, id, u64::from(units), "");
         let may = self
             .model
-            .may_pay(order.statement(), &self.key(by), self.now);
-        let (by, now) = (self.key(by), self.time());
+            .may_pay(order.statement(), &self.key(by), self.books.now);
+        let (by, now) = (self.key(by), self.books.time());
         let verdict = self
+            .books
             .ledger
             .decide_order(&order, None, &by, now, &mut |payer, id| {
-                self.past(payer, id)
+                self.books.past(payer, id)
             });
         self.take_if(verdict, may);
     }
@@ -326,29 +287,24 @@ impl Play {
             return;
         };
         let (id, length) = (self.id(id), 1 + u32::from(units % 16));
-        let chain = Chain::new(id, length, Link([9; 32])).expect("a chain");
-        let terms = Terms {
-            version: STATEMENT_VERSION,
-            ledger: self.ledger.ledger_id(),
-            id,
-            payer: self.key(payer),
-            payee: self.key(payee),
-            unit: amount(3),
+        let shape = Shape {
+            unit: 3,
             length,
-            anchor: chain.anchor(),
-            expires: LedgerTime::from_millis(id.expiry().as_millis() + 60_000),
-            grace: 10,
-            memo: Memo::default(),
-            reference: None,
+            life_s: 60,
+            grace_s: 10,
         };
-        let terms = Signed::new(terms, &self.secret(payer));
+        let between = (&self.secret(payer), self.key(payee));
+        let terms = self.books.terms(between, id, shape);
         let may = self
             .model
-            .may_open(terms.statement(), &self.key(by), self.now);
-        let (by, now) = (self.key(by), self.time());
+            .may_open(terms.statement(), &self.key(by), self.books.now);
+        let (by, now) = (self.key(by), self.books.time());
         let verdict = self
+            .books
             .ledger
-            .decide_tab(&terms, &by, now, &mut |payer, id| self.past(payer, id));
+            .decide_tab(&terms, &by, now, &mut |payer, id| {
+                self.books.past(payer, id)
+            });
         if self.take_if(verdict, may) {
             self.tabs.push((self.key(payer), id, length));
         }
@@ -359,75 +315,46 @@ impl Play {
             return;
         };
         let from = self
+            .books
             .ledger
             .tab(&payer, id)
             .map_or(0, |(_, tab)| tab.claimed.index);
-        let chain = Chain::new(id, length, Link([9; 32]));
         let to = (u32::from(to) % (length + 1)).max(from + 1).min(length);
-        let Some(link) = chain.and_then(|mut chain| chain.link(to)) else {
+        let Some(link) = chain(id, length).and_then(|mut chain| chain.link(to)) else {
             return;
         };
         let Ok(hashed) = Hashed::new(&id, from, Mark { index: to, link }) else {
             return;
         };
         let by = self.key(by);
-        let verdict = self.ledger.decide_claim(&payer, id, &hashed, &by);
+        let verdict = self.books.ledger.decide_claim(&payer, id, &hashed, &by);
         let may = to > from && self.model.is_payee(&payer, id, &by);
         self.take_if(verdict, may);
     }
 
     /// Applies a verdict, which must be an effect if, and only if, the model allows it.
     fn take_if(&mut self, verdict: Verdict, may: bool) -> bool {
-        let effect = matches!(&verdict, Verdict::Append(fact) if !matches!(fact, Fact::Refusal(_)));
-        assert_eq!(effect, may, "{verdict:?} at {}", self.now);
+        let effect = is_effect(&verdict);
+        assert_eq!(effect, may, "{verdict:?} at {}", self.books.now);
         self.take(verdict);
         effect
     }
 
-    fn take(&mut self, verdict: Verdict) {
-        match verdict {
-            Verdict::Append(fact) => self.append(fact),
-            Verdict::Known { entry } => assert!(entry < self.ledger.entries()),
-            Verdict::Refuse(_) => {}
-        }
-    }
-
     fn append(&mut self, fact: Fact) {
-        let entry = Entry {
-            time: self.time().max(self.ledger.time()),
-            fact,
-        };
-        let index = self.ledger.entries();
-        self.ledger
-            .apply(&entry)
-            .expect("what was decided can be applied");
-        self.model.apply(index, &entry);
-        self.log.push(entry);
+        self.take(Verdict::Append(fact));
     }
 
-    /// What a perfect index behind the books says of an id: it is the account's, whichever key
-    /// signed.
-    fn past(&self, payer: &PublicKey, id: OrderId) -> Past {
-        log::past(&self.log, |by, used| {
-            used == id && self.ledger.is_same(&by, payer)
-        })
-    }
-
-    /// That the log alone gives these books.
-    fn replay(&self) {
-        let mut replay = Ledger::new();
-        for entry in &self.log {
-            let entry = Entry::decode(&entry.encode()).expect("our own");
-            replay.apply(&entry).expect("its own log");
+    fn take(&mut self, verdict: Verdict) {
+        let index = self.books.ledger.entries();
+        if let Some(entry) = self.books.take(verdict) {
+            self.model.apply(index, entry);
         }
-        assert_eq!(replay.accounts(), self.ledger.accounts());
-        assert_eq!(replay.totals(), self.ledger.totals());
     }
 
     /// An account's number, the entries of its keys' last words, and its key now.
     fn account(&self, which: u8) -> (u64, [u64; 2], PublicKey) {
         let name = NAMES[usize::from(which % 2)].parse().expect("a name");
-        let account = self.ledger.by_name(&name).expect("registered");
+        let account = self.books.ledger.by_name(&name).expect("registered");
         let said = [account.own_said(), account.recovery_said()];
         (account.number, said, account.key)
     }
@@ -438,7 +365,7 @@ impl Play {
         match used.filter(|_| which % 2 == 1) {
             Some(used) => used,
             None => {
-                let expiry = LedgerTime::from_millis(self.now + 3_600_000);
+                let expiry = LedgerTime::from_millis(self.books.now + 3_600_000);
                 let number = u8::try_from(self.ids.len()).expect("few");
                 let id = OrderId::new(expiry, [number; 10]);
                 self.ids.push(id);
@@ -458,12 +385,4 @@ impl Play {
     fn key(&self, which: u8) -> PublicKey {
         self.secret(which).public()
     }
-
-    fn time(&self) -> LedgerTime {
-        LedgerTime::from_millis(self.now)
-    }
-}
-
-fn amount(units: u64) -> Amount {
-    Amount::new(units).expect("at most the maximum")
 }

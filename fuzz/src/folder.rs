@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use arbitrary::Unstructured;
-use quid_common::amount::{Amount, Currency};
+use quid_common::amount::Currency;
 use quid_common::chain::{Chain, Link, Mark};
 use quid_common::entry::{Entry, Fact, Issue, Registration};
 use quid_common::id::{OperationId, OrderId};
@@ -20,6 +20,7 @@ use quid_directory::ledger::Account;
 use quid_directory::store::{LogEntry, LogReader};
 use tempfile::TempDir;
 
+use crate::books::amount;
 use crate::patches::{apply, patches};
 
 /// The first byte chooses a file, the rest are changes to it, or to nothing if it is to go.
@@ -225,8 +226,4 @@ pub(crate) fn set_mode(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     let mode = fs::Permissions::from_mode(0o600);
     fs::set_permissions(path, mode).expect("it is ours");
-}
-
-fn amount(units: u64) -> Amount {
-    Amount::new(units).expect("small")
 }

@@ -11,6 +11,7 @@
 
 mod account_keys;
 mod arguments;
+mod books;
 mod evidence;
 mod facts;
 mod folder;
@@ -19,9 +20,9 @@ mod home;
 mod keys;
 mod ledger;
 mod ledger_files;
-mod log;
 mod messages;
 mod patches;
+mod pictures;
 mod proofs;
 #[expect(dead_code, reason = "the wire tests use the rest")]
 #[path = "../../common/tests/wire/samples.rs"]
@@ -43,6 +44,7 @@ pub use keys::keys;
 pub use ledger::ledger_rules;
 pub use ledger_files::{redo, snapshot};
 pub use messages::{account, events, peer, settlement, stranger, tab_stream};
+pub use pictures::pictures;
 pub use proofs::{forks, heads, receipts};
 pub use seeds::seeds;
 pub use tabs::tab_claims;
@@ -76,4 +78,5 @@ pub const TARGETS: &[Target] = &[
     ("printable", printable),
     ("keys", keys),
     ("account_keys", account_keys),
+    ("pictures", pictures),
 ];

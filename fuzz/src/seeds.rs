@@ -1,12 +1,14 @@
 //! Seeds that can be made: the wire tests' sample of everything, as each target takes it. What
 //! fuzzing found beyond them lies in `seeds/` as files alone.
 
+use qrcode::{EcLevel, QrCode};
 use quid_common::address::DirectoryAddress;
 use quid_common::key::SecretKey;
 use quid_common::request::RequestLink;
 use quid_common::tls::TlsIdentity;
 
 use crate::evidence::Genuine;
+use crate::pictures::paint;
 use crate::world::PAYMENT;
 
 /// Target, name and content of every seed that can be made.
@@ -16,6 +18,7 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
     seeds.extend(of_files());
     seeds.extend(of_texts());
     seeds.extend(of_lists());
+    seeds.extend(of_pictures());
     seeds
 }
 
@@ -71,9 +74,7 @@ fn of_files() -> Vec<(&'static str, String, Vec<u8>)> {
     let text = world.receipt(PAYMENT).to_text().into_bytes();
     let fork = world.fork().to_text().into_bytes();
     let public = key.public();
-    let directory = DirectoryAddress::new(world.directory.public(), "directory.example", 4433);
-    let link = RequestLink::new(directory.expect("an address"), world.request());
-    let link = link.expect("bob has signed it").to_string().into_bytes();
+    let link = link().into_bytes();
     vec![
         ("arguments", "link".to_owned(), link),
         ("receipts", "text".to_owned(), text),
@@ -88,6 +89,14 @@ fn of_files() -> Vec<(&'static str, String, Vec<u8>)> {
         ),
         ("keys", "small-order".to_owned(), vec![0; 32]),
     ]
+}
+
+/// A link to a request.
+fn link() -> String {
+    let world = &Genuine::get().world;
+    let directory = DirectoryAddress::new(world.directory.public(), "directory.example", 4433);
+    let link = RequestLink::new(directory.expect("an address"), world.request());
+    link.expect("bob has signed it").to_string()
 }
 
 fn of_texts() -> Vec<(&'static str, String, Vec<u8>)> {
@@ -159,6 +168,7 @@ fn of_lists() -> Vec<(&'static str, String, Vec<u8>)> {
         ("data_folder", 40),
         ("home_folder", 40),
         ("account_keys", 500),
+        ("pictures", 400),
     ];
     let mut state = 1_u64;
     let mut seeds = Vec::new();
@@ -178,4 +188,47 @@ fn of_lists() -> Vec<(&'static str, String, Vec<u8>)> {
         }
     }
     seeds
+}
+
+/// PNG files that can be looked at: a code, none, and what is left of one that was cut; and a code
+/// as rows.
+fn of_pictures() -> Vec<(&'static str, String, Vec<u8>)> {
+    let code = |text: &str| QrCode::with_error_correction_level(text, EcLevel::L).expect("short");
+    let (width, small) = paint(&code("quid://x"), 2);
+    let (link_width, link) = paint(&code(&link()), 3);
+    // A band of soil through the middle, and a picture that ends in the code.
+    let mut soiled = small.clone();
+    let middle = soiled.len() / 2;
+    soiled[middle..middle + 6 * width].fill(128);
+    let cut = &small[..width * width * 2 / 3 / width * width];
+    let whole = png(link_width, &link);
+    let rows = [&[0, 0, width as u8], &small[..]].concat();
+    let text = [&[2, 2, 40][..], &[b'7'; 40]].concat();
+    [
+        ("code.png", png(width, &small)),
+        ("link-file-cut.png", whole[..whole.len() / 2].to_vec()),
+        ("link.png", whole),
+        ("code-cut.png", png(width, cut)),
+        ("code-soiled.png", png(width, &soiled)),
+        ("white.png", png(64, &[255; 64 * 48])),
+        ("rows", rows),
+        ("drawn", text),
+    ]
+    .map(|(name, bytes)| ("pictures", name.to_owned(), bytes))
+    .to_vec()
+}
+
+/// A grey picture as a PNG file.
+fn png(width: usize, pixels: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let height = pixels.len() / width;
+    let sides = [width, height].map(|side| u32::try_from(side).expect("small"));
+    let mut encoder = png::Encoder::new(&mut bytes, sides[0], sides[1]);
+    encoder.set_color(png::ColorType::Grayscale);
+    let mut writer = encoder.write_header().expect("it is written to memory");
+    writer
+        .write_image_data(pixels)
+        .expect("it is written to memory");
+    writer.finish().expect("it is written to memory");
+    bytes
 }

@@ -36,6 +36,8 @@ pub struct Account {
     /// The entries of the last words of its key and of its recovery key.
     said: [u64; 2],
     pending: Option<Pending>,
+    /// The entry of its last payment or tab, and of its last freeze.
+    last: [u64; 2],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +77,7 @@ impl Accounts {
             locked: false,
             said: [entry; 2],
             pending: None,
+            last: [0; 2],
         });
         Ok(())
     }
@@ -119,20 +122,24 @@ impl Accounts {
         }
     }
 
-    /// I5: that `key` is the account's own, now, and that the account is not frozen.
-    pub fn may_pay(&mut self, key: &PublicKey) -> Result<(), Broken> {
+    /// A payment or a tab. I5: `key` is the account's own, now, and the account is not frozen.
+    pub fn pay(&mut self, entry: u64, key: &PublicKey) -> Result<(), Broken> {
         self.has(key, "an order by a key settled")?;
-        match self.by(key)?.is_frozen() {
+        let account = self.by(key)?;
+        account.last[0] = entry;
+        match account.is_frozen() {
             false => Ok(()),
             true => Err("I5: a frozen account has paid".to_owned()),
         }
     }
 
     /// The operator freezes or thaws.
-    pub fn operate(&mut self, key: &PublicKey, frozen: bool) -> Result<(), Broken> {
+    pub fn operate(&mut self, entry: u64, key: &PublicKey, frozen: bool) -> Result<(), Broken> {
         let account = self.by(key)?;
         account.frozen = frozen;
-        if !frozen {
+        if frozen {
+            account.last[1] = entry;
+        } else {
             account.locked = false;
             if account.pending.is_some_and(|pending| pending.contested) {
                 (account.pending, account.recovery) = (None, None);
@@ -213,8 +220,8 @@ impl Accounts {
         self.take_key(takeover.key, number)
     }
 
-    /// Either key freezes; the recovery key thaws.
-    pub fn lock(&mut self, entry: u64, lock: &Lock) -> Result<(), Broken> {
+    /// Either key freezes; the recovery key thaws. What was done, and by which.
+    pub fn lock(&mut self, entry: u64, lock: &Lock) -> Result<&'static str, Broken> {
         let account = self.at(lock.account)?;
         let by_recovery = account.recovery == Some(lock.by);
         let which = usize::from(by_recovery);
@@ -226,13 +233,34 @@ impl Accounts {
         if !lock.frozen && account.pending.is_some_and(|pending| pending.contested) {
             account.pending = None;
         }
-        Ok(())
+        if lock.frozen {
+            account.last[1] = entry;
+        }
+        Ok(match (lock.frozen, by_recovery) {
+            (true, false) => "freezes by the account's key, by the log",
+            (true, true) => "freezes by the recovery key, by the log",
+            (false, _) => "thaws by the recovery key, by the log",
+        })
     }
 }
 
 impl Account {
-    const fn is_frozen(&self) -> bool {
+    /// Whether anybody has frozen it.
+    pub const fn is_frozen(&self) -> bool {
         self.frozen || self.locked
+    }
+
+    /// Whether its last freeze came between orders: shortly after the last that settled, and shortly
+    /// before `entry`, which is none.
+    pub fn was_overtaken(&mut self, entry: u64) -> bool {
+        let [paid, froze] = self.last;
+        let near = |one: u64, other: u64| other > one && other - one <= NEAR;
+        let between = paid > 0 && near(paid, froze) && near(froze, entry);
+        if between {
+            // Told once of each freeze.
+            self.last = [0; 2];
+        }
+        between
     }
 }
 
@@ -244,6 +272,9 @@ fn lawful(sound: bool, what: &str) -> Result<(), Broken> {
         )),
     }
 }
+
+/// How many entries apart two are close.
+const NEAR: u64 = 12;
 
 /// How long a recovery waits: three days, and thirty if the account's key objects.
 const WAIT: Duration = Duration::from_secs(3 * 24 * 60 * 60);

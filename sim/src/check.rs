@@ -8,12 +8,14 @@ use quid_common::checkpoint::Checkpoint;
 use quid_common::entry::{Entry, Fact};
 use quid_common::id::{LedgerId, OrderId};
 use quid_common::key::PublicKey;
+use quid_common::refusal::Reason;
 use quid_common::time::LedgerTime;
 use quid_directory::store::LogReader;
 use quid_directory::tree::Frontier;
 use sha2::{Digest, Sha256};
 
 use crate::accounts::Accounts;
+use crate::bills::{self, Counts};
 use crate::witness::{End, Seen};
 
 /// The log, read once.
@@ -66,12 +68,15 @@ impl Log {
 }
 
 /// What is broken, if anything: I1, I2, I3, I5, I6 and I8 from the entries alone (whose key it was;
-/// the signature is the audit's), I4 and I7 against what was seen.
+/// the signature is the audit's), I4 and I7 against what was seen, and what was asked for against
+/// what was paid. Else what the log has seen how often.
 ///
 /// # Errors
 /// The first broken promise.
-pub fn check(log: &Log, seen: &Seen, directory: &PublicKey) -> Result<(), Broken> {
-    fold(log)?;
+pub fn check(log: &Log, seen: &Seen, directory: &PublicKey) -> Result<Counts, Broken> {
+    let fold = fold(log)?;
+    let mut counts = bills::check(log, seen, &fold.accounts)?;
+    counts.extend(fold.counts);
     receipts(log, seen)?;
     checkpoints(log, seen, directory)?;
     ends(log, seen)?;
@@ -80,7 +85,7 @@ pub fn check(log: &Log, seen: &Seen, directory: &PublicKey) -> Result<(), Broken
         Some(((payee, entry), count)) => Err(format!(
             "{payee} was told {count} times of the payment of entry {entry}"
         )),
-        None => Ok(()),
+        None => Ok(counts),
     }
 }
 
@@ -94,6 +99,7 @@ struct Fold {
     issued: i128,
     burnt: i128,
     time: LedgerTime,
+    counts: Counts,
 }
 
 struct Held {
@@ -104,7 +110,7 @@ struct Held {
     left: i128,
 }
 
-fn fold(log: &Log) -> Result<(), Broken> {
+fn fold(log: &Log) -> Result<Fold, Broken> {
     let mut fold = Fold::default();
     let mut treasury = None;
     for (number, entry) in (0..).zip(&log.entries) {
@@ -114,7 +120,7 @@ fn fold(log: &Log) -> Result<(), Broken> {
         fold.apply(number, entry, treasury.as_ref())
             .map_err(|what| format!("entry {number}: {what}"))?;
     }
-    Ok(())
+    Ok(fold)
 }
 
 impl Fold {
@@ -133,7 +139,12 @@ impl Fold {
             Fact::Genesis(genesis) => self.accounts.treasury(genesis.statement().directory)?,
             Fact::Freeze(freeze) => {
                 let freeze = freeze.statement();
-                self.accounts.operate(&freeze.account, freeze.frozen)?;
+                self.accounts
+                    .operate(number, &freeze.account, freeze.frozen)?;
+                self.count(match freeze.frozen {
+                    true => "freezes by the operator, by the log",
+                    false => "thaws by the operator, by the log",
+                });
             }
             Fact::Register(wish) => self.accounts.register(number, wish.statement())?,
             Fact::Issue(issue) => {
@@ -143,9 +154,12 @@ impl Fold {
             }
             Fact::Payment(order) => {
                 let order = order.statement();
-                self.accounts.may_pay(&order.payer)?;
+                self.accounts.pay(number, &order.payer)?;
                 self.accounts
                     .has(&order.payee, "an order to a key settled")?;
+                if self.accounts.by(&order.payee)?.is_frozen() {
+                    self.count("payments to a frozen account, by the log");
+                }
                 self.use_up(&order.payer, order.id)?;
                 let amount = i128::from(order.amount.units());
                 self.credit(&order.payer, -amount)?;
@@ -161,10 +175,15 @@ impl Fold {
                     .has(&void.payer, "a void by a key was taken")?;
                 self.use_up(&void.payer, void.id)?;
             }
-            Fact::Refusal(refusal) => self.use_up(&refusal.payer, refusal.id)?,
+            Fact::Refusal(refusal) => {
+                self.use_up(&refusal.payer, refusal.id)?;
+                if refusal.reason == Reason::FROZEN {
+                    self.refuse_frozen(number, &refusal.payer)?;
+                }
+            }
             Fact::Tab(terms) => {
                 let terms = terms.statement();
-                self.accounts.may_pay(&terms.payer)?;
+                self.accounts.pay(number, &terms.payer)?;
                 self.accounts
                     .has(&terms.payee, "a tab to a key was opened")?;
                 self.use_up(&terms.payer, terms.id)?;
@@ -195,6 +214,9 @@ impl Fold {
                 held.claimed = claim.index;
                 held.left -= amount;
                 self.credit(&claim.payee, amount)?;
+                if self.accounts.by(&claim.payer)?.is_frozen() {
+                    self.count("claims on a frozen payer's tab, by the log");
+                }
             }
             Fact::Release(release) => {
                 let amount = i128::from(release.amount.units());
@@ -203,6 +225,9 @@ impl Fold {
                 }
                 self.tabs.remove(&(release.payer, release.id));
                 self.credit(&release.payer, amount)?;
+                if self.accounts.by(&release.payer)?.is_frozen() {
+                    self.count("releases to a frozen payer, by the log");
+                }
             }
             Fact::Rotation(change) => self.accounts.rotate(number, change.statement())?,
             Fact::Recovery(change) => {
@@ -214,9 +239,29 @@ impl Fold {
                 let when = (number, entry.time);
                 self.accounts.take_over(when, change.statement())?;
             }
-            Fact::Lock(change) => self.accounts.lock(number, change.statement())?,
+            Fact::Lock(change) => {
+                let by = self.accounts.lock(number, change.statement())?;
+                self.count(by);
+            }
         }
         self.balance()
+    }
+
+    /// A refusal of this kind is of an account that is frozen then, and of no other.
+    fn refuse_frozen(&mut self, number: u64, payer: &PublicKey) -> Result<(), Broken> {
+        let account = self.accounts.by(payer)?;
+        if !account.is_frozen() {
+            return Err("an order was refused as a frozen account's, which it was not".to_owned());
+        }
+        if account.was_overtaken(number) {
+            self.count("freezes among orders of the account, by the log");
+        }
+        self.count("refusals of a frozen account, by the log");
+        Ok(())
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
     }
 
     fn credit(&mut self, account: &PublicKey, amount: i128) -> Result<(), Broken> {

@@ -12,13 +12,16 @@ use std::time::Duration;
 use quid_common::account::{Change, Lock, Objection, Recovery, Rotation, Takeover};
 use quid_common::address::DirectoryAddress;
 use quid_common::amount::Amount;
+use quid_common::chain::{Chain, Link};
 use quid_common::entry::Registration;
 use quid_common::id::{InstanceId, OrderId};
 use quid_common::key::{PublicKey, SecretKey};
 use quid_common::name::Name;
 use quid_common::order::{Memo, Order, STATEMENT_VERSION};
 use quid_common::refusal::Reason;
+use quid_common::request::{Request, RequestId, RequestLink, Wanted};
 use quid_common::signed::Signed;
+use quid_common::tab::Terms;
 use quid_common::tls::TlsIdentity;
 use quid_common::wire::{
     AskKeys, ChangeKeys, Find, KeysStanding, Login, Message, OpenSettle, Register, Welcome,
@@ -26,9 +29,11 @@ use quid_common::wire::{
 use quinn::{Connection, Endpoint};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::board::Board;
 use crate::dice::Dice;
 use crate::machine::{Power, QuicTasks, quic_config};
 use crate::net::{Net, ip};
+use crate::rogue::Den;
 use crate::wire::{Ask, Wire, WireError, dial};
 use crate::witness::Witness;
 
@@ -41,6 +46,10 @@ pub struct Holder {
     seed: u64,
     net: Net,
     witness: Arc<Witness>,
+    /// Where tabs to rogues are kept by those who claim on them.
+    den: Arc<Den>,
+    /// Where links are handed around.
+    board: Arc<Board>,
     /// Whom the owner pays, and whom the thief.
     payees: [Vec<Name>; 2],
     recovery: SecretKey,
@@ -75,6 +84,7 @@ impl Holder {
         (name, machine): (Name, u8),
         net: Net,
         witness: Arc<Witness>,
+        (den, board): (Arc<Den>, Arc<Board>),
         payees: [Vec<Name>; 2],
     ) -> Self {
         let mut dice = Dice::new(seed, ("holder's keys", machine));
@@ -84,6 +94,8 @@ impl Holder {
             seed,
             net,
             witness,
+            den,
+            board,
             payees,
             recovery: new_key(&mut dice),
             keys: Mutex::new(vec![(Who::Owner, new_key(&mut dice))]),
@@ -169,6 +181,9 @@ impl Holder {
             let lock = Lock::sign(ledger, account, now.recovery_said, false, &self.recovery);
             return self.say(&connection, Change::Lock(lock)).await;
         }
+        if dice.happens(100) {
+            self.ask(caller, mine.as_ref().unwrap_or(&key), &now, dice);
+        }
         let change = match (dice.number(0..10), mine) {
             (0..5, mine) => return self.pay(caller, mine.as_ref().unwrap_or(&key), dice).await,
             (5..8, Some(old)) => {
@@ -178,10 +193,20 @@ impl Holder {
                     .race(caller, [&old, &next], Change::Rotation(rotation), dice)
                     .await;
             }
-            (8, Some(mine)) => Change::Lock(Lock::sign(ledger, account, now.said, true, &mine)),
-            (8, None) => {
-                let said = now.recovery_said;
-                Change::Lock(Lock::sign(ledger, account, said, true, &self.recovery))
+            // Either key may, while the owner's own orders or a thief's are on their way.
+            (8, mine) => {
+                let by_own = mine.as_ref().filter(|_| dice.happens(500));
+                let lock = match by_own {
+                    Some(mine) => Lock::sign(ledger, account, now.said, true, mine),
+                    None => {
+                        let said = now.recovery_said;
+                        Lock::sign(ledger, account, said, true, &self.recovery)
+                    }
+                };
+                let payer = mine.as_ref().unwrap_or(&key);
+                return self
+                    .race(caller, [payer, payer], Change::Lock(lock), dice)
+                    .await;
             }
             // What has been announced is left to its time, as a rule.
             _ if now.pending.is_some() && dice.happens(800) => return Ok(()),
@@ -217,7 +242,12 @@ impl Holder {
                     .race(caller, [&key, &next], Change::Rotation(rotation), dice)
                     .await;
             }
-            7 => Change::Lock(Lock::sign(ledger, account, now.said, true, &key)),
+            7 => {
+                let lock = Lock::sign(ledger, account, now.said, true, &key);
+                return self
+                    .race(caller, [&key, &key], Change::Lock(lock), dice)
+                    .await;
+            }
             // These three it must not.
             8 => Change::Lock(Lock::sign(ledger, account, now.said, false, &key)),
             9 => {
@@ -290,10 +320,19 @@ impl Holder {
             let mut random = [0; 10];
             dice.fill(&mut random);
             let now = began.0.plus(began.1.elapsed());
+            let id = OrderId::new(now.plus(dice.time(2_000..60_000)), random);
+            if dice.happens(250) {
+                let terms = self.tab(&welcome, id, [signer.public(), payee], dice);
+                if let Some(terms) = terms {
+                    let terms = Signed::new(terms, &signer).into_bytes();
+                    asks.send(&Ask::Tab(terms).of(number)).await?;
+                    continue;
+                }
+            }
             let order = Order {
                 version: STATEMENT_VERSION,
                 ledger: welcome.ledger,
-                id: OrderId::new(now.plus(dice.time(2_000..60_000)), random),
+                id,
                 payer: signer.public(),
                 payee,
                 amount: Amount::new(dice.number(1..500_000)).unwrap_or(Amount::ZERO),
@@ -313,6 +352,57 @@ impl Holder {
             }
         }
         Ok(())
+    }
+
+    /// Terms of a tab, on which rogues claim if they are its payees.
+    fn tab(
+        &self,
+        welcome: &Welcome,
+        id: OrderId,
+        [payer, payee]: [PublicKey; 2],
+        dice: &mut Dice,
+    ) -> Option<Terms> {
+        let mut last = Link([0; 32]);
+        dice.fill(&mut last.0);
+        let length = u32::try_from(dice.number(1..60)).unwrap_or(1);
+        let chain = Chain::new(id, length, last)?;
+        let terms = Terms {
+            version: STATEMENT_VERSION,
+            ledger: welcome.ledger,
+            id,
+            payer,
+            payee,
+            unit: Amount::new(dice.number(1..10_000)).unwrap_or(Amount::ZERO),
+            length,
+            anchor: chain.anchor(),
+            expires: id.expiry().plus(dice.time(1_000..30_000)),
+            grace: 10,
+            memo: Memo::default(),
+            reference: None,
+        };
+        self.den.keep(terms.clone(), chain);
+        Some(terms)
+    }
+
+    /// Asks to be paid, signed with a key that may be replaced before anybody pays.
+    fn ask(&self, caller: &Caller, key: &SecretKey, now: &KeysStanding, dice: &mut Dice) {
+        let mut random = [0; 10];
+        dice.fill(&mut random);
+        let request = Request {
+            version: STATEMENT_VERSION,
+            ledger: now.ledger,
+            id: RequestId::new(now.time.plus(dice.time(1_000..60_000)), random),
+            payee: key.public(),
+            name: self.name.clone(),
+            wanted: Wanted::Amount(Amount::new(dice.number(1..500_000)).unwrap_or(Amount::ZERO)),
+            memo: Memo::default(),
+            once: false,
+        };
+        if let Ok(link) = RequestLink::new(caller.directory.clone(), request.sign(key)) {
+            self.witness
+                .count("requests made by an account whose keys change");
+            self.board.post(&self.name, &link, dice);
+        }
     }
 
     async fn log_in(

@@ -7,6 +7,9 @@
 #![deny(unsafe_code)]
 
 pub mod accounts;
+pub mod asking;
+pub mod bills;
+pub mod board;
 pub mod check;
 pub mod command;
 pub mod dice;

@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use quid_common::address::DirectoryAddress;
 use quid_common::amount::Amount;
-use quid_common::id::OrderId;
 use quid_common::name::Name;
 use quid_common::refusal::Reason;
 use quid_node::{
-    Event, Home, Network, Node, Opened, Options, Payment, Random, ReceiptId, State as PayState,
-    Surroundings, TabOpening, TabPolicy, VoidOutcome, Workers,
+    Event, Home, Intent, Network, Node, Opened, Options, Outcome, Payment, Random, ReceiptId,
+    State as PayState, Surroundings, Tab, TabOpening, TabPolicy, VoidOutcome, Workers,
 };
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 
+use crate::asking;
+use crate::board::Board;
 use crate::dice::{Dice, fate};
 use crate::disk::{Disk, Trouble};
 use crate::host::OPENING;
@@ -36,7 +37,10 @@ pub struct Person {
     seed: u64,
     folder: PathBuf,
     net: Net,
-    witness: Arc<Witness>,
+    /// Who notes what happens.
+    pub(crate) witness: Arc<Witness>,
+    /// Where links are handed around.
+    pub(crate) board: Arc<Board>,
     /// Everybody who can be paid.
     peers: Vec<Name>,
     /// What this person still wants to do.
@@ -52,6 +56,21 @@ struct State {
     trouble: Option<Trouble>,
     starts: u64,
     node: Option<Node>,
+    /// Whether it listens, and so hears of money.
+    listens: bool,
+    /// What this person has in mind, whatever the machine does.
+    mind: Mind,
+}
+
+/// What outlives a crash because it is not in the machine.
+#[derive(Debug, Default)]
+struct Mind {
+    /// Entries of money that came.
+    received: Vec<u64>,
+    /// Entries that were to be paid back.
+    refunded: Vec<u64>,
+    /// Payments that are to be made once.
+    intents: Vec<(Intent, Payment)>,
 }
 
 impl Person {
@@ -61,7 +80,7 @@ impl Person {
         (name, machine): (Name, u8),
         folder: &Path,
         net: Net,
-        witness: Arc<Witness>,
+        (witness, board): (Arc<Witness>, Arc<Board>),
         peers: Vec<Name>,
         wishes: u64,
     ) -> Self {
@@ -73,6 +92,7 @@ impl Person {
             folder: folder.to_owned(),
             net,
             witness,
+            board,
             peers,
             left: AtomicU64::new(wishes),
             state: Mutex::new(State {
@@ -81,8 +101,48 @@ impl Person {
                 trouble: None,
                 starts: 0,
                 node: None,
+                listens: false,
+                mind: Mind::default(),
             }),
         }
+    }
+
+    /// A stream of randomness of this person's own for `what`.
+    pub(crate) fn dice(&self, what: &str, dice: &mut Dice) -> Dice {
+        Dice::new(self.seed, (what, self.machine, dice.number(0..u64::MAX)))
+    }
+
+    /// An entry to pay back: mostly money that came, now and then what was paid back before, and
+    /// rarely anything.
+    pub(crate) fn entry_to_refund(&self, dice: &mut Dice) -> Option<u64> {
+        let mut state = self.state();
+        let Mind {
+            received, refunded, ..
+        } = &mut state.mind;
+        if dice.happens(60) {
+            return Some(dice.number(0..200));
+        }
+        if !refunded.is_empty() && dice.happens(400) {
+            return refunded.get(dice.index(refunded.len())).copied();
+        }
+        let entry = *received.get(dice.index(received.len().max(1)))?;
+        refunded.push(entry);
+        Some(entry)
+    }
+
+    /// Remembers a payment that is to be made once.
+    pub(crate) fn intends(&self, intent: Intent, payment: Payment) {
+        self.state().mind.intents.push((intent, payment));
+    }
+
+    /// Now and then what an earlier intent was for.
+    pub(crate) fn intended(&self, dice: &mut Dice) -> Option<(Intent, Payment)> {
+        let state = self.state();
+        let intents = &state.mind.intents;
+        if intents.is_empty() || dice.happens(600) {
+            return None;
+        }
+        intents.get(dice.index(intents.len())).cloned()
     }
 
     /// The machine's power, until it fails.
@@ -103,6 +163,11 @@ impl Person {
     /// The running node, if there is one.
     pub fn node(&self) -> Option<Node> {
         self.state().node.clone()
+    }
+
+    /// Whether the node that runs listens.
+    pub fn listens(&self) -> bool {
+        self.state().listens
     }
 
     /// Whether nothing is left that this person wants.
@@ -153,19 +218,31 @@ impl Person {
         self.state().node = Some(node.clone());
         let mut works = JoinSet::new();
         works.spawn(hear(Arc::clone(self), node.clone()));
+        let letters = self.dice("letters", dice);
+        works.spawn(asking::read_letters(
+            Arc::clone(self),
+            node.clone(),
+            letters,
+        ));
+        self.witness.person(node.home().key());
         while node.register(&self.name).await.is_err() {
             sleep(Duration::from_millis(500)).await;
         }
         loop {
             sleep(dice.time(20..900)).await;
-            if self.left.load(Ordering::Relaxed) == 0 {
-                std::future::pending::<()>().await;
+            while self.left.load(Ordering::Relaxed) == 0 {
+                match works.join_next().await {
+                    Some(ended) => reap(ended),
+                    None => std::future::pending().await,
+                }
             }
             self.left.fetch_sub(1, Ordering::Relaxed);
             self.witness.count("operations");
             let own = Dice::new(self.seed, (self.machine, dice.number(0..u64::MAX)));
             works.spawn(wish(Arc::clone(self), node.clone(), own));
-            while works.try_join_next().is_some() {}
+            while let Some(ended) = works.try_join_next() {
+                reap(ended);
+            }
         }
     }
 
@@ -206,6 +283,7 @@ impl Person {
             },
             ..Options::default()
         };
+        self.state().listens = options.listen;
         Node::start_on(home, options, network)
             .await
             .map_err(|error| error.to_string())
@@ -234,6 +312,15 @@ impl Person {
     }
 }
 
+/// Lets a panic of something that a person did be the person's own.
+pub(crate) fn reap(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
+    }
+}
+
 /// Ends some time after the disk has failed: somebody has noticed and puts in another.
 async fn disk_seen_to(disk: &Disk) {
     while !disk.has_failed() {
@@ -247,9 +334,19 @@ async fn hear(person: Arc<Person>, node: Node) {
     let mut events = node.events();
     while let Some(event) = events.next().await {
         match event {
-            Event::Received { entry, receipt, .. } => {
+            Event::Received {
+                entry,
+                reference,
+                answers,
+                receipt,
+                ..
+            } => {
                 person.witness.receipt(&receipt);
                 person.witness.told(person.name.as_str(), entry);
+                person.state().mind.received.push(entry);
+                if let (Some(reference), true) = (reference, answers) {
+                    person.witness.answered(reference, entry);
+                }
             }
             Event::Forked { .. } => person.witness.count("forks"),
             Event::Doubted { .. } => person.witness.count("doubts"),
@@ -261,7 +358,11 @@ async fn hear(person: Arc<Person>, node: Node) {
 /// Does one of the things that people do.
 async fn wish(person: Arc<Person>, node: Node, mut dice: Dice) {
     match dice.number(0..100) {
-        0..60 => pay(&person, &node, &mut dice).await,
+        0..38 => pay(&person, &node, &mut dice).await,
+        38..42 => intend(&person, &node, &mut dice).await,
+        42..48 => asking::ask(&person, &node, &mut dice).await,
+        48..54 => asking::pay_from_board(&person, &node, &mut dice).await,
+        54..60 => asking::refund(&person, &node, &mut dice).await,
         60..72 => change_mind(&person, &node, &mut dice).await,
         72..90 => stream(&person, &node, &mut dice).await,
         90..95 => drop(node.history(20, None).await),
@@ -290,13 +391,21 @@ async fn pay(person: &Person, node: &Node, dice: &mut Dice) {
         return;
     };
     if let Ok(outcome) = node.pay(payment).await {
-        note(person, node, outcome.order, &outcome.state);
+        note(person, node, &outcome);
     }
 }
 
-fn note(person: &Person, node: &Node, order: OrderId, state: &PayState) {
-    let payer = node.home().key();
-    match state {
+async fn intend(person: &Person, node: &Node, dice: &mut Dice) {
+    let wait = dice.time(500..10_000);
+    if let Some(payment) = payment(person, dice, wait) {
+        asking::pay_once(person, node, payment, dice).await;
+    }
+}
+
+/// Notes what became of an order.
+pub(crate) fn note(person: &Person, node: &Node, outcome: &Outcome) {
+    let (payer, order) = (node.home().key(), outcome.order);
+    match &outcome.state {
         PayState::Settled { entry, receipt } => {
             person.witness.receipt(receipt);
             person.witness.end(payer, order, End::Settled(*entry));
@@ -321,7 +430,7 @@ async fn change_mind(person: &Person, node: &Node, dice: &mut Dice) {
     let Ok(outcome) = node.pay(payment).await else {
         return;
     };
-    note(person, node, outcome.order, &outcome.state);
+    note(person, node, &outcome);
     sleep(dice.time(0..60)).await;
     let payer = node.home().key();
     match node.void(outcome.order).await {
@@ -342,7 +451,7 @@ async fn change_mind(person: &Person, node: &Node, dice: &mut Dice) {
     }
 }
 
-/// Opens a tab, pays on it for a while, and closes it, or leaves it to its end.
+/// Opens a tab and pays on it.
 async fn stream(person: &Person, node: &Node, dice: &mut Dice) {
     let Some(payee) = person.peers.get(dice.index(person.peers.len())) else {
         return;
@@ -364,6 +473,11 @@ async fn stream(person: &Person, node: &Node, dice: &mut Dice) {
         return;
     };
     person.witness.count("tabs opened");
+    spend(person, node, &tab, dice).await;
+}
+
+/// Pays on a tab for a while, and closes it, or leaves it to its end.
+pub(crate) async fn spend(person: &Person, node: &Node, tab: &Tab, dice: &mut Dice) {
     if let Ok((receipt, _)) = node.receipt(ReceiptId::Entry(tab.entry())).await {
         person.witness.receipt(&receipt);
     }

@@ -4,7 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use quid_common::id::OperationId;
+use quid_common::name::Name;
+use quid_common::refusal::Reason;
+use quid_directory::settlement::{Answer, Ask};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::dice::Dice;
 use crate::host::Host;
@@ -20,6 +24,8 @@ pub struct Targets {
     pub host: Arc<Host>,
     /// Everybody's machines.
     pub people: Vec<Arc<Person>>,
+    /// All accounts, any of which the operator may freeze.
+    pub names: Vec<Name>,
     /// The network between them.
     pub net: Net,
     /// Who counts.
@@ -27,8 +33,20 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// Lets things go wrong, for ever.
+    /// Lets things go wrong, and the operator freeze accounts, for ever.
     pub async fn trouble(self, seed: u64) {
+        tokio::join!(self.break_things(seed), self.operate(seed));
+    }
+
+    async fn operate(&self, seed: u64) {
+        let mut dice = Dice::new(seed, "operator");
+        loop {
+            sleep(dice.time(500..6_000)).await;
+            self.freeze(&mut dice).await;
+        }
+    }
+
+    async fn break_things(&self, seed: u64) {
         let mut dice = Dice::new(seed, "plan");
         // Whom to join again, and when.
         let mut cuts: Vec<(Instant, IpAddr, IpAddr)> = Vec::new();
@@ -65,6 +83,38 @@ impl Targets {
         }
     }
 
+    /// Freezes an account for a while, as its operator does it.
+    async fn freeze(&self, dice: &mut Dice) {
+        let Some(name) = self.names.get(dice.index(self.names.len())) else {
+            return;
+        };
+        if self.stand(name, true, dice).await {
+            sleep(dice.time(300..9_000)).await;
+            self.stand(name, false, dice).await;
+        }
+    }
+
+    /// Asks, by one operation, until it is known that the account stands so; not if it is nobody's.
+    async fn stand(&self, name: &Name, frozen: bool, dice: &mut Dice) -> bool {
+        let mut operation = OperationId([0; 16]);
+        dice.fill(&mut operation.0);
+        loop {
+            let (Some(settlements), Some(address)) = (self.host.settlements(), self.host.address())
+            else {
+                sleep(dice.time(100..500)).await;
+                continue;
+            };
+            let ask = Ask::Freeze(operation, name.clone(), frozen);
+            let answer = timeout(OPERATOR_WAIT, settlements.ask(address.key(), ask)).await;
+            match answer {
+                Ok(Answer::Done(_)) => return true,
+                Ok(Answer::Refused(Reason::UNKNOWN_ACCOUNT, _)) => return false,
+                // The power failed, or it is busy: the same operation again, which may have settled.
+                _ => sleep(dice.time(100..500)).await,
+            }
+        }
+    }
+
     fn change_weather(&self, dice: &mut Dice) {
         self.witness.count("weather changes");
         let mut sometimes = |most: u64| {
@@ -97,6 +147,9 @@ impl Targets {
         (Instant::now() + dice.time(500..20_000), one, other)
     }
 }
+
+/// How long the operator waits for an answer.
+const OPERATOR_WAIT: Duration = Duration::from_secs(5);
 
 /// Cuts the power now, or at one of the next datagrams or writes.
 fn fail(power: &Power, dice: &mut Dice) {

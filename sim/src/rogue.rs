@@ -16,6 +16,7 @@ use quid_common::key::{PublicKey, SecretKey};
 use quid_common::name::Name;
 use quid_common::order::{Memo, Order, STATEMENT_VERSION};
 use quid_common::refusal::Reason;
+use quid_common::request::{Request, Wanted};
 use quid_common::signed::Signed;
 use quid_common::tab::{Close, Terms};
 use quid_common::time::LedgerTime;
@@ -29,6 +30,7 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::board::Board;
 use crate::dice::Dice;
 use crate::machine::{Power, QuicTasks, quic_config};
 use crate::net::{Net, ip};
@@ -38,8 +40,18 @@ use crate::witness::Witness;
 /// What rogues share with each other.
 #[derive(Debug, Default)]
 pub struct Den {
-    /// Tabs from one rogue to another, with their chains.
+    /// Tabs to rogues, with their chains.
     tabs: Mutex<Vec<(Terms, Chain)>>,
+}
+
+impl Den {
+    /// Keeps a tab to be claimed on, if there is room.
+    pub fn keep(&self, terms: Terms, chain: Chain) {
+        let mut tabs = self.tabs.lock().unwrap_or_else(PoisonError::into_inner);
+        if tabs.len() < STASH_LEN_MAX {
+            tabs.push((terms, chain));
+        }
+    }
 }
 
 /// A hostile account.
@@ -52,6 +64,7 @@ pub struct Rogue {
     net: Net,
     witness: Arc<Witness>,
     den: Arc<Den>,
+    board: Arc<Board>,
     /// Whom it cheats.
     victims: Vec<Name>,
     /// Another rogue, whom it pays by tabs.
@@ -87,7 +100,7 @@ impl Rogue {
         (name, machine, accomplice): (Name, u8, u8),
         net: Net,
         witness: Arc<Witness>,
-        den: Arc<Den>,
+        (den, board): (Arc<Den>, Arc<Board>),
         victims: Vec<Name>,
     ) -> Self {
         Self {
@@ -98,6 +111,7 @@ impl Rogue {
             net,
             witness,
             den,
+            board,
             victims,
             accomplice: key(seed, accomplice).public(),
             stash: Mutex::default(),
@@ -249,7 +263,7 @@ impl Rogue {
         now: LedgerTime,
         dice: &mut Dice,
     ) -> Result<Vec<Ask>, Over> {
-        Ok(match dice.number(0..10) {
+        Ok(match dice.number(0..11) {
             0..3 => {
                 let (one, other) = (
                     self.find(connection, dice).await?,
@@ -280,12 +294,13 @@ impl Rogue {
             7 => {
                 let (terms, chain) = self.tab(welcome, now, dice)?;
                 let signed = Signed::new(terms.clone(), &self.key).into_bytes();
-                let mut tabs = self.den.tabs.lock().unwrap_or_else(PoisonError::into_inner);
-                if tabs.len() < STASH_LEN_MAX {
-                    tabs.push((terms, chain));
-                }
+                self.den.keep(terms, chain);
                 vec![Ask::Tab(signed)]
             }
+            8 => match self.board.any(dice) {
+                Some(link) => vec![submit(self.answer(link.request(), welcome, now, dice))],
+                None => Vec::new(),
+            },
             _ => self.claims(welcome, dice),
         })
     }
@@ -386,6 +401,23 @@ impl Rogue {
             memo: Memo::default(),
             reference: None,
         }
+    }
+
+    /// An order past the payee that names its request, and mostly does not pay it.
+    fn answer(
+        &self,
+        request: &Request,
+        welcome: &Welcome,
+        now: LedgerTime,
+        dice: &mut Dice,
+    ) -> Vec<u8> {
+        self.witness.count("requests answered by rogues");
+        let mut order = self.order(welcome, now, request.payee, dice);
+        order.reference = Some(request.reference());
+        if let (Wanted::Amount(asked), true) = (request.wanted, dice.happens(400)) {
+            order.amount = asked;
+        }
+        self.sign(&order)
     }
 
     fn sign(&self, order: &Order) -> Vec<u8> {

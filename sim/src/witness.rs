@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quid_common::checkpoint::Checkpoint;
-use quid_common::id::OrderId;
+use quid_common::id::{OrderId, Reference};
 use quid_common::key::PublicKey;
 use quid_common::receipt::Receipt;
+use quid_common::request::{Request, RequestId};
 
 use crate::dice::Dice;
 
@@ -25,6 +26,22 @@ pub struct Seen {
     pub ends: BTreeMap<(PublicKey, OrderId), BTreeSet<End>>,
     /// Payments that an application was told of, by payee and entry.
     pub told: BTreeMap<(String, u64), u32>,
+    /// Keys of honest nodes.
+    pub people: BTreeSet<PublicKey>,
+    /// Requests to be paid that honest nodes have made.
+    pub requests: BTreeMap<Reference, Request>,
+    /// Entries of which an application was told that they answer such a reference.
+    pub answered: BTreeSet<(Reference, u64)>,
+    /// What a payee says, at the end, that each of its requests was paid by.
+    pub listed: BTreeMap<RequestId, Vec<u64>>,
+    /// Keys of honest nodes that listened at the end.
+    pub listening: BTreeSet<PublicKey>,
+    /// Entries of which everybody had to know at the end.
+    pub known: u64,
+    /// Orders that were made of an intent, by payer and intent.
+    pub intents: BTreeMap<(PublicKey, String), BTreeSet<OrderId>>,
+    /// What nobody should ever see.
+    pub broken: Vec<String>,
     /// What happened how often.
     pub counts: BTreeMap<&'static str, u64>,
 }
@@ -73,6 +90,46 @@ impl Witness {
     pub fn told(&self, payee: &str, entry: u64) {
         let mut seen = self.lock();
         *seen.told.entry((payee.to_owned(), entry)).or_default() += 1;
+    }
+
+    /// Notes the key of an honest node.
+    pub fn person(&self, key: PublicKey) {
+        self.lock().people.insert(key);
+    }
+
+    /// Notes a request that an honest node has made.
+    pub fn asks(&self, request: Request) {
+        self.lock().requests.insert(request.reference(), request);
+    }
+
+    /// Notes that an application was told of an entry that answers a reference.
+    pub fn answered(&self, reference: Reference, entry: u64) {
+        self.lock().answered.insert((reference, entry));
+    }
+
+    /// Notes by which entries a payee says that its request was paid.
+    pub fn listed(&self, request: RequestId, entries: Vec<u64>) {
+        self.lock().listed.insert(request, entries);
+    }
+
+    /// Notes that the node with this key listens at the end.
+    pub fn listening(&self, key: PublicKey) {
+        self.lock().listening.insert(key);
+    }
+
+    /// Notes that everybody knows of so many entries, or soon will.
+    pub fn known(&self, entries: u64) {
+        self.lock().known = entries;
+    }
+
+    /// Notes an order that was made of an intent.
+    pub fn of_intent(&self, intent: (PublicKey, String), order: OrderId) {
+        self.lock().intents.entry(intent).or_default().insert(order);
+    }
+
+    /// Notes what nobody should ever see.
+    pub fn broken(&self, what: String) {
+        self.lock().broken.push(what);
     }
 
     /// Counts something that happened.

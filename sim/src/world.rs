@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::board::Board;
 use crate::check::{Log, broken, check};
 use crate::dice::Dice;
 use crate::disk::{self, Trouble};
@@ -88,6 +89,9 @@ const DAY_OFF: Duration = Duration::from_secs(23 * 60 * 60);
 /// What is left to holders after that, to take their accounts over and pay.
 const HOLDERS_WAIT: Duration = Duration::from_secs(8);
 
+/// What is left to payees, once payers know everything, to know what came.
+const PAYEES_WAIT: Duration = Duration::from_secs(3);
+
 /// Longest time in which everything has its end once all faults are over (promise I10).
 pub const END_WAIT: Duration = Duration::from_secs(30);
 
@@ -158,7 +162,11 @@ fn simulate(seed: u64, wishes: Wishes) -> Result<Report, String> {
         .start_paused(true)
         .build()
         .map_err(broken)?;
-    let lived = runtime.block_on(World::new(seed, wishes, folder.path().to_owned()).live());
+    let lived = runtime.block_on(async {
+        World::new(seed, wishes, folder.path().to_owned())?
+            .live()
+            .await
+    });
     // Whatever still runs ends here, before its files do.
     drop(runtime);
     let Lived {
@@ -173,13 +181,13 @@ fn simulate(seed: u64, wishes: Wishes) -> Result<Report, String> {
     let data = Folder::open(&folder.path().join("directory")).map_err(broken)?;
     let reader = LogReader::open_alone(&data).map_err(broken)?;
     let log = Log::read(&reader)?;
-    check(&log, &seen, &key)?;
+    let by_log = check(&log, &seen, &key)?;
     audit::audit(&reader, &key, None).map_err(|error| format!("audit: {error}"))?;
     Ok(Report {
         seed,
         digest: log.digest(),
         entries: log.entries.len(),
-        counts: seen.counts.into_iter().collect(),
+        counts: seen.counts.into_iter().chain(by_log).collect(),
         datagrams,
         disks,
         failed,
@@ -205,6 +213,8 @@ struct World {
     host: Arc<Host>,
     folder: PathBuf,
     witness: Arc<Witness>,
+    board: Arc<Board>,
+    den: Arc<Den>,
 }
 
 struct Lived {
@@ -218,17 +228,19 @@ struct Lived {
 }
 
 impl World {
-    fn new(seed: u64, wishes: Wishes, folder: PathBuf) -> Self {
+    fn new(seed: u64, wishes: Wishes, folder: PathBuf) -> Result<Self, String> {
         let net = Net::new(seed);
         let host = Arc::new(Host::new(seed, &folder.join("directory"), net.clone()));
-        Self {
+        Ok(Self {
             seed,
             wishes,
             net,
             host,
             folder,
             witness: Arc::default(),
-        }
+            board: Arc::new(Board::new(names_of("person", wishes.people)?)),
+            den: Arc::default(),
+        })
     }
 
     async fn live(self) -> Result<Lived, String> {
@@ -268,6 +280,7 @@ impl World {
         let targets = Targets {
             host: Arc::clone(&self.host),
             people: people.clone(),
+            names: self.names()?,
             net: self.net.clone(),
             witness: Arc::clone(&self.witness),
         };
@@ -300,8 +313,13 @@ impl World {
         let healed = Instant::now();
         self.all_known(&people).await?;
         let known_after = healed.elapsed();
+        let durable = self.host.settlements().map_or(0, |it| it.durable());
+        self.witness.known(durable);
         self.wait_for_recoveries().await;
         surface(lives.iter().chain(&rogues))?;
+        timeout(END_WAIT, self.ask_for_requests(&people))
+            .await
+            .map_err(|_| "nobody tells what became of requests".to_owned())?;
         for person in &people {
             if let Some(node) = person.node() {
                 node.close().await;
@@ -325,10 +343,8 @@ impl World {
     }
 
     fn people(&self) -> Result<Vec<Arc<Person>>, String> {
-        let names: Vec<Name> = (0..self.wishes.people)
-            .map(|number| format!("person-{number}").parse::<Name>().map_err(broken))
-            .collect::<Result<_, _>>()?;
-        let rogues = self.rogue_names()?;
+        let names = names_of("person", self.wishes.people)?;
+        let rogues = names_of("rogue", self.wishes.rogues)?;
         let people = names.iter().zip(2..).map(|(name, machine)| {
             let others = names.iter().filter(|peer| *peer != name);
             let peers = others.chain(&rogues).cloned().collect();
@@ -337,7 +353,7 @@ impl World {
                 (name.clone(), machine),
                 &self.folder.join(name.as_str()),
                 self.net.clone(),
-                Arc::clone(&self.witness),
+                (Arc::clone(&self.witness), Arc::clone(&self.board)),
                 peers,
                 self.wishes.wishes,
             ))
@@ -345,18 +361,23 @@ impl World {
         Ok(people.collect())
     }
 
-    fn rogue_names(&self) -> Result<Vec<Name>, String> {
-        (0..self.wishes.rogues)
-            .map(|number| format!("rogue-{number}").parse().map_err(broken))
-            .collect()
+    /// All accounts.
+    fn names(&self) -> Result<Vec<Name>, String> {
+        let Wishes {
+            people,
+            rogues,
+            holders,
+            ..
+        } = self.wishes;
+        let mut names = names_of("person", people)?;
+        names.append(&mut names_of("rogue", rogues)?);
+        names.append(&mut names_of("holder", holders)?);
+        Ok(names)
     }
 
     fn rogues(&self) -> Result<Vec<Arc<Rogue>>, String> {
-        let victims: Vec<Name> = (0..self.wishes.people)
-            .map(|number| format!("person-{number}").parse::<Name>().map_err(broken))
-            .collect::<Result<_, _>>()?;
-        let den = Arc::<Den>::default();
-        let names = self.rogue_names()?;
+        let victims = names_of("person", self.wishes.people)?;
+        let names = names_of("rogue", self.wishes.rogues)?;
         let of = self.wishes.rogues;
         let rogues = names.into_iter().zip(0..).map(|(name, number)| {
             let machine = |number: u8| ROGUES_FROM + number % of;
@@ -365,7 +386,7 @@ impl World {
                 (name, machine(number), machine(number + 1)),
                 self.net.clone(),
                 Arc::clone(&self.witness),
-                Arc::clone(&den),
+                (Arc::clone(&self.den), Arc::clone(&self.board)),
                 victims.clone(),
             ))
         });
@@ -373,28 +394,27 @@ impl World {
     }
 
     fn holders(&self) -> Result<Vec<Arc<Holder>>, String> {
-        let people: Vec<Name> = (0..self.wishes.people)
-            .map(|number| format!("person-{number}").parse::<Name>().map_err(broken))
-            .collect::<Result<_, _>>()?;
-        let payees = [people, self.rogue_names()?];
-        let holders = (0..self.wishes.holders).map(|number| {
-            let name: Name = format!("holder-{number}").parse().map_err(broken)?;
-            Ok(Arc::new(Holder::new(
+        let people = names_of("person", self.wishes.people)?;
+        let payees = [people, names_of("rogue", self.wishes.rogues)?];
+        let names = names_of("holder", self.wishes.holders)?;
+        let holders = names.into_iter().zip(0..).map(|(name, number): (_, u8)| {
+            Arc::new(Holder::new(
                 self.seed,
                 (name, HOLDERS_FROM + 2 * number),
                 self.net.clone(),
                 Arc::clone(&self.witness),
+                (Arc::clone(&self.den), Arc::clone(&self.board)),
                 payees.clone(),
-            )))
+            ))
         });
-        holders.collect()
+        Ok(holders.collect())
     }
 
     /// Lets three days pass, in which the directory is off as much as it may be, so that recoveries
     /// become due; holders then do what they can.
     async fn wait_for_recoveries(&self) {
         if self.wishes.holders == 0 {
-            return;
+            return sleep(PAYEES_WAIT).await;
         }
         for _ in 0..DAYS_OFF {
             self.host.jump(DAY_OFF, false);
@@ -423,6 +443,27 @@ impl World {
             sleep(Duration::from_millis(100)).await;
         }
         failed
+    }
+
+    /// Has everybody tell what became of the requests that they made.
+    async fn ask_for_requests(&self, people: &[Arc<Person>]) {
+        for person in people {
+            let items = loop {
+                if let Some(node) = person.node()
+                    && let Ok(items) = node.requests(u32::MAX).await
+                {
+                    if person.listens() {
+                        self.witness.listening(node.home().key());
+                    }
+                    break items;
+                }
+                sleep(Duration::from_millis(100)).await;
+            };
+            for item in items {
+                let request = item.link.request();
+                self.witness.listed(request.id, item.entries);
+            }
+        }
     }
 
     /// I10: waits until everybody knows the end of everything.
@@ -455,6 +496,13 @@ impl World {
             format!("I10: not everything is known {END_WAIT:?} after the last fault: {open}")
         })
     }
+}
+
+/// So many names of a kind.
+fn names_of(kind: &str, count: u8) -> Result<Vec<Name>, String> {
+    (0..count)
+        .map(|number| format!("{kind}-{number}").parse().map_err(broken))
+        .collect()
 }
 
 /// Keeps the directory's machine going until `stop`.

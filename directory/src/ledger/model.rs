@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use quid_common::entry::Fact;
 use quid_common::order::{Decline, Void};
 
-use super::testing::{World, amount, id_of, key, order_id};
+use super::testing::{World, amount, key, order_id};
 use super::*;
 use quid_common::time::LedgerTime;
 
@@ -373,7 +373,7 @@ fn every_id_has_one_effect(world: &World) {
     let mut ids: Vec<_> = world
         .log
         .iter()
-        .filter_map(|entry| id_of(&entry.fact))
+        .filter_map(|entry| entry.fact.used_id())
         .collect();
     let all = ids.len();
     ids.sort();

@@ -212,7 +212,7 @@ impl World {
         time: LedgerTime,
     ) -> String {
         if let Verdict::Known { entry } = verdict {
-            let known = id_of(&self.log[entry as usize].fact);
+            let known = self.log[entry as usize].fact.used_id();
             let (payer, id) = known.expect("it used an id");
             assert!(id == which.1 && self.ledger.is_same(&payer, &which.0));
         }
@@ -375,8 +375,8 @@ impl World {
             return Past::Behind;
         }
         let found = self.log.iter().position(|entry| {
-            id_of(&entry.fact)
-                .is_some_and(|(of, used)| used == id && self.ledger.is_same(&of, payer))
+            let used = entry.fact.used_id();
+            used.is_some_and(|(of, used)| used == id && self.ledger.is_same(&of, payer))
         });
         let Some(at) = found else { return Past::Never };
         let index = at as u64;
@@ -384,12 +384,7 @@ impl World {
             index < self.ledger.forgotten_through(),
             "this id has not left memory"
         );
-        let order = match &self.log[at].fact {
-            Fact::Payment(order) => Some(order.digest()),
-            Fact::Refusal(refusal) => Some(refusal.order),
-            Fact::Tab(terms) => Some(terms.digest()),
-            _ => None,
-        };
+        let order = self.log[at].fact.order_digest();
         Past::Entry { index, order }
     }
 
@@ -398,11 +393,11 @@ impl World {
             Verdict::Refuse(reason) => reason.name().to_owned(),
             Verdict::Known { entry } => what(&self.log[entry as usize].fact).to_owned(),
             Verdict::Append(fact) => {
-                if let Some(id) = id_of(&fact) {
+                if let Some(id) = fact.used_id() {
                     let uses = self
                         .log
                         .iter()
-                        .filter(|entry| id_of(&entry.fact) == Some(id));
+                        .filter(|entry| entry.fact.used_id() == Some(id));
                     assert_eq!(uses.count(), 0, "{id:?} has an effect already");
                 }
                 let outcome = what(&fact).to_owned();
@@ -586,28 +581,6 @@ pub(super) fn swap_key<T: Statement>(fact: &Signed<T>, key: &PublicKey) -> Signe
     bytes[at..at + 32].fill(0);
     bytes[at] = 1;
     Signed::from_bytes(&bytes).expect("well formed")
-}
-
-/// The order id that an entry used up, with its payer.
-pub(super) fn id_of(fact: &Fact) -> Option<(PublicKey, OrderId)> {
-    match fact {
-        Fact::Payment(order) => Some((order.statement().payer, order.statement().id)),
-        Fact::Void(void) => Some((void.statement().payer, void.statement().id)),
-        Fact::Refusal(refusal) => Some((refusal.payer, refusal.id)),
-        Fact::Tab(terms) => Some((terms.statement().payer, terms.statement().id)),
-        Fact::Genesis(_)
-        | Fact::Register(_)
-        | Fact::Issue(_)
-        | Fact::Freeze(_)
-        | Fact::Claim(_)
-        | Fact::Close(_)
-        | Fact::Release(_)
-        | Fact::Rotation(_)
-        | Fact::Recovery(_)
-        | Fact::Objection(_)
-        | Fact::Takeover(_)
-        | Fact::Lock(_) => None,
-    }
 }
 
 fn what(fact: &Fact) -> &'static str {

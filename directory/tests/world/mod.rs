@@ -68,6 +68,13 @@ impl Directory {
         Self::serve(place, "100", "127.0.0.1:0", settings)
     }
 
+    /// The data that is in `place`, with these variables in the program's environment.
+    pub(crate) fn serve_with(place: TempDir, variables: &[(&str, &Path)]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.envs(variables.iter().copied());
+        Self::begin(command, place, "100", "127.0.0.1:0", Vec::new())
+    }
+
     /// The same, with more arguments.
     pub(crate) fn start_with(place: TempDir, opening: &str, listen: &str, more: &[&str]) -> Self {
         let settings = more.iter().map(ToString::to_string).collect();
@@ -75,7 +82,17 @@ impl Directory {
     }
 
     fn serve(place: TempDir, opening: &str, listen: &str, settings: Vec<String>) -> Self {
-        let mut child = Command::new(PROGRAM)
+        Self::begin(Command::new(PROGRAM), place, opening, listen, settings)
+    }
+
+    fn begin(
+        mut command: Command,
+        place: TempDir,
+        opening: &str,
+        listen: &str,
+        settings: Vec<String>,
+    ) -> Self {
+        let mut child = command
             .args([
                 "serve",
                 "--listen",

@@ -11,7 +11,6 @@ use quid_common::tab::Terms;
 use quid_directory::ledger::Ledger;
 
 use super::{BEGINNING, NAMES};
-use crate::log::id_of;
 
 /// The books as the model has them.
 #[derive(Default)]
@@ -137,7 +136,7 @@ impl Model {
 
     /// Takes an entry's effect, sound or not: the books will show.
     pub(super) fn apply(&mut self, index: u64, entry: &Entry) {
-        if let Some((payer, id)) = id_of(&entry.fact) {
+        if let Some((payer, id)) = entry.fact.used_id() {
             self.ids.push((self.of[&payer], id));
         }
         match &entry.fact {

@@ -11,8 +11,6 @@ use quid_common::order::{LIFE_MAX, Order, Void};
 use quid_common::tab::{Close, Terms};
 use quid_directory::ledger::Ledger;
 
-use crate::log::id_of;
-
 /// The books as the model has them.
 pub(super) struct Model {
     treasury: PublicKey,
@@ -135,7 +133,7 @@ impl Model {
 
     /// Takes an entry's effect, sound or not: the balances will show.
     pub(super) fn apply(&mut self, entry: &Entry) {
-        if let Some(id) = id_of(&entry.fact) {
+        if let Some(id) = entry.fact.used_id() {
             self.ids.insert(id);
         }
         let now = entry.time.as_millis();

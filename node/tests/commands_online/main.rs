@@ -16,6 +16,8 @@ mod keys;
 mod limits;
 mod processes;
 mod requests;
+#[path = "../../../terminal/tests/screen/mod.rs"]
+mod screen;
 mod shell;
 mod table;
 mod tabs;

@@ -1,5 +1,10 @@
-//! The directory's key under a passphrase: who needs it, and who does not.
+//! The directory's key under a passphrase: who needs it, who does not, and where it comes from.
 
+mod credential;
+#[path = "../../../terminal/tests/screen/mod.rs"]
+mod screen;
+mod typed;
+#[path = "../world/mod.rs"]
 mod world;
 
 use std::os::unix::fs::PermissionsExt;
@@ -7,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
+use tempfile::TempDir;
 use world::{Directory, PROGRAM, run_on};
 
 fn stderr(output: &Output) -> String {
@@ -34,6 +40,27 @@ fn refuses(output: &Output, word: &str) {
     assert_eq!(output.status.code(), Some(7), "{told}");
     let told: Vec<_> = told.lines().filter(|line| line.contains(word)).collect();
     assert_eq!(told.len(), 1, "{word} in {}", stderr(output));
+}
+
+/// A data folder in which alice has an account and whose key is sealed under `text`.
+async fn sealed(text: &str) -> (TempDir, PathBuf) {
+    let directory = Directory::start("100");
+    drop(directory.member(1, "alice").await);
+    let place = directory.stop();
+    let data = place.path().join("data");
+    let file = phrase(place.path(), text);
+    let file = file.to_str().expect("UTF-8");
+    let sealed = run_on(&data, &["key", "seal", "--new-passphrase-file", file]);
+    assert!(sealed.status.success(), "{}", stderr(&sealed));
+    (place, data)
+}
+
+/// What no refusal may change: the key's file, and how much the log has.
+fn kept(data: &Path) -> (Vec<u8>, Value) {
+    let report = json(&run_on(data, &["audit", "--json"]));
+    assert_eq!(report["ok"], true, "{report}");
+    let key = std::fs::read(data.join("key")).expect("it is there");
+    (key, report["entries"].clone())
 }
 
 const SERVE: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
