@@ -116,7 +116,7 @@ if $all; then
   step 'every flood quickly; it fails if the pair cannot pay or the books are wrong'
   "$BUILT/release/quid-bench" flood all --quick --seconds 1
 
-  step 'wallet and dashboard in a real browser; pictures of them are in target/screenshots'
+  step "wallet and dashboard in a real browser; pictures of them are in ${QUID_SCREENSHOTS:-target/screenshots}"
   need chromium chromium
   need chromedriver chromium-driver
   QUID_PROGRAMS="$BUILT/debug" ./browser/wallet.py
