@@ -215,7 +215,7 @@ async fn open_tab(
 }
 
 /// Claims that wait at once: enough that the directory always has one.
-const IN_FLIGHT: u64 = 64;
+const IN_FLIGHT: u64 = 8;
 
 /// How long whoever hears that the directory is busy leaves it alone.
 const BUSY_WAIT: Duration = Duration::from_millis(10);

@@ -207,29 +207,8 @@ impl Hashed {
     /// # Errors
     /// *Stale claim* if `to` is not beyond `from`, *gap too long*.
     pub fn new(tab: &OrderId, from: u32, to: Mark) -> Result<Self, Reason> {
-        Self::in_pieces(tab, from, to, GAP_MAX, || {})
-    }
-
-    /// Does as [`Self::new`], and calls `pause` after each `piece` of so many links (at least one),
-    /// for a thread that gives way to others.
-    ///
-    /// # Errors
-    /// As [`Self::new`], before any link is hashed.
-    pub fn in_pieces(
-        tab: &OrderId,
-        from: u32,
-        to: Mark,
-        piece: u32,
-        mut pause: impl FnMut(),
-    ) -> Result<Self, Reason> {
-        let mut left = gap(from, to.index)?;
-        let mut base = to.link;
-        while left > 0 {
-            let links = left.min(piece.max(1));
-            base = base.down(tab, links);
-            left = left.saturating_sub(links);
-            pause();
-        }
+        let gap = gap(from, to.index)?;
+        let base = to.link.down(tab, gap);
         Ok(Self { from, to, base })
     }
 

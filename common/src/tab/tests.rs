@@ -203,17 +203,6 @@ fn one_claim_hashes_so_many_links_and_no_more() {
     let low = mark(&terms, 10);
     let (_, tab) = claim(&tab, &terms, 0, low).expect("honest");
     let hashed = Hashed::new(&terms.id, 10, whole).expect("as many as one may");
-    for (piece, pauses) in [
-        (1, GAP_MAX),
-        (0, GAP_MAX),
-        (1000, 66),
-        (GAP_MAX, 1),
-        (u32::MAX, 1),
-    ] {
-        let mut paused = 0;
-        let pieces = Hashed::in_pieces(&terms.id, 10, whole, piece, || paused += 1);
-        assert_eq!((pieces, paused), (Ok(hashed), pauses), "{piece} at once");
-    }
     assert_eq!((hashed.from(), hashed.to()), (10, whole));
     let (paid, after) = tab.claim(&hashed).expect("honest");
     assert_eq!(paid, amount(10 * u64::from(GAP_MAX)));

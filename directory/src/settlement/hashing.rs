@@ -10,7 +10,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{JoinHandle, yield_now};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -44,8 +44,9 @@ const SHARE: usize = 8;
 /// at the lowest priority hashing is felt, where two cores share what they compute with.
 const DISTRUSTED_PAUSE: Duration = Duration::from_millis(120);
 
-/// Rest after a long claim while payments wait: hashing then takes a twentieth of a core at most.
-/// A payment a link is still paid out a million times a second.
+/// Rest after a long claim while payments wait: hashing then takes a twentieth of a core at most. Low
+/// priority alone would not do, since a thread may finish its slice of some milliseconds with a batch
+/// of payments waiting behind it. A payment a link is still paid out a million times a second.
 const REST_PER_LINK: Duration = Duration::from_micros(1);
 
 /// The links of a claim, on their way to being hashed.
@@ -120,7 +121,7 @@ struct State {
     late_from: Option<Instant>,
     /// Whose job is at work. Its line is kept meanwhile, so that nothing overtakes it.
     at_work: Option<PublicKey>,
-    /// Until when the next is left waiting while payments wait too.
+    /// Until when the next is left waiting, since payments waited too when the last was done.
     rest_until: Option<Instant>,
     len: usize,
     closed: bool,
@@ -181,7 +182,7 @@ impl Lines {
             }
             let now = Instant::now();
             let rest = match state.rest_until {
-                Some(until) if now < until && queue.is_crowded() => until.duration_since(now),
+                Some(until) if now < until => until.duration_since(now),
                 _ => {
                     if let Some(job) = state.take(queue, now, &mut refused) {
                         break Some(job);
@@ -211,9 +212,11 @@ impl Lines {
     }
 
     /// Says that the job that was taken is in the queue, and how many links were hashed for it.
-    fn done(&self, links: u32) {
+    fn done(&self, links: u32, queue: &Queue) {
+        // Looked at once: between batches there is always a moment when nothing waits.
+        let rests = queue.is_crowded();
         let mut state = self.state();
-        state.rest_until = Some(Instant::now() + REST_PER_LINK * links);
+        state.rest_until = rests.then(|| Instant::now() + REST_PER_LINK * links);
         if let Some(account) = state.at_work.take() {
             if state.lines.get(&account).is_some_and(VecDeque::is_empty) {
                 state.lines.remove(&account);
@@ -336,7 +339,7 @@ pub(super) fn run(lines: &Lines, queue: &Queue, hasher: &Hasher) {
         let from = job.from;
         // Without room there it is answered *busy*.
         let _ = queue.put(from, vec![job]);
-        lines.done(links);
+        lines.done(links, queue);
     }
 }
 
@@ -350,7 +353,7 @@ pub(super) fn step(lines: &Lines, queue: &Queue) -> bool {
     // Without room there it is answered *busy*.
     let _ = queue.put(from, vec![job]);
     // Whoever hashes here has held up the payments already.
-    lines.done(0);
+    lines.done(0, queue);
     true
 }
 
@@ -391,10 +394,7 @@ fn hash_all(todo: &Receiver<(OrderId, u32, Mark)>, done: &SyncSender<Result<Hash
         warn!(%error, "claims are hashed at the priority of everything else");
     }
     while let Ok((tab, from, to)) = todo.recv() {
-        // The lowest priority alone lets a thread finish its slice of some milliseconds, with a
-        // batch of payments waiting behind it.
-        let hashed = Hashed::in_pieces(&tab, from, to, SHORT_GAP_MAX, yield_now);
-        if done.send(hashed).is_err() {
+        if done.send(Hashed::new(&tab, from, to)).is_err() {
             return;
         }
     }

@@ -120,7 +120,7 @@ fn while_payments_wait_hashing_rests_after_each_claim() {
     };
     assert_eq!(take(&world), 0);
     // Half an hour's rest, if there were any.
-    world.lines.done(u32::MAX);
+    world.lines.done(u32::MAX, &world.queue);
     assert_eq!(take(&world), 1);
     let payments = (0..64).map(|_| Job {
         from: account(3),
@@ -128,8 +128,12 @@ fn while_payments_wait_hashing_rests_after_each_claim() {
         reply: Reply::new(PROBE, &world.outlet),
     });
     assert!(world.queue.put(account(3), payments.collect()));
-    world.lines.done(GAP_MAX);
+    world.lines.done(GAP_MAX, &world.queue);
     let begun = Instant::now();
+    // Between two batches is a moment when nothing waits.
+    let batch = world.queue.take().expect("it is open");
+    world.queue.done();
+    assert_eq!(batch.trusted.into_iter().map(number).count(), 64);
     assert_eq!(take(&world), 2);
     assert!(begun.elapsed() >= REST_PER_LINK * GAP_MAX, "no rest");
 }
@@ -233,7 +237,7 @@ impl World {
     /// The number of the next job, done with at once.
     fn take(&self) -> u64 {
         let job = self.lines.take(&self.queue).expect("jobs wait");
-        self.lines.done(SHORT_GAP_MAX);
+        self.lines.done(SHORT_GAP_MAX, &self.queue);
         number(job)
     }
 
