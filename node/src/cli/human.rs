@@ -228,7 +228,7 @@ fn line(f: Out<'_, '_>, item: &Line) -> fmt::Result {
         what = format!("{what}  not known yet, order {order}");
     }
     if !item.memo.is_empty() {
-        what = format!("{what}  \"{}\"", Printable(&item.memo));
+        what = format!("{what}  {}", in_quotes(&item.memo));
     }
     let row = format!(
         "  {}  {amount:>20}  {way} {:<16}{what}",
@@ -298,14 +298,19 @@ fn verdict(f: Out<'_, '_>, item: &Verdict) -> fmt::Result {
     in_entry(f, item.entry)?;
     let amount = match (&item.amount, &item.currency) {
         (Some(amount), Some(code)) => Some(format!("{amount} {code}")),
-        _ => None,
+        // Without a home nobody has said what the directory counts in.
+        _ => item
+            .smallest_units
+            .map(|units| format!("{units} of the smallest unit")),
     };
+    let memo = item.memo.as_deref().map(|memo| Printable(memo).to_string());
     for (label, value) in [
         ("order", &item.order),
         ("tab", &item.tab),
         ("amount", &amount),
         ("payer", &item.payer),
         ("payee", &item.payee),
+        ("memo", &memo),
         ("ledger", &item.ledger),
     ] {
         if let Some(value) = value {
@@ -378,7 +383,12 @@ fn quoted(f: Out<'_, '_>, before: &str, memo: &str) -> fmt::Result {
     if memo.is_empty() {
         return Ok(());
     }
-    write!(f, "{before}\"{}\"", Printable(memo))
+    write!(f, "{before}{}", in_quotes(memo))
+}
+
+/// A foreign text between quotation marks, which it cannot end itself.
+fn in_quotes(text: &str) -> String {
+    format!("\"{}\"", Printable(text).to_string().replace('"', "\\\""))
 }
 
 /// The first characters of a key, to tell keys apart at a glance.
@@ -418,6 +428,21 @@ mod tests {
         assert_eq!(
             said(&item),
             "paid 1.500000 QUID to bob, through the directory: bob could not be reached (entry 12)"
+        );
+    }
+
+    #[test]
+    fn a_memo_ends_where_its_quotation_ends() {
+        let item = Received {
+            amount: "1".to_owned(),
+            memo: "tea\" (entry 99)".to_owned(),
+            entry: 14,
+            ..Received::default()
+        };
+        let said = Item::from(item).to_string();
+        assert!(
+            said.ends_with("\"tea\\\" (entry 99)\" (entry 14)"),
+            "{said}"
         );
     }
 

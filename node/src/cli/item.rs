@@ -279,6 +279,10 @@ items! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         currency: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        smallest_units: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        memo: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use quid_common::amount::Currency;
+use quid_common::amount::{Amount, Currency};
 use quid_common::checkpoint::CheckpointError;
 use quid_common::entry::ToVerify;
 use quid_common::fork::{Fork, ForkError, TwoHistories};
@@ -22,8 +22,8 @@ use super::screen::{Output, Sink};
 
 mod fields;
 
-use fields::kind;
 pub(crate) use fields::receipt_item;
+use fields::{amount, kind};
 
 /// Writes a receipt's text to a new file.
 ///
@@ -241,6 +241,8 @@ fn good(receipt: &Proof, proven: &Proven, ledger: LedgerId, ground: &Ground) -> 
         payee: shown.payee,
         amount: shown.amount,
         currency: shown.currency,
+        smallest_units: amount(&proven.entry().fact).map(Amount::units),
+        memo: shown.memo.filter(|memo| !memo.is_empty()),
         ..Verdict::default()
     }
 }

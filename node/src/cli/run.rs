@@ -5,7 +5,7 @@ use quid_common::id::OrderId;
 use quid_common::refusal::Reason;
 use quid_node::{
     HistoryItem, HistoryState, Kind, Node, Outcome, PayError, Payment, Presence, ReceiptId,
-    RequestError, Resolved, SentItem, SentState, State as End, VoidOutcome, Wanted,
+    RequestError, RequestId, Resolved, SentItem, SentState, State as End, VoidOutcome, Wanted,
 };
 
 use super::exit::Exit;
@@ -66,6 +66,7 @@ pub(crate) async fn run(
         Request::PayLink(request) => requests::pay(node, request, sink).await?,
         Request::Refund(request) => requests::refund(node, request, sink).await?,
         Request::Void { order } => {
+            not_a_request(node, order).await?;
             let item = voided(order, node.void(order).await?)?;
             sink.item(item).await?;
         }
@@ -334,6 +335,20 @@ fn not_known(mut item: Paid, message: impl Into<Words>) -> Report {
     item.message = Some(report.message.clone());
     report.item = Some(item.into());
     report
+}
+
+/// A request's id looks like an order's. To void it would be done, and stop nobody from paying.
+async fn not_a_request(node: &Node, id: OrderId) -> Result<(), Failure> {
+    let Some(request) = RequestId::from_bytes(*id.as_bytes()) else {
+        return Ok(());
+    };
+    match node.request_item(request).await? {
+        None => Ok(()),
+        Some(_) => Err(Failure::usage(format!(
+            "{id} is a request of yours, not an order: it cannot be taken back, and can be paid until \
+             it expires"
+        ))),
+    }
 }
 
 fn voided(order: OrderId, outcome: VoidOutcome) -> Result<item::Void, Failure> {

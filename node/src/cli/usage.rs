@@ -163,7 +163,14 @@ fn wrong(error: &Error) -> String {
                 command(error)
             )
         }
-        ErrorKind::ArgumentConflict => twice(&label),
+        ErrorKind::ArgumentConflict => {
+            let other = self::label(&context(error, ContextKind::PriorArg));
+            if other.is_empty() || other == label {
+                twice(&label)
+            } else {
+                format!("{label} and {other} exclude each other: give one of them")
+            }
+        }
         ErrorKind::TooManyValues
         | ErrorKind::TooFewValues
         | ErrorKind::WrongNumberOfValues

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use crate::{KEY, ORDER, check_usage};
+use crate::{KEY, ORDER, World, check_failure, check_usage};
 
 #[test]
 fn amounts_outside_the_grammar_are_refused() {
@@ -347,4 +347,17 @@ fn arguments_that_are_not_utf8_are_refused() {
             check_usage(&arguments);
         }
     }
+}
+
+#[test]
+fn what_excludes_each_other_is_named() {
+    let world = World::new();
+    let exclude = |arguments: &[&str], both: [&str; 2]| {
+        let output = world.command(arguments).output().expect("quid runs");
+        let line = check_failure(&output, 2);
+        assert!(line.contains("exclude each other"), "{line}");
+        assert!(both.iter().all(|one| line.contains(one)), "{line}");
+    };
+    exclude(&["request", "--open", "5"], ["--open", "AMOUNT"]);
+    exclude(&["request", "5", "--open"], ["AMOUNT", "--open"]);
 }

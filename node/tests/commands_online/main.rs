@@ -479,7 +479,16 @@ fn receipts_are_shown_saved_and_verified_offline() {
             (&verdict["ok"], &verdict["entry"]),
             (&true.into(), &paid["entry"])
         );
+        assert_eq!(verdict["smallest_units"], 1_500_000, "{verdict}");
     }
+    // Without a home nobody knows what the directory counts in; how much was paid is said all the same.
+    let key = world.address.trim_start_matches("quid://");
+    let key = key.split('@').next().expect("the key comes first");
+    let nowhere = Home(world.path("nowhere").into());
+    let said = nowhere.quid(&["receipt", "verify", &file, "--directory", key]);
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("1500000 of the smallest unit"), "{said}");
+    assert!(!nowhere.0.exists());
     assert_eq!(alice.ok(&["receipt", "verify", order])["ok"], true);
     assert_eq!(alice.ok(&["receipt", "verify", &entry])["ok"], true);
     // Damaged, cut, foreign.

@@ -68,6 +68,9 @@ fn a_request_is_paid_exactly_and_tied_to_its_payment() {
     );
     let reference = text(&asked["request"]).replace('-', "");
     assert_eq!(received["reference"], reference);
+    // Its id looks like an order's, but there is no order to void.
+    let voided = bob.fails(&["void", &text(&asked["request"])], 2);
+    assert_eq!(voided["error"], "usage", "{voided}");
     assert_eq!(
         newest(&bob),
         ("paid".to_owned(), vec![paid["entry"].clone()].into())

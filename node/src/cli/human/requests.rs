@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use quid_common::printable::Printable;
 
-use super::{Out, clock, row};
+use super::{Out, clock, in_quotes, row};
 use crate::cli::item::{Prospect, Requested, RequestedState};
 
 pub(super) fn line(f: Out<'_, '_>, item: &Requested) -> fmt::Result {
@@ -24,7 +24,7 @@ pub(super) fn line(f: Out<'_, '_>, item: &Requested) -> fmt::Result {
         f.write_str(", once")?;
     }
     if !item.memo.is_empty() {
-        write!(f, "  \"{}\"", Printable(&item.memo))?;
+        write!(f, "  {}", in_quotes(&item.memo))?;
     }
     if !item.entries.is_empty() {
         let entries: Vec<String> = item.entries.iter().map(u64::to_string).collect();
@@ -73,7 +73,7 @@ impl Prospect {
         let what = wanted((&self.amount, &self.unit, self.units), &self.currency);
         let mut sentence = format!("{} (key {}) asks for {what}", self.payee, self.key);
         if !self.memo.is_empty() {
-            sentence.push_str(&format!(": \"{}\"", Printable(&self.memo)));
+            sentence.push_str(&format!(": {}", in_quotes(&self.memo)));
         }
         sentence
     }

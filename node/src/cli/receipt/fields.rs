@@ -62,6 +62,18 @@ pub(crate) fn receipt_item(ground: &Ground, receipt: &Proof, proven: &Proven) ->
     item
 }
 
+/// What an entry moves or holds, if it does either.
+pub(super) fn amount(fact: &Fact) -> Option<Amount> {
+    match fact {
+        Fact::Issue(fact) => Some(fact.statement().amount),
+        Fact::Payment(order) => Some(order.statement().amount),
+        Fact::Tab(terms) => terms.statement().hold(),
+        Fact::Claim(claim) => Some(claim.amount),
+        Fact::Release(release) => Some(release.amount),
+        _ => None,
+    }
+}
+
 /// The fields of an entry about a tab.
 fn of_tab(item: &mut Receipt, ground: &Ground, fact: &Fact) {
     let mut sides = |tab: &OrderId, payer: &PublicKey, payee: Option<&PublicKey>| {
