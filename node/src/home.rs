@@ -58,7 +58,8 @@ pub struct Home {
 impl Home {
     /// Makes the folder, its key and its journal, and pins the directory.
     ///
-    /// On a home of the same directory this changes nothing; one half made is completed.
+    /// On a home of the same directory, which is known by its key, this changes the address at most;
+    /// one half made is completed.
     ///
     /// # Errors
     /// [`HomeError`]; nothing that was there is overwritten.
@@ -101,11 +102,17 @@ impl Home {
         check_mode(path, FOLDER_MODE)?;
         // A home of another directory is left exactly as it is.
         match read_settings(path) {
-            Ok(pinned) if pinned != *directory => {
+            Ok(pinned) if pinned.key() != directory.key() => {
                 return Err(HomeError::OtherDirectory {
                     path: path.to_owned(),
                     pinned: Box::new(pinned),
                 });
+            }
+            // It has moved, or was mistyped.
+            Ok(pinned) if pinned != *directory => {
+                let file = path.join(SETTINGS_FILE);
+                let text = settings_of(directory).map_err(io_error(&file, "write"))?;
+                key_file::replace(&file, &text)?;
             }
             Ok(_) | Err(HomeError::Missing { .. }) => {}
             Err(error) => return Err(error),
@@ -114,15 +121,7 @@ impl Home {
             let key = key_file::new_key(&surroundings.random)?;
             key_file::text_of(&key, passphrase, &surroundings.random)
         })?;
-        create_once(&path.join(SETTINGS_FILE), || {
-            let settings = Settings {
-                version: SETTINGS_VERSION,
-                directory: directory.to_string(),
-            };
-            let mut text = serde_json::to_vec_pretty(&settings).map_err(io::Error::other)?;
-            text.push(b'\n');
-            Ok(Secret(text))
-        })?;
+        create_once(&path.join(SETTINGS_FILE), || settings_of(directory))?;
         Journal::create(&path.join(JOURNAL_FILE))?;
         make_folder(&path.join(RUN_FOLDER))?;
         sync_folder(path)?;
@@ -375,6 +374,16 @@ fn sync_folder(path: &Path) -> Result<(), HomeError> {
     File::open(path)
         .and_then(|folder| folder.sync_all())
         .map_err(io_error(path, "sync"))
+}
+
+fn settings_of(directory: &DirectoryAddress) -> io::Result<Secret> {
+    let settings = Settings {
+        version: SETTINGS_VERSION,
+        directory: directory.to_string(),
+    };
+    let mut text = serde_json::to_vec_pretty(&settings).map_err(io::Error::other)?;
+    text.push(b'\n');
+    Ok(Secret(text))
 }
 
 fn read_settings(home: &Path) -> Result<DirectoryAddress, HomeError> {

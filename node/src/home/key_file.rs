@@ -253,7 +253,7 @@ pub(super) fn read_key(
 }
 
 /// Writes a file whole and durably in the place of the one that is there.
-fn replace(path: &Path, content: &Secret) -> Result<(), HomeError> {
+pub(super) fn replace(path: &Path, content: &Secret) -> Result<(), HomeError> {
     let unnamed = path.with_extension(format!("new-{}", std::process::id()));
     let write = || -> io::Result<()> {
         let mut file = fs::OpenOptions::new()

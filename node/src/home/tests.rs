@@ -30,6 +30,20 @@ fn making_a_home_again_changes_nothing() {
 }
 
 #[test]
+fn a_directory_that_has_moved_is_found_at_its_new_address() {
+    let (_folder, path) = home();
+    let key = fs::read(path.join(KEY_FILE)).expect("a key");
+    let moved = DirectoryAddress::new(directory(1).key(), "quid.example", 4840);
+    let moved = moved.expect("an address");
+    let home = Home::init(&path, &moved).expect("the same directory");
+    assert_eq!(home.directory(), &moved);
+    drop(home);
+    assert_eq!(Home::open(&path).expect("a home").directory(), &moved);
+    assert_eq!(fs::read(path.join(KEY_FILE)).expect("a key"), key);
+    assert_eq!(mode(&path.join(SETTINGS_FILE)), 0o600);
+}
+
+#[test]
 fn another_directory_is_refused_and_nothing_changes() {
     let (_folder, path) = home();
     let error = Home::init(&path, &directory(2)).expect_err("another directory");

@@ -27,9 +27,18 @@ fn a_home_needs_no_network_and_is_its_owners_alone() {
     let again = world.quid(&home, &["init", "--directory", &address, "--json"]);
     assert_eq!(again.status.code(), Some(0));
     assert_eq!(again.stdout, output.stdout);
-    let other = address.replace("4433", "4434");
+    let own = made["key"].as_str().expect("it is text");
+    let other = address.replace(KEY, own);
     let refused = world.quid(&home, &["init", "--directory", &other]);
     check_failure(&refused, 7);
+    // A directory is known by its key: one that has moved, or was mistyped, is taken at its word.
+    let moved = address.replace("4433", "4434");
+    let output = world.quid(&home, &["init", "--directory", &moved, "--json"]);
+    let again: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!(
+        (&again["directory"], &again["key"]),
+        (&moved.into(), &made["key"])
+    );
 }
 
 #[test]
