@@ -15,7 +15,7 @@ use quid_common::time::LedgerTime;
 
 use crate::events::{Event, Hub};
 use crate::home::Home;
-use crate::journal::{JournalError, Moved};
+use crate::journal::{JournalError, Moved, OrderState};
 use crate::pay::{Route, State};
 use crate::tabs::Desk;
 use crate::trust::Trust;
@@ -237,7 +237,13 @@ impl Books {
     ) -> Result<(), JournalError> {
         let (id, entry) = (order.statement().id, movement.proven.index());
         let held = self.home.journal().order(id).await?;
-        if held.is_some_and(|row| row.order.bytes() == order.bytes()) {
+        if let Some(row) = held
+            && row.order.bytes() == order.bytes()
+        {
+            // Whoever paid here has been told by the command that did.
+            if matches!(row.state, OrderState::Settled { .. }) {
+                return Ok(());
+            }
             let size = movement.proven.head().size;
             if self
                 .home

@@ -420,6 +420,22 @@ fn a_directory_that_stands_still_is_unreachable_and_nothing_is_sent() {
 }
 
 #[test]
+fn what_a_command_has_told_is_not_told_again_by_a_listener() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let (alice, bob) = (world.account("alice"), world.account("bob"));
+    for amount in ["1", "2"] {
+        assert_eq!(alice.ok(&["pay", "bob", amount])["state"], "settled");
+    }
+    // All that came before the first of these was heard of by then.
+    let listen = alice.listen();
+    assert_eq!(bob.ok(&["pay", "alice", "0.5"])["state"], "settled");
+    listen.until("money that came", |line| {
+        assert_ne!(line["event"], "sent", "{line}");
+        line["amount"] == "0.500000"
+    });
+}
+
+#[test]
 fn a_void_ends_as_the_order_did() {
     let world = World::start(&["--opening-balance", "10"]);
     let (alice, _bob) = (world.account("alice"), world.account("bob"));

@@ -89,16 +89,16 @@ pub(super) fn closed(f: Out<'_, '_>, item: &TabClosed) -> fmt::Result {
     };
     let code = item.currency.as_deref().unwrap_or_default();
     let payee = item.payee.as_deref().unwrap_or_default();
-    write!(
-        f,
-        "closed tab {}: {paid} units, {amount} {code}, paid to {payee}; {returned} {code} ",
-        item.tab
-    )?;
+    write!(f, "closed tab {}: ", item.tab)?;
     match item.grace {
-        None => f.write_str("is back"),
+        None => write!(
+            f,
+            "{paid} units, {amount} {code}, paid to {payee}; {returned} {code} is back"
+        ),
         Some(seconds) => write!(
             f,
-            "comes back in {seconds} s: {payee} could not be reached and may claim until then"
+            "{payee} could not be reached and may claim {paid} units, {amount} {code}, for \
+             {seconds} s; then {returned} {code} comes back, and what was not claimed"
         ),
     }
 }
@@ -174,9 +174,11 @@ mod tests {
         );
         item.released = false;
         item.grace = Some(60);
-        assert!(said(&item).ends_with(
-            "0.000007 QUID comes back in 60 s: bob could not be reached and may claim until then"
-        ));
+        assert_eq!(
+            said(&item),
+            "closed tab 019a: bob could not be reached and may claim 3 units, 0.000003 QUID, for \
+             60 s; then 0.000007 QUID comes back, and what was not claimed"
+        );
     }
 
     #[test]
