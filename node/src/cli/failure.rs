@@ -186,7 +186,7 @@ pub(crate) fn report(error: RequestError) -> Report {
         RequestError::Unreachable(_) => Report::new(
             Exit::Unreachable,
             "unreachable",
-            format!("{error}; this command has sent nothing"),
+            format!("{error}; nothing was sent for this"),
         ),
         RequestError::Refused(reason) => Report::new(Exit::Refused, reason.name(), refused(reason)),
         RequestError::NotRegistered => Report::new(
