@@ -110,9 +110,7 @@ impl Home {
             }
             // It has moved, or was mistyped.
             Ok(pinned) if pinned != *directory => {
-                let file = path.join(SETTINGS_FILE);
-                let text = settings_of(directory).map_err(io_error(&file, "write"))?;
-                key_file::replace(&file, &text)?;
+                replace(&path.join(SETTINGS_FILE), || settings_of(directory))?;
             }
             Ok(_) | Err(HomeError::Missing { .. }) => {}
             Err(error) => return Err(error),
@@ -344,8 +342,27 @@ fn create_once(path: &Path, content: impl FnOnce() -> io::Result<Secret>) -> Res
     if path.exists() {
         return Ok(());
     }
+    // A link, unlike a rename, never replaces what somebody else just put there.
+    let link = |unnamed: &Path| match fs::hard_link(unnamed, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    };
+    written(path, content, link).map_err(io_error(path, "create"))
+}
+
+/// Writes a file whole and durably in the place of the one that is there.
+fn replace(path: &Path, content: impl FnOnce() -> io::Result<Secret>) -> Result<(), HomeError> {
+    written(path, content, |unnamed| fs::rename(unnamed, path)).map_err(io_error(path, "replace"))
+}
+
+/// Writes a file under a name that nobody looks for, which `place` then gives the place of `path`.
+fn written(
+    path: &Path,
+    content: impl FnOnce() -> io::Result<Secret>,
+    place: impl FnOnce(&Path) -> io::Result<()>,
+) -> io::Result<()> {
     let unnamed = path.with_extension(format!("new-{}", std::process::id()));
-    let create = || -> io::Result<()> {
+    let write = || -> io::Result<()> {
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -353,15 +370,12 @@ fn create_once(path: &Path, content: impl FnOnce() -> io::Result<Secret>) -> Res
             .open(&unnamed)?;
         file.write_all(&content()?.0)?;
         file.sync_all()?;
-        // A link, unlike a rename, never replaces what somebody else just put there.
-        match fs::hard_link(&unnamed, path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            other => other,
-        }
+        place(&unnamed)
     };
-    let created = create();
+    let written = write();
+    // A rename has left nothing of that name.
     let _ = fs::remove_file(&unnamed);
-    created.map_err(io_error(path, "create"))
+    written
 }
 
 /// Writes a file of the home's own, durably and whole, unless there is one of that name.

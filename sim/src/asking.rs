@@ -26,10 +26,10 @@ pub async fn ask(person: &Person, node: &Node, dice: &mut Dice) {
     let wanted = match dice.number(0..10) {
         0 => Wanted::Open,
         1 => Wanted::Tab {
-            unit: amount(dice.number(1..20_000)),
+            unit: dice.amount(1..20_000),
             units: u32::try_from(dice.number(1..200)).unwrap_or(1),
         },
-        _ => Wanted::Amount(amount(dice.number(1..2_000_000))),
+        _ => Wanted::Amount(dice.amount(1..2_000_000)),
     };
     let terms = RequestTerms {
         life: dice.time(1_000..60_000),
@@ -82,7 +82,7 @@ async fn answer(person: &Person, node: &Node, link: RequestLink, dice: &mut Dice
         return answer_by_tab(person, node, link, dice).await;
     }
     let payment = RequestPayment {
-        amount: (request.wanted == Wanted::Open).then(|| amount(dice.number(1..500_000))),
+        amount: (request.wanted == Wanted::Open).then(|| dice.amount(1..500_000)),
         wait: dice.time(500..10_000),
         ..RequestPayment::new(link)
     };
@@ -171,7 +171,7 @@ async fn pay_altered(person: &Person, node: &Node, link: &RequestLink, dice: &mu
         1 => {
             // Somebody else's key, and the payee's name.
             let mut request = link.request().clone();
-            request.wanted = Wanted::Amount(amount(dice.number(1..500_000)));
+            request.wanted = Wanted::Amount(dice.amount(1..500_000));
             forge(link, request, dice)
         }
         2 => {
@@ -277,8 +277,4 @@ pub async fn pay_once(person: &Person, node: &Node, payment: Payment, dice: &mut
         }
         note(person, node, &answered.outcome);
     }
-}
-
-fn amount(units: u64) -> Amount {
-    Amount::new(units).unwrap_or(Amount::ZERO)
 }

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::time::Duration;
 
+use quid_common::amount::Amount;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
@@ -26,6 +27,11 @@ impl Dice {
     /// A number in the range, which must not be empty.
     pub fn number(&mut self, range: Range<u64>) -> u64 {
         self.0.random_range(range)
+    }
+
+    /// An amount of so many of the smallest unit.
+    pub fn amount(&mut self, range: Range<u64>) -> Amount {
+        Amount::new(self.number(range)).unwrap_or(Amount::ZERO)
     }
 
     /// An index below `len`, which must not be 0.

@@ -11,8 +11,6 @@ use std::time::Duration;
 
 use quid_common::account::{Change, Lock, Objection, Recovery, Rotation, Takeover};
 use quid_common::address::DirectoryAddress;
-use quid_common::amount::Amount;
-use quid_common::chain::{Chain, Link};
 use quid_common::entry::Registration;
 use quid_common::id::{InstanceId, OrderId};
 use quid_common::key::{PublicKey, SecretKey};
@@ -21,7 +19,6 @@ use quid_common::order::{Memo, Order, STATEMENT_VERSION};
 use quid_common::refusal::Reason;
 use quid_common::request::{Request, RequestId, RequestLink, Wanted};
 use quid_common::signed::Signed;
-use quid_common::tab::Terms;
 use quid_common::tls::TlsIdentity;
 use quid_common::wire::{
     AskKeys, ChangeKeys, Find, KeysStanding, Login, Message, OpenSettle, Register, Welcome,
@@ -322,8 +319,9 @@ impl Holder {
             let now = began.0.plus(began.1.elapsed());
             let id = OrderId::new(now.plus(dice.time(2_000..60_000)), random);
             if dice.happens(250) {
-                let terms = self.tab(&welcome, id, [signer.public(), payee], dice);
-                if let Some(terms) = terms {
+                // Rogues claim on it if they are its payees.
+                let ends = [signer.public(), payee];
+                if let Some(terms) = self.den.tab(welcome.ledger, id, ends, dice) {
                     let terms = Signed::new(terms, &signer).into_bytes();
                     asks.send(&Ask::Tab(terms).of(number)).await?;
                     continue;
@@ -335,7 +333,7 @@ impl Holder {
                 id,
                 payer: signer.public(),
                 payee,
-                amount: Amount::new(dice.number(1..500_000)).unwrap_or(Amount::ZERO),
+                amount: dice.amount(1..500_000),
                 memo: Memo::default(),
                 reference: None,
             };
@@ -354,36 +352,6 @@ impl Holder {
         Ok(())
     }
 
-    /// Terms of a tab, on which rogues claim if they are its payees.
-    fn tab(
-        &self,
-        welcome: &Welcome,
-        id: OrderId,
-        [payer, payee]: [PublicKey; 2],
-        dice: &mut Dice,
-    ) -> Option<Terms> {
-        let mut last = Link([0; 32]);
-        dice.fill(&mut last.0);
-        let length = u32::try_from(dice.number(1..60)).unwrap_or(1);
-        let chain = Chain::new(id, length, last)?;
-        let terms = Terms {
-            version: STATEMENT_VERSION,
-            ledger: welcome.ledger,
-            id,
-            payer,
-            payee,
-            unit: Amount::new(dice.number(1..10_000)).unwrap_or(Amount::ZERO),
-            length,
-            anchor: chain.anchor(),
-            expires: id.expiry().plus(dice.time(1_000..30_000)),
-            grace: 10,
-            memo: Memo::default(),
-            reference: None,
-        };
-        self.den.keep(terms.clone(), chain);
-        Some(terms)
-    }
-
     /// Asks to be paid, signed with a key that may be replaced before anybody pays.
     fn ask(&self, caller: &Caller, key: &SecretKey, now: &KeysStanding, dice: &mut Dice) {
         let mut random = [0; 10];
@@ -394,7 +362,7 @@ impl Holder {
             id: RequestId::new(now.time.plus(dice.time(1_000..60_000)), random),
             payee: key.public(),
             name: self.name.clone(),
-            wanted: Wanted::Amount(Amount::new(dice.number(1..500_000)).unwrap_or(Amount::ZERO)),
+            wanted: Wanted::Amount(dice.amount(1..500_000)),
             memo: Memo::default(),
             once: false,
         };

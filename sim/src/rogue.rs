@@ -8,10 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quid_common::address::DirectoryAddress;
-use quid_common::amount::Amount;
 use quid_common::chain::{Chain, Link};
 use quid_common::entry::Registration;
-use quid_common::id::{InstanceId, OrderId};
+use quid_common::id::{InstanceId, LedgerId, OrderId};
 use quid_common::key::{PublicKey, SecretKey};
 use quid_common::name::Name;
 use quid_common::order::{Memo, Order, STATEMENT_VERSION};
@@ -45,12 +44,37 @@ pub struct Den {
 }
 
 impl Den {
-    /// Keeps a tab to be claimed on, if there is room.
-    pub fn keep(&self, terms: Terms, chain: Chain) {
+    /// Terms of a tab, which is kept to be claimed on if there is room.
+    pub fn tab(
+        &self,
+        ledger: LedgerId,
+        id: OrderId,
+        [payer, payee]: [PublicKey; 2],
+        dice: &mut Dice,
+    ) -> Option<Terms> {
+        let mut last = Link([0; 32]);
+        dice.fill(&mut last.0);
+        let length = u32::try_from(dice.number(1..60)).unwrap_or(1);
+        let chain = Chain::new(id, length, last)?;
+        let terms = Terms {
+            version: STATEMENT_VERSION,
+            ledger,
+            id,
+            payer,
+            payee,
+            unit: dice.amount(1..10_000),
+            length,
+            anchor: chain.anchor(),
+            expires: id.expiry().plus(dice.time(1_000..30_000)),
+            grace: 10,
+            memo: Memo::default(),
+            reference: None,
+        };
         let mut tabs = self.tabs.lock().unwrap_or_else(PoisonError::into_inner);
         if tabs.len() < STASH_LEN_MAX {
-            tabs.push((terms, chain));
+            tabs.push((terms.clone(), chain));
         }
+        Some(terms)
     }
 }
 
@@ -272,7 +296,7 @@ impl Rogue {
                 let mut order = self.order(welcome, now, one, dice);
                 let mut both = vec![self.sign(&order)];
                 order.payee = other;
-                order.amount = amount(dice.number(1..1_000_000));
+                order.amount = dice.amount(1..1_000_000);
                 both.push(self.sign(&order));
                 self.stash().extend(both.iter().cloned());
                 self.witness.count("double sends");
@@ -292,10 +316,11 @@ impl Rogue {
                 vec![submit(bytes)]
             }
             7 => {
-                let (terms, chain) = self.tab(welcome, now, dice)?;
-                let signed = Signed::new(terms.clone(), &self.key).into_bytes();
-                self.den.keep(terms, chain);
-                vec![Ask::Tab(signed)]
+                let id = self.id(now, dice);
+                let ends = [self.key.public(), self.accomplice];
+                let terms = self.den.tab(welcome.ledger, id, ends, dice);
+                let terms = terms.ok_or(Over::Answer)?;
+                vec![Ask::Tab(Signed::new(terms, &self.key).into_bytes())]
             }
             8 => match self.board.any(dice) {
                 Some(link) => vec![submit(self.answer(link.request(), welcome, now, dice))],
@@ -349,34 +374,6 @@ impl Rogue {
         asks
     }
 
-    fn tab(
-        &self,
-        welcome: &Welcome,
-        now: LedgerTime,
-        dice: &mut Dice,
-    ) -> Result<(Terms, Chain), Over> {
-        let id = self.id(now, dice);
-        let mut last = Link([0; 32]);
-        dice.fill(&mut last.0);
-        let length = u32::try_from(dice.number(1..60)).unwrap_or(1);
-        let chain = Chain::new(id, length, last).ok_or(Over::Answer)?;
-        let terms = Terms {
-            version: STATEMENT_VERSION,
-            ledger: welcome.ledger,
-            id,
-            payer: self.key.public(),
-            payee: self.accomplice,
-            unit: amount(dice.number(1..10_000)),
-            length,
-            anchor: chain.anchor(),
-            expires: id.expiry().plus(dice.time(1_000..30_000)),
-            grace: 10,
-            memo: Memo::default(),
-            reference: None,
-        };
-        Ok((terms, chain))
-    }
-
     fn id(&self, now: LedgerTime, dice: &mut Dice) -> OrderId {
         let mut random = [0; 10];
         dice.fill(&mut random);
@@ -397,7 +394,7 @@ impl Rogue {
             id: self.id(now, dice),
             payer: self.key.public(),
             payee,
-            amount: amount(dice.number(1..1_000_000)),
+            amount: dice.amount(1..1_000_000),
             memo: Memo::default(),
             reference: None,
         }
@@ -504,10 +501,6 @@ fn put_for(bytes: &mut [u8], payer: PublicKey, victim: PublicKey) {
 
 fn submit(order: Vec<u8>) -> Ask {
     Ask::Order(order)
-}
-
-fn amount(units: u64) -> Amount {
-    Amount::new(units).unwrap_or(Amount::ZERO)
 }
 
 /// How long a rogue waits for an answer.

@@ -4,8 +4,8 @@
 //! only one in memory: what may be an account's key is on the disk before the directory hears of it.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use quid_common::key::{PublicKey, SecretKey};
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{
     FILE_MODE, Home, HomeError, KEY_FILE, Secret, check_mode, create_once, io_error, read_small,
-    sync_folder,
+    replace, sync_folder,
 };
 
 /// What a key file is sealed with. Never printed; wiped when dropped.
@@ -138,7 +138,8 @@ impl Home {
         }
         let path = self.path.join(KEY_FILE);
         let text = text_of(&self.key, passphrase, &self.surroundings.random);
-        replace(&path, &text.map_err(io_error(&path, "write"))?)?;
+        let text = text.map_err(io_error(&path, "write"))?;
+        replace(&path, || Ok(text))?;
         sync_folder(&self.path)
     }
 
@@ -250,26 +251,6 @@ pub(super) fn read_key(
         },
         FromFileError::Text(error) => damaged(error.to_string()),
     })
-}
-
-/// Writes a file whole and durably in the place of the one that is there.
-pub(super) fn replace(path: &Path, content: &Secret) -> Result<(), HomeError> {
-    let unnamed = path.with_extension(format!("new-{}", std::process::id()));
-    let write = || -> io::Result<()> {
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(FILE_MODE)
-            .open(&unnamed)?;
-        file.write_all(&content.0)?;
-        file.sync_all()?;
-        fs::rename(&unnamed, path)
-    };
-    let written = write();
-    if written.is_err() {
-        let _ = fs::remove_file(&unnamed);
-    }
-    written.map_err(io_error(path, "replace"))
 }
 
 /// The keys that the home at `path` had before: their files say whose they are.

@@ -21,6 +21,8 @@ pub(crate) fn receipt_item(ground: &Ground, receipt: &Proof, proven: &Proven) ->
         receipt: receipt.to_text(),
         ..Receipt::default()
     };
+    let moved = amount(&entry.fact).and_then(|amount| money(ground, amount));
+    (item.amount, item.currency) = moved.unzip();
     match &entry.fact {
         Fact::Genesis(_) => {}
         Fact::Register(fact) => {
@@ -29,14 +31,12 @@ pub(crate) fn receipt_item(ground: &Ground, receipt: &Proof, proven: &Proven) ->
         }
         Fact::Issue(fact) => {
             item.payee = Some(fact.statement().account.to_string());
-            (item.amount, item.currency) = money(ground, fact.statement().amount).unzip();
         }
         Fact::Payment(order) => {
             let order = order.statement();
             item.order = Some(order.id.to_string());
             item.payer = Some(order.payer.to_string());
             item.payee = Some(order.payee.to_string());
-            (item.amount, item.currency) = money(ground, order.amount).unzip();
             item.memo = Some(order.memo.as_str().to_owned());
             item.reference = order.reference.map(|reference| reference.to_string());
         }
@@ -85,8 +85,6 @@ fn of_tab(item: &mut Receipt, ground: &Ground, fact: &Fact) {
         Fact::Tab(terms) => {
             let terms = terms.statement();
             sides(&terms.id, &terms.payer, Some(&terms.payee));
-            let hold = terms.hold().and_then(|hold| money(ground, hold));
-            (item.amount, item.currency) = hold.unzip();
             item.unit = money(ground, terms.unit).map(|(unit, _)| unit);
             item.units = Some(terms.length);
             item.expires = Some(item::rfc3339(terms.expires));
@@ -95,7 +93,6 @@ fn of_tab(item: &mut Receipt, ground: &Ground, fact: &Fact) {
         }
         Fact::Claim(claim) => {
             sides(&claim.id, &claim.payer, Some(&claim.payee));
-            (item.amount, item.currency) = money(ground, claim.amount).unzip();
             item.units = Some(claim.index.saturating_sub(claim.from));
             item.claimed = Some(claim.index);
         }
@@ -106,7 +103,6 @@ fn of_tab(item: &mut Receipt, ground: &Ground, fact: &Fact) {
         }
         Fact::Release(release) => {
             sides(&release.id, &release.payer, Some(&release.payee));
-            (item.amount, item.currency) = money(ground, release.amount).unzip();
         }
         _ => {}
     }
