@@ -9,7 +9,8 @@
 //! such answer is read off the disk, while it does.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, Thread};
 
 use prometheus_client::metrics::counter::Counter;
 use quid_common::key::PublicKey;
@@ -64,7 +65,6 @@ const DISTRUSTED_MAX: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
-    wake: Condvar,
     /// Woken as well, where no thread waits.
     due: OnceLock<Notify>,
     turned_away: Counter,
@@ -79,6 +79,10 @@ struct State {
     idle: BTreeMap<u64, PublicKey>,
     /// Counts how often an account came to rest.
     rests: u64,
+    /// Threads that wait for a batch.
+    resting: Vec<Thread>,
+    /// Whether one of them was woken and has not come yet.
+    called: bool,
     len: usize,
     /// Those of distrusted accounts among them.
     distrusted: usize,
@@ -122,12 +126,11 @@ impl Queue {
             Reason::BUSY
         };
         let due = state.is_due();
+        let woken = state.call();
         drop(state);
-        if due {
-            self.wake.notify_one();
-            if let Some(due) = self.due.get() {
-                due.notify_one();
-            }
+        wake(woken);
+        if due && let Some(due) = self.due.get() {
+            due.notify_one();
         }
         let mut all = true;
         for job in jobs {
@@ -145,12 +148,21 @@ impl Queue {
             if state.closed && state.len == 0 {
                 return None;
             }
-            state = self
-                .wake
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            let own = thread::current();
+            let id = own.id();
+            state.resting.push(own);
+            drop(state);
+            thread::park();
+            state = self.state();
+            // Whoever woke it has taken it off, unless nobody did.
+            state.resting.retain(|thread| thread.id() != id);
+            state.called = false;
         }
-        Some(state.take())
+        let taken = state.take();
+        let woken = state.call();
+        drop(state);
+        wake(woken);
+        Some(taken)
     }
 
     /// The next batch, if it is time for one.
@@ -167,14 +179,12 @@ impl Queue {
         self.due.get_or_init(Notify::new).notified().await;
     }
 
-    /// Says that a batch that was taken is done with.
+    /// Says that a batch that was taken is done with. Wakes nobody: whoever says so comes for the next.
     pub(super) fn done(&self) {
         let mut state = self.state();
         state.at_work = state.at_work.saturating_sub(1);
-        let wake = state.is_due() || state.closed;
-        drop(state);
-        if wake {
-            self.wake.notify_all();
+        if state.closed {
+            state.wake_all();
         }
     }
 
@@ -226,8 +236,9 @@ impl Queue {
 
     /// No job is taken in any more; those that wait are still settled.
     pub(super) fn close(&self) {
-        self.state().closed = true;
-        self.wake.notify_all();
+        let mut state = self.state();
+        state.closed = true;
+        state.wake_all();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -244,6 +255,21 @@ impl State {
         } else {
             self.len - self.distrusted >= AHEAD_LEN
         }
+    }
+
+    /// The thread to wake, if it is time for a batch and none is on its way: the last that came to
+    /// rest, since what it works with is still in its processor's cache.
+    fn call(&mut self) -> Option<Thread> {
+        if self.called || !self.is_due() {
+            return None;
+        }
+        let woken = self.resting.pop();
+        self.called = woken.is_some();
+        woken
+    }
+
+    fn wake_all(&mut self) {
+        wake(self.resting.drain(..));
     }
 
     /// Takes as many of `jobs` as there is room for.
@@ -365,6 +391,10 @@ impl State {
             self.lines.remove(&oldest);
         }
     }
+}
+
+fn wake(threads: impl IntoIterator<Item = Thread>) {
+    threads.into_iter().for_each(|thread| thread.unpark());
 }
 
 #[cfg(test)]
@@ -563,6 +593,34 @@ mod tests {
             }
         }
         assert_eq!(served, vec![DISTRUSTED_LEN_MAX; usize::from(accounts)]);
+    }
+
+    #[test]
+    fn jobs_that_come_alone_are_all_for_the_thread_that_rested_last() {
+        let (queue, outlet) = (Arc::new(Queue::default()), Arc::default());
+        let (took, taken) = std::sync::mpsc::channel();
+        let threads = [0, 1].map(|number| {
+            let (queue, took) = (Arc::clone(&queue), took.clone());
+            thread::spawn(move || {
+                while queue.take().is_some() {
+                    took.send(number).expect("somebody counts");
+                    queue.done();
+                }
+            })
+        });
+        let mut all = Vec::new();
+        for _ in 0..50 {
+            while queue.state().resting.len() < 2 {
+                thread::yield_now();
+            }
+            assert!(put(&queue, 1, 1, &outlet));
+            all.push(taken.recv().expect("a thread takes it"));
+        }
+        assert_eq!(all, vec![all[0]; 50]);
+        queue.close();
+        for thread in threads {
+            thread.join().expect("it ends with the queue");
+        }
     }
 
     #[test]
