@@ -25,7 +25,7 @@ use std::time::Duration;
 use quid_common::checkpoint::Checkpoint;
 use quid_common::time::LedgerTime;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, OptionalExtension, Transaction};
 use rusqlite::{TransactionBehavior, params};
 use rustix::fs::{Advice, fadvise};
 use thiserror::Error;
@@ -276,6 +276,9 @@ pub enum StoreError {
         /// Its format.
         format: i64,
     },
+    /// It can be read only.
+    #[error("{} cannot be written; see to its owner and mode, and to the disk", shown(.0))]
+    Unwritable(PathBuf),
     /// An entry is not what was written.
     #[error("entry {entry} in {} is {fault}; restore the ledger from a backup", shown(.path))]
     Entry {
@@ -377,9 +380,15 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
         // Whoever closes last would write, which after an error is a retry.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.busy_timeout(BUSY_MAX)?;
-        Ok(connection)
+        // What it cannot open to write, SQLite opens to read, and tells whoever writes first.
+        let can_write = !connection.is_readonly(MAIN_DB)?;
+        Ok((connection, can_write))
     };
-    connect().map_err(sql("open", path))
+    let (connection, can_write) = connect().map_err(sql("open", path))?;
+    if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) && !can_write {
+        return Err(StoreError::Unwritable(path.to_owned()));
+    }
+    Ok(connection)
 }
 
 fn has_nothing(connection: &Connection) -> rusqlite::Result<bool> {

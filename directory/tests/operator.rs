@@ -2,7 +2,7 @@
 
 mod world;
 
-use std::process::Output;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 use world::{Directory, PROGRAM, run_on};
@@ -157,7 +157,7 @@ fn the_service_manager_hears_when_sessions_are_accepted_and_of_the_stop() {
         let len = socket.recv(&mut message).expect("it tells in time");
         String::from_utf8(message[..len].to_vec()).expect("text")
     };
-    let mut child = std::process::Command::new(PROGRAM)
+    let mut child = Command::new(PROGRAM)
         .args(["serve", "--listen", "127.0.0.1:0", "--data"])
         .arg(place.path().join("data"))
         .env("NOTIFY_SOCKET", &path)
@@ -239,9 +239,28 @@ fn bad_arguments_get_one_line_and_change_nothing() {
         assert!(output.stdout.is_empty(), "{arguments:?}");
         assert!(!data.exists(), "{arguments:?} left something behind");
     }
-    let help = std::process::Command::new(PROGRAM)
+    let help = Command::new(PROGRAM)
         .arg("--help")
         .output()
         .expect("it runs");
     assert!(help.status.success());
+}
+
+#[tokio::test]
+async fn a_ledger_that_can_only_be_read_is_not_served() {
+    let place = Directory::start("100").stop();
+    let data = place.path().join("data");
+    // In a mount namespace that is gone afterwards; whoever serves after all is ended.
+    let script = "mount --bind \"$1/ledger.db\" \"$1/ledger.db\" || exit 99
+                  mount -o remount,bind,ro \"$1/ledger.db\" || exit 99
+                  exec timeout 20 \"$2\" serve --listen 127.0.0.1:0 --data \"$1\"";
+    let output = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", script, "sh"])
+        .args([data.as_os_str(), PROGRAM.as_ref()])
+        .output()
+        .expect("unshare is there");
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(7), "{message}");
+    assert_eq!(output.stdout, b"", "it said where it serves");
+    assert!(message.contains("cannot be written"), "{message}");
 }

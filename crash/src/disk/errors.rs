@@ -152,7 +152,7 @@ impl Failing {
             traced.arm(let_go());
         }
         let ended = match running.ended()? {
-            None if self.victim == Victim::Payee && struck => self.left_or_sound()?,
+            None if struck => self.left_or_sound()?,
             ended => ended,
         };
         let Some(ended) = ended else {
@@ -182,17 +182,26 @@ impl Failing {
 }
 
 impl Failing {
-    /// A payee whose journal has failed leaves by itself; one that stays serves its home as ever.
+    /// A directory or a payee whose disk has failed leaves by itself; one that stays serves as ever.
     fn left_or_sound(&mut self) -> Result<Option<Ended>, Failure> {
-        let scene = &mut self.stage.scene;
+        let (scene, victim) = (&mut self.stage.scene, self.victim);
         by(Instant::now() + PATIENCE, || {
-            if let Some(ended) = scene.listener.running()?.ended()? {
+            let service = scene.service(victim).ok_or("it does not serve")?;
+            if let Some(ended) = service.running()?.ended()? {
                 return Ok(Some(ended));
             }
-            let said = scene.payee.ask(&["status"])?;
-            match said.last()["listening"] == true {
+            let (said, serves) = if victim == Victim::Payee {
+                let said = scene.payee.ask(&["status"])?;
+                let serves = said.last()["listening"] == true;
+                (said, serves)
+            } else {
+                let said = scene.payer.ask(&["balance"])?;
+                let serves = said.done().is_ok();
+                (said, serves)
+            };
+            match serves {
                 true => Ok(None),
-                false => Err(format!("the payee stays and says {}", said.last()).into()),
+                false => Err(format!("the {} stays, but {}", victim.name(), said.last()).into()),
             }
         })
     }
