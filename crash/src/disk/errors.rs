@@ -195,7 +195,7 @@ impl Failing {
                 let serves = said.last()["listening"] == true;
                 (said, serves)
             } else {
-                let said = scene.payer.ask(&["balance"])?;
+                let said = scene.payer.ask(&["status"])?;
                 let serves = said.done().is_ok();
                 (said, serves)
             };
