@@ -156,7 +156,7 @@ pub async fn serve(endpoint: &Endpoint, directory: Directory, stop: Cancellation
                     tokio::task::yield_now().await;
                 }
             }
-            () = sleep_until(due), if greets => {
+            () = until(due), if greets => {
                 (greeted, called) = (Instant::now(), 0);
                 if let Some(incoming) = porch.take(greeted) {
                     // The endpoint does not tell handshakes from connections.
@@ -172,6 +172,14 @@ pub async fn serve(endpoint: &Endpoint, directory: Directory, stop: Cancellation
     // Peers that are gone must not hold us; those that are there answer within a round trip.
     let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
     sessions.shutdown().await;
+}
+
+/// Waits until `due`. Not at all once it is past: a timer is late by a millisecond even then, and
+/// would let no more than a thousand handshakes a second begin.
+async fn until(due: Instant) {
+    if Instant::now() < due {
+        sleep_until(due).await;
+    }
 }
 
 /// Why the endpoint could not be made.
@@ -296,3 +304,26 @@ fn transport() -> TransportConfig {
 
 /// Stands in an error for a socket that does not know its own address.
 const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_past_is_not_waited_for() {
+        let is_ready = |due| {
+            let mut context = Context::from_waker(Waker::noop());
+            pin!(until(due)).poll(&mut context) == Poll::Ready(())
+        };
+        // Each a little later within the timer's millisecond.
+        for _ in 0..1000 {
+            let due = Instant::now();
+            assert!(is_ready(due));
+        }
+        assert!(!is_ready(Instant::now() + Duration::from_secs(1)));
+    }
+}
