@@ -29,6 +29,7 @@ impl fmt::Display for Item {
             Self::Contact(item) => keys::contact(f, item),
             Self::Registered(item) => registered(f, item),
             Self::Status(item) => status(f, item),
+            Self::Away(item) => f.write_str(&item.message),
             Self::Person(item) => person(f, item),
             Self::Presence(item) => presence(f, item),
             Self::Paid(item) => paid(f, item),
@@ -103,28 +104,19 @@ fn registered(f: Out<'_, '_>, item: &Registered) -> fmt::Result {
 
 fn status(f: Out<'_, '_>, item: &Status) -> fmt::Result {
     row(f, "name", &item.name)?;
-    let Status {
-        balance,
-        held,
-        currency,
-        ..
-    } = item;
-    f.write_char('\n')?;
-    row(f, "balance", format_args!("{balance} {currency}"))?;
-    f.write_char('\n')?;
-    match item.tabs {
-        0 => row(f, "held", format_args!("{held} {currency}"))?,
-        1 => row(f, "held", format_args!("{held} {currency}, for a tab"))?,
-        tabs => row(
-            f,
-            "held",
-            format_args!("{held} {currency}, for {tabs} tabs"),
-        )?,
+    for (label, value) in [("balance", balance(item)), ("held", held(item))] {
+        f.write_char('\n')?;
+        row(f, label, value)?;
     }
     f.write_char('\n')?;
+    let asked = if item.balance.is_some() {
+        "being asked about"
+    } else {
+        "unknown until the directory can be asked"
+    };
     match item.pending {
         0 => row(f, "pending", "none")?,
-        pending => row(f, "pending", format_args!("{pending}, being asked about"))?,
+        pending => row(f, "pending", format_args!("{pending}, {asked}"))?,
     }
     f.write_char('\n')?;
     row(f, "listening", if item.listening { "yes" } else { "no" })?;
@@ -158,6 +150,30 @@ fn status(f: Out<'_, '_>, item: &Status) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+fn balance(item: &Status) -> String {
+    let (balance, then) = (&item.balance, &item.last_balance);
+    match (balance, then, &item.as_of) {
+        (Some(balance), ..) => format!("{balance} {}", item.currency),
+        (None, Some(then), Some(time)) => {
+            format!("not known now; {then} {} at {}", item.currency, clock(time))
+        }
+        _ => "not known now".to_owned(),
+    }
+}
+
+fn held(item: &Status) -> String {
+    let tabs = match item.tabs {
+        0 => String::new(),
+        1 => ", for a tab".to_owned(),
+        tabs => format!(", for {tabs} tabs"),
+    };
+    match (&item.held, &item.last_held) {
+        (Some(held), _) => format!("{held} {}{tabs}", item.currency),
+        (None, Some(then)) => format!("not known now; {then} {} then", item.currency),
+        (None, None) => "not known now".to_owned(),
+    }
 }
 
 fn person(f: Out<'_, '_>, item: &Person) -> fmt::Result {
@@ -397,7 +413,7 @@ fn short(key: &str) -> &str {
 }
 
 /// `2026-11-22T17:13:51.123Z` as `2026-11-22 17:13:51Z`.
-fn clock(time: &str) -> String {
+pub(super) fn clock(time: &str) -> String {
     match (time.get(..10), time.get(11..19)) {
         (Some(day), Some(hour)) => format!("{day} {hour}Z"),
         _ => time.to_owned(),

@@ -8,6 +8,7 @@ use quid_node::{
     RequestError, RequestId, Resolved, SentItem, SentState, State as End, VoidOutcome, Wanted,
 };
 
+use super::away;
 use super::exit::Exit;
 use super::failure::{Failure, Report, report};
 use super::item::{self, Direction, Line, Paid, Person, Registered, Route, State, TabOpened};
@@ -61,7 +62,7 @@ pub(crate) async fn run(
         Request::Who { watch: true } => watch(node, sink).await?,
         Request::Pay(request) => pay(node, request, sink).await?,
         Request::Ask(request) => requests::ask(node, listening, request, sink).await?,
-        Request::Requests { limit } => requests::list(node, limit, sink).await?,
+        Request::Requests { limit } => requests::list(node, listening, limit, sink).await?,
         Request::Prospect { link } => requests::prospect(node, &link, sink).await?,
         Request::PayLink(request) => requests::pay(node, request, sink).await?,
         Request::Refund(request) => requests::refund(node, request, sink).await?,
@@ -71,7 +72,13 @@ pub(crate) async fn run(
             sink.item(item).await?;
         }
         Request::History { limit, after } => {
-            let lines = node.history(limit, after).await?;
+            let lines = match node.history(limit, after).await {
+                Ok(lines) => lines,
+                Err(error) => {
+                    let request = Request::History { limit, after };
+                    return Err(away::told(node, listening, &request, error, sink).await);
+                }
+            };
             let currency = currency(node).await?;
             for line in lines {
                 sink.item(history_line(line, &currency)).await?;
@@ -161,15 +168,20 @@ fn pay_given_up(request: &PayRequest, currency: Option<&Currency>, why: &str) ->
 }
 
 async fn status(node: &Node, listening: bool, sink: &Sink) -> Result<(), Failure> {
-    let status = node.status().await?;
+    let status = match node.status().await {
+        Ok(status) => status,
+        Err(error) => {
+            return Err(away::told(node, listening, &Request::Status, error, sink).await);
+        }
+    };
     let (balance, currency) = item::money(&status.currency, status.balance);
     // Worth knowing in time, and no reason to show nothing else.
     let keys = node.keys(&status.name).await.ok();
     let pending = keys.and_then(|keys| keys.pending);
     sink.item(item::Status {
         name: status.name.to_string(),
-        balance,
-        held: status.currency.format(status.held),
+        balance: Some(balance),
+        held: Some(status.currency.format(status.held)),
         tabs: status.tabs,
         currency,
         pending: status.pending,
@@ -180,6 +192,7 @@ async fn status(node: &Node, listening: bool, sink: &Sink) -> Result<(), Failure
         recovery_due: pending.map(|pending| item::rfc3339(pending.due)),
         fork: status.fork.map(|file| file.display().to_string()),
         doubt: status.doubt,
+        ..item::Status::default()
     })
     .await?;
     Ok(())
@@ -390,7 +403,8 @@ fn voided(order: OrderId, outcome: VoidOutcome) -> Result<item::Void, Failure> {
     Err(report.into())
 }
 
-fn history_line(line: HistoryItem, currency: &Currency) -> Line {
+/// A line of history.
+pub(crate) fn history_line(line: HistoryItem, currency: &Currency) -> Line {
     let (amount, code) = item::money(currency, line.amount);
     Line {
         entry: line.entry,
