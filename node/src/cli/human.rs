@@ -17,6 +17,7 @@ use super::item::{
     Received, Refused, Registered, Route, Sent, State, Status, Verdict, Void,
 };
 use super::screen::Tone;
+use super::words::Advice;
 
 impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,7 +139,9 @@ fn status(f: Out<'_, '_>, item: &Status) -> fmt::Result {
              `quid key object`, and talk to the operator"
         )
     });
+    let frozen = frozen(item);
     let told = [
+        ("frozen", &frozen),
         ("fork", &fork),
         ("recovery", &recovery),
         ("doubt", &item.doubt),
@@ -150,6 +153,18 @@ fn status(f: Out<'_, '_>, item: &Status) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+/// By whom, and what to do about it as where a payment is refused for it.
+fn frozen(item: &Status) -> Option<String> {
+    let by = match (item.frozen == Some(true), item.locked == Some(true)) {
+        (false, false) => return None,
+        (true, false) => "by the operator",
+        (false, true) => "by its own keys",
+        (true, true) => "by the operator and by its own keys",
+    };
+    let what = format!("{by}, so nothing is paid from it");
+    Some(Advice::Thaw.after(what).for_command())
 }
 
 fn balance(item: &Status) -> String {

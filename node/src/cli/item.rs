@@ -115,6 +115,8 @@ items! {
         key: String,
         directory: String,
         ledger: String,
+        frozen: Option<bool>,
+        locked: Option<bool>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         recovery_due: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]

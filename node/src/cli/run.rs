@@ -177,6 +177,8 @@ async fn status(node: &Node, listening: bool, sink: &Sink) -> Result<(), Failure
     let (balance, currency) = item::money(&status.currency, status.balance);
     // Worth knowing in time, and no reason to show nothing else.
     let keys = node.keys(&status.name).await.ok();
+    let frozen = keys.as_ref().map(|keys| keys.frozen);
+    let locked = keys.as_ref().map(|keys| keys.locked);
     let pending = keys.and_then(|keys| keys.pending);
     sink.item(item::Status {
         name: status.name.to_string(),
@@ -189,6 +191,8 @@ async fn status(node: &Node, listening: bool, sink: &Sink) -> Result<(), Failure
         key: node.home().key().to_string(),
         directory: node.home().directory().to_string(),
         ledger: status.ledger.to_string(),
+        frozen,
+        locked,
         recovery_due: pending.map(|pending| item::rfc3339(pending.due)),
         fork: status.fork.map(|file| file.display().to_string()),
         doubt: status.doubt,
