@@ -241,7 +241,7 @@ fn line(f: Out<'_, '_>, item: &Line) -> fmt::Result {
         Some(entry) => write!(f, "{entry:>8}")?,
         None => f.write_str("       ?")?,
     }
-    let amount = format!("{} {}", item.amount, item.currency);
+    let amount = format!("{}{} {}", sign(item), item.amount, item.currency);
     let way = match item.direction {
         Direction::In => "from",
         Direction::Out => "to  ",
@@ -251,6 +251,7 @@ fn line(f: Out<'_, '_>, item: &Line) -> fmt::Result {
         "issue" => "  issued".to_owned(),
         "burn" => "  burnt".to_owned(),
         "hold" => "  held for a tab".to_owned(),
+        "claim" if item.direction == Direction::Out => "  paid from what a tab held".to_owned(),
         "claim" => "  claimed from a tab".to_owned(),
         "release" => "  back from a tab".to_owned(),
         other => format!("  {}", Printable(other)),
@@ -267,6 +268,17 @@ fn line(f: Out<'_, '_>, item: &Line) -> fmt::Result {
         item.counterparty
     );
     f.write_str(row.trim_end())
+}
+
+/// Of what has changed the balance: the amounts that have one sum up to it.
+fn sign(item: &Line) -> &'static str {
+    let is_zero = |change: &str| change.chars().all(|c| matches!(c, '0' | '.'));
+    match item.change.as_deref() {
+        None => "",
+        Some(change) if change.starts_with('-') => "-",
+        Some(change) if is_zero(change) => "",
+        Some(_) => "+",
+    }
 }
 
 fn receipt(f: Out<'_, '_>, item: &Receipt) -> fmt::Result {

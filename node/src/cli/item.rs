@@ -232,6 +232,7 @@ items! {
         kind: String,
         direction: Direction,
         amount: String,
+        change: Option<String>,
         currency: String,
         counterparty: String,
         memo: String,

@@ -1,6 +1,6 @@
 //! Requests carried out on a node; results go into a sink, whoever is at its other end.
 
-use quid_common::amount::Currency;
+use quid_common::amount::{Amount, Currency};
 use quid_common::id::OrderId;
 use quid_common::refusal::Reason;
 use quid_node::{
@@ -410,6 +410,13 @@ fn voided(order: OrderId, outcome: VoidOutcome) -> Result<item::Void, Failure> {
 /// A line of history.
 pub(crate) fn history_line(line: HistoryItem, currency: &Currency) -> Line {
     let (amount, code) = item::money(currency, line.amount);
+    let change = match (line.state, line.kind, line.incoming) {
+        (HistoryState::Unknown, ..) | (_, Kind::Other(_), _) => None,
+        // Out of what the hold had taken from the balance.
+        (_, Kind::Claim, false) => Some(currency.format(Amount::ZERO)),
+        (_, _, true) => Some(amount.clone()),
+        (_, _, false) => Some(format!("-{amount}")),
+    };
     Line {
         entry: line.entry,
         kind: match line.kind {
@@ -427,6 +434,7 @@ pub(crate) fn history_line(line: HistoryItem, currency: &Currency) -> Line {
             Direction::Out
         },
         amount,
+        change,
         currency: code,
         counterparty: line.counterparty.to_string(),
         memo: line.memo.as_str().to_owned(),
@@ -453,11 +461,17 @@ pub(crate) fn sent_line(sent: SentItem, currency: &Currency) -> Line {
         SentState::Refused { reason } => (State::Refused, None, Some(reason.name().to_owned())),
         SentState::Unknown => (State::Unknown, None, None),
     };
+    let change = match state {
+        State::Settled => Some(format!("-{amount}")),
+        State::Refused | State::Voided => Some(currency.format(Amount::ZERO)),
+        State::Unknown => None,
+    };
     Line {
         entry,
         kind: "payment".to_owned(),
         direction: Direction::Out,
         amount,
+        change,
         currency: code,
         counterparty: sent.payee.to_string(),
         memo: sent.memo.as_str().to_owned(),
