@@ -1,6 +1,7 @@
 //! The command line: its tree of commands, and the way from arguments to an exit code.
 
 pub(crate) mod ask;
+mod away;
 mod check;
 mod config;
 pub(crate) mod doctor;

@@ -26,6 +26,7 @@ use crate::clock::LedgerClock;
 use crate::events::{Event, Hub};
 use crate::home::Home;
 use crate::journal::{JournalError, Learned};
+use crate::known::Had;
 use crate::quic::{Role, Socket, close_code, ending};
 use crate::silence::silent;
 use crate::stream::{self, StreamError};
@@ -313,10 +314,18 @@ impl Directory {
             ledger: Some(welcome.ledger),
         };
         self.home.learn(learned).await?;
-        self.home
-            .journal()
-            .keep_checkpoint(head.size, welcome.checkpoint.clone())
-            .await?;
+        let journal = self.home.journal();
+        let had = Had {
+            balance: welcome.available,
+            held: welcome.held,
+            time: welcome.time,
+        };
+        // Both in one commit.
+        let (checkpoint, had) = tokio::join!(
+            journal.keep_checkpoint(head.size, welcome.checkpoint.clone()),
+            journal.keep_had(had)
+        );
+        checkpoint.and(had)?;
         if let Some(base) = self.trust.unkept() {
             self.home
                 .journal()

@@ -99,7 +99,7 @@ pub enum HistoryState {
 }
 
 /// Most orders of unknown end that are shown.
-const OPEN_MAX: u32 = 1024;
+pub(crate) const OPEN_MAX: u32 = 1024;
 
 /// See [`crate::Node::history`].
 ///
@@ -197,7 +197,8 @@ fn settled(line: HistoryLine) -> HistoryItem {
     }
 }
 
-fn unknown(row: &OrderRow) -> HistoryItem {
+/// An order of this home of unknown end.
+pub(crate) fn unknown(row: &OrderRow) -> HistoryItem {
     let stated = row.order.statement();
     HistoryItem {
         entry: None,

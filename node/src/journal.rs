@@ -34,6 +34,7 @@ use self::steps::{Answer, Job, Steps, patiently, work};
 use crate::surroundings::Workers;
 
 pub use error::JournalError;
+pub(crate) use known::KnownEntry;
 pub(crate) use notes::{Moved, NoteState, Noted};
 pub(crate) use orders::{Inserted, NewOrder, OrderRow, OrderState};
 pub(crate) use requests::{Purpose, RequestRow};
@@ -41,6 +42,7 @@ pub(crate) use tabs::{IncomingRow, NewTab, TabRow, TabState};
 
 mod error;
 mod file;
+mod known;
 mod notes;
 mod orders;
 mod requests;

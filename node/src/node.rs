@@ -7,6 +7,7 @@
 //! | `options` | what an application chooses |
 //! | `start` | how the parts are put together, and their tasks |
 //! | `account` | registering, logging in, balance, keys |
+//! | `known` | what the home knows by itself |
 //! | `people` | who is online |
 //! | `receipts` | what proves an entry |
 //! | `requests` | asking for money, answering, refunding, paying once |
@@ -39,6 +40,7 @@ use crate::void::{self, VoidOutcome};
 mod account;
 mod failing;
 mod intents;
+mod known;
 mod options;
 mod people;
 mod receipts;

@@ -69,6 +69,8 @@ pub enum RequestStage {
     Paid,
     /// Its time is over, and nobody paid it.
     Expired,
+    /// Nothing of a payment has been heard, and the directory cannot be asked.
+    Unknown,
 }
 
 /// What is known before a request is paid.

@@ -8,15 +8,15 @@ mod completion;
 mod editor;
 mod hint;
 mod menu;
+mod voice;
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quid_node::{Event, Presence, RequestError, Role, TabItem, TabStage};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -28,15 +28,16 @@ use crate::cli::failure::{Failure, Report};
 use crate::cli::listen::{Station, options, tell};
 use crate::cli::log::LogTarget;
 use crate::cli::passphrase;
-use crate::cli::screen::{Output, Screen, Sink, Style, columns};
+use crate::cli::screen::{Screen, Sink, Style, columns};
 use crate::cli::settings::Settings;
 use crate::cli::signals::{Terminate, stop_now};
 use crate::cli::split::words;
 use crate::cli::usage::{NoCommand, parse_words};
-use crate::cli::{Command, Listen};
+use crate::cli::{Command, Listen, Tab};
 use crate::control::Current;
 use completion::{Completion, Known, Words, long_name};
 use editor::{Lines, Typed};
+use voice::Voice;
 
 /// Reads commands until the end of the input, or until it is left or stopped.
 ///
@@ -225,8 +226,12 @@ impl Shell<'_> {
         let (screen, sink) = self.speak(style)?;
         let result = self.carry_out(asked, &sink).await;
         if let Err(Failure::Told(report)) = result {
+            if let Some(item) = &report.item {
+                self.voice.note(item);
+            }
             let _ = sink.report(*report).await;
         }
+        self.voice.release().await;
         // A shell that nobody reads has nothing left to do.
         Ok(if self.fall_silent(screen, sink).await {
             Next::Go
@@ -263,7 +268,27 @@ impl Shell<'_> {
             // The editor reads what is typed.
             asks: false,
         };
-        let work = asker.execute(command, sink);
+        // A script is told of everything; a person of each end once.
+        let tells_an_end = matches!(
+            command,
+            Command::Pay(_)
+                | Command::Refund(_)
+                | Command::Void { .. }
+                | Command::Tab(Tab::Open(_))
+        );
+        let work = async {
+            if self.style.json || !tells_an_end {
+                return asker.execute(command, sink).await;
+            }
+            let (inner, outputs) = Sink::channel();
+            let execute = async {
+                let result = asker.execute(command, &inner).await;
+                drop(inner);
+                result
+            };
+            let (result, ()) = tokio::join!(execute, self.voice.pass_on(outputs, sink));
+            result
+        };
         tokio::pin!(work);
         tokio::select! {
             result = &mut work => result?,
@@ -469,39 +494,6 @@ async fn watch_tabs(mut current: watch::Receiver<Option<Current>>, tabs: Known) 
         };
         if changed.is_err() {
             return;
-        }
-    }
-}
-
-/// Where announcements go: among the output of the command that runs, else above the line being
-/// typed.
-#[derive(Clone, Debug)]
-struct Voice {
-    above: Sink,
-    command: Arc<Mutex<Option<Sink>>>,
-}
-
-impl Voice {
-    fn new(above: Sink) -> Self {
-        Self {
-            above,
-            command: Arc::default(),
-        }
-    }
-
-    fn speak_through(&self, command: Option<Sink>) {
-        *self.command.lock().unwrap_or_else(PoisonError::into_inner) = command;
-    }
-
-    fn place(&self) -> Sink {
-        let command = self.command.lock().unwrap_or_else(PoisonError::into_inner);
-        command.as_ref().unwrap_or(&self.above).clone()
-    }
-
-    async fn announce(self, mut outputs: mpsc::Receiver<Output>) {
-        while let Some(output) = outputs.recv().await {
-            // A place that has just gone takes nothing more; the next is asked for anew.
-            let _ = self.place().send(output).await;
         }
     }
 }

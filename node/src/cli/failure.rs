@@ -65,6 +65,14 @@ impl Report {
         self.page.as_ref().unwrap_or(&self.message)
     }
 
+    /// What people read on stdout though it failed: what is known all the same.
+    pub(crate) const fn table(&self) -> Option<&Item> {
+        match &self.item {
+            Some(item @ Item::Status(_)) => Some(item),
+            _ => None,
+        }
+    }
+
     /// How the line for people is coloured.
     pub(crate) const fn tone(&self) -> Tone {
         match self.exit {

@@ -17,6 +17,7 @@ use super::item::{
     Received, Refused, Registered, Route, Sent, State, Status, Verdict, Void,
 };
 use super::screen::Tone;
+use super::words::Advice;
 
 impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,6 +30,7 @@ impl fmt::Display for Item {
             Self::Contact(item) => keys::contact(f, item),
             Self::Registered(item) => registered(f, item),
             Self::Status(item) => status(f, item),
+            Self::Away(item) => f.write_str(&item.message),
             Self::Person(item) => person(f, item),
             Self::Presence(item) => presence(f, item),
             Self::Paid(item) => paid(f, item),
@@ -103,28 +105,19 @@ fn registered(f: Out<'_, '_>, item: &Registered) -> fmt::Result {
 
 fn status(f: Out<'_, '_>, item: &Status) -> fmt::Result {
     row(f, "name", &item.name)?;
-    let Status {
-        balance,
-        held,
-        currency,
-        ..
-    } = item;
-    f.write_char('\n')?;
-    row(f, "balance", format_args!("{balance} {currency}"))?;
-    f.write_char('\n')?;
-    match item.tabs {
-        0 => row(f, "held", format_args!("{held} {currency}"))?,
-        1 => row(f, "held", format_args!("{held} {currency}, for a tab"))?,
-        tabs => row(
-            f,
-            "held",
-            format_args!("{held} {currency}, for {tabs} tabs"),
-        )?,
+    for (label, value) in [("balance", balance(item)), ("held", held(item))] {
+        f.write_char('\n')?;
+        row(f, label, value)?;
     }
     f.write_char('\n')?;
+    let asked = if item.balance.is_some() {
+        "being asked about"
+    } else {
+        "unknown until the directory can be asked"
+    };
     match item.pending {
         0 => row(f, "pending", "none")?,
-        pending => row(f, "pending", format_args!("{pending}, being asked about"))?,
+        pending => row(f, "pending", format_args!("{pending}, {asked}"))?,
     }
     f.write_char('\n')?;
     row(f, "listening", if item.listening { "yes" } else { "no" })?;
@@ -146,7 +139,9 @@ fn status(f: Out<'_, '_>, item: &Status) -> fmt::Result {
              `quid key object`, and talk to the operator"
         )
     });
+    let frozen = frozen(item);
     let told = [
+        ("frozen", &frozen),
         ("fork", &fork),
         ("recovery", &recovery),
         ("doubt", &item.doubt),
@@ -158,6 +153,42 @@ fn status(f: Out<'_, '_>, item: &Status) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+/// By whom, and what to do about it as where a payment is refused for it.
+fn frozen(item: &Status) -> Option<String> {
+    let by = match (item.frozen == Some(true), item.locked == Some(true)) {
+        (false, false) => return None,
+        (true, false) => "by the operator",
+        (false, true) => "by its own keys",
+        (true, true) => "by the operator and by its own keys",
+    };
+    let what = format!("{by}, so nothing is paid from it");
+    Some(Advice::Thaw.after(what).for_command())
+}
+
+fn balance(item: &Status) -> String {
+    let (balance, then) = (&item.balance, &item.last_balance);
+    match (balance, then, &item.as_of) {
+        (Some(balance), ..) => format!("{balance} {}", item.currency),
+        (None, Some(then), Some(time)) => {
+            format!("not known now; {then} {} at {}", item.currency, clock(time))
+        }
+        _ => "not known now".to_owned(),
+    }
+}
+
+fn held(item: &Status) -> String {
+    let tabs = match item.tabs {
+        0 => String::new(),
+        1 => ", for a tab".to_owned(),
+        tabs => format!(", for {tabs} tabs"),
+    };
+    match (&item.held, &item.last_held) {
+        (Some(held), _) => format!("{held} {}{tabs}", item.currency),
+        (None, Some(then)) => format!("not known now; {then} {} then", item.currency),
+        (None, None) => "not known now".to_owned(),
+    }
 }
 
 fn person(f: Out<'_, '_>, item: &Person) -> fmt::Result {
@@ -210,7 +241,7 @@ fn line(f: Out<'_, '_>, item: &Line) -> fmt::Result {
         Some(entry) => write!(f, "{entry:>8}")?,
         None => f.write_str("       ?")?,
     }
-    let amount = format!("{} {}", item.amount, item.currency);
+    let amount = format!("{}{} {}", sign(item), item.amount, item.currency);
     let way = match item.direction {
         Direction::In => "from",
         Direction::Out => "to  ",
@@ -220,6 +251,7 @@ fn line(f: Out<'_, '_>, item: &Line) -> fmt::Result {
         "issue" => "  issued".to_owned(),
         "burn" => "  burnt".to_owned(),
         "hold" => "  held for a tab".to_owned(),
+        "claim" if item.direction == Direction::Out => "  paid from what a tab held".to_owned(),
         "claim" => "  claimed from a tab".to_owned(),
         "release" => "  back from a tab".to_owned(),
         other => format!("  {}", Printable(other)),
@@ -236,6 +268,17 @@ fn line(f: Out<'_, '_>, item: &Line) -> fmt::Result {
         item.counterparty
     );
     f.write_str(row.trim_end())
+}
+
+/// Of what has changed the balance: the amounts that have one sum up to it.
+fn sign(item: &Line) -> &'static str {
+    let is_zero = |change: &str| change.chars().all(|c| matches!(c, '0' | '.'));
+    match item.change.as_deref() {
+        None => "",
+        Some(change) if change.starts_with('-') => "-",
+        Some(change) if is_zero(change) => "",
+        Some(_) => "+",
+    }
 }
 
 fn receipt(f: Out<'_, '_>, item: &Receipt) -> fmt::Result {
@@ -397,7 +440,7 @@ fn short(key: &str) -> &str {
 }
 
 /// `2026-11-22T17:13:51.123Z` as `2026-11-22 17:13:51Z`.
-fn clock(time: &str) -> String {
+pub(super) fn clock(time: &str) -> String {
     match (time.get(..10), time.get(11..19)) {
         (Some(day), Some(hour)) => format!("{day} {hour}Z"),
         _ => time.to_owned(),

@@ -10,6 +10,7 @@ use quid_node::{Home, Node, Options, RequestError};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::away;
 use super::failure::{Failure, report};
 use super::item::Paid;
 use super::request::Request;
@@ -112,7 +113,12 @@ async fn prepare(node: &Node, request: &Request, sink: &Sink) -> Result<(), Fail
         Ok(session) => session,
         Err(error) => {
             let currency = node.home().currency();
-            return Err(not_started(request, currency.as_ref(), error));
+            return Err(match request {
+                Request::Status | Request::History { .. } | Request::Requests { .. } => {
+                    away::told(node, false, request, error, sink).await
+                }
+                _ => not_started(request, currency.as_ref(), error),
+            });
         }
     };
     // What is not known by then is asked about by the next command.

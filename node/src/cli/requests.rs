@@ -10,6 +10,7 @@ use quid_node::{
 };
 use tokio::time::{Instant, sleep_until};
 
+use super::away;
 use super::exit::Exit;
 use super::failure::{Failure, Report, report};
 use super::item::{self, Paid, Prospect, Requested, RequestedState, TabOpened};
@@ -115,8 +116,24 @@ async fn wait(
 }
 
 /// Lists the requests of this home, newest first.
-pub(crate) async fn list(node: &Node, limit: u32, sink: &Sink) -> Result<(), Failure> {
-    let requests = node.requests(limit).await?;
+pub(crate) async fn list(
+    node: &Node,
+    listening: bool,
+    limit: u32,
+    sink: &Sink,
+) -> Result<(), Failure> {
+    // Without a session nobody tells the journal of what is paid.
+    let requests = async {
+        node.login().await?;
+        node.requests(limit).await
+    };
+    let requests = match requests.await {
+        Ok(requests) => requests,
+        Err(error) => {
+            let request = super::request::Request::Requests { limit };
+            return Err(away::told(node, listening, &request, error, sink).await);
+        }
+    };
     if requests.is_empty() {
         return Ok(());
     }
@@ -327,6 +344,7 @@ pub(crate) fn requested(request: &RequestItem, currency: &Currency) -> Requested
             RequestStage::Open => RequestedState::Open,
             RequestStage::Paid => RequestedState::Paid,
             RequestStage::Expired => RequestedState::Expired,
+            RequestStage::Unknown => RequestedState::Unknown,
         },
         kind: kind(asked.wanted).to_owned(),
         amount,

@@ -1,6 +1,6 @@
 //! Requests carried out on a node; results go into a sink, whoever is at its other end.
 
-use quid_common::amount::Currency;
+use quid_common::amount::{Amount, Currency};
 use quid_common::id::OrderId;
 use quid_common::refusal::Reason;
 use quid_node::{
@@ -8,6 +8,7 @@ use quid_node::{
     RequestError, RequestId, Resolved, SentItem, SentState, State as End, VoidOutcome, Wanted,
 };
 
+use super::away;
 use super::exit::Exit;
 use super::failure::{Failure, Report, report};
 use super::item::{self, Direction, Line, Paid, Person, Registered, Route, State, TabOpened};
@@ -61,7 +62,7 @@ pub(crate) async fn run(
         Request::Who { watch: true } => watch(node, sink).await?,
         Request::Pay(request) => pay(node, request, sink).await?,
         Request::Ask(request) => requests::ask(node, listening, request, sink).await?,
-        Request::Requests { limit } => requests::list(node, limit, sink).await?,
+        Request::Requests { limit } => requests::list(node, listening, limit, sink).await?,
         Request::Prospect { link } => requests::prospect(node, &link, sink).await?,
         Request::PayLink(request) => requests::pay(node, request, sink).await?,
         Request::Refund(request) => requests::refund(node, request, sink).await?,
@@ -71,7 +72,13 @@ pub(crate) async fn run(
             sink.item(item).await?;
         }
         Request::History { limit, after } => {
-            let lines = node.history(limit, after).await?;
+            let lines = match node.history(limit, after).await {
+                Ok(lines) => lines,
+                Err(error) => {
+                    let request = Request::History { limit, after };
+                    return Err(away::told(node, listening, &request, error, sink).await);
+                }
+            };
             let currency = currency(node).await?;
             for line in lines {
                 sink.item(history_line(line, &currency)).await?;
@@ -161,15 +168,22 @@ fn pay_given_up(request: &PayRequest, currency: Option<&Currency>, why: &str) ->
 }
 
 async fn status(node: &Node, listening: bool, sink: &Sink) -> Result<(), Failure> {
-    let status = node.status().await?;
+    let status = match node.status().await {
+        Ok(status) => status,
+        Err(error) => {
+            return Err(away::told(node, listening, &Request::Status, error, sink).await);
+        }
+    };
     let (balance, currency) = item::money(&status.currency, status.balance);
     // Worth knowing in time, and no reason to show nothing else.
     let keys = node.keys(&status.name).await.ok();
+    let frozen = keys.as_ref().map(|keys| keys.frozen);
+    let locked = keys.as_ref().map(|keys| keys.locked);
     let pending = keys.and_then(|keys| keys.pending);
     sink.item(item::Status {
         name: status.name.to_string(),
-        balance,
-        held: status.currency.format(status.held),
+        balance: Some(balance),
+        held: Some(status.currency.format(status.held)),
         tabs: status.tabs,
         currency,
         pending: status.pending,
@@ -177,9 +191,12 @@ async fn status(node: &Node, listening: bool, sink: &Sink) -> Result<(), Failure
         key: node.home().key().to_string(),
         directory: node.home().directory().to_string(),
         ledger: status.ledger.to_string(),
+        frozen,
+        locked,
         recovery_due: pending.map(|pending| item::rfc3339(pending.due)),
         fork: status.fork.map(|file| file.display().to_string()),
         doubt: status.doubt,
+        ..item::Status::default()
     })
     .await?;
     Ok(())
@@ -390,8 +407,16 @@ fn voided(order: OrderId, outcome: VoidOutcome) -> Result<item::Void, Failure> {
     Err(report.into())
 }
 
-fn history_line(line: HistoryItem, currency: &Currency) -> Line {
+/// A line of history.
+pub(crate) fn history_line(line: HistoryItem, currency: &Currency) -> Line {
     let (amount, code) = item::money(currency, line.amount);
+    let change = match (line.state, line.kind, line.incoming) {
+        (HistoryState::Unknown, ..) | (_, Kind::Other(_), _) => None,
+        // Out of what the hold had taken from the balance.
+        (_, Kind::Claim, false) => Some(currency.format(Amount::ZERO)),
+        (_, _, true) => Some(amount.clone()),
+        (_, _, false) => Some(format!("-{amount}")),
+    };
     Line {
         entry: line.entry,
         kind: match line.kind {
@@ -409,6 +434,7 @@ fn history_line(line: HistoryItem, currency: &Currency) -> Line {
             Direction::Out
         },
         amount,
+        change,
         currency: code,
         counterparty: line.counterparty.to_string(),
         memo: line.memo.as_str().to_owned(),
@@ -435,11 +461,17 @@ pub(crate) fn sent_line(sent: SentItem, currency: &Currency) -> Line {
         SentState::Refused { reason } => (State::Refused, None, Some(reason.name().to_owned())),
         SentState::Unknown => (State::Unknown, None, None),
     };
+    let change = match state {
+        State::Settled => Some(format!("-{amount}")),
+        State::Refused | State::Voided => Some(currency.format(Amount::ZERO)),
+        State::Unknown => None,
+    };
     Line {
         entry,
         kind: "payment".to_owned(),
         direction: Direction::Out,
         amount,
+        change,
         currency: code,
         counterparty: sent.payee.to_string(),
         memo: sent.memo.as_str().to_owned(),

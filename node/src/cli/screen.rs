@@ -162,11 +162,10 @@ impl Style {
                 Some(painted(text, item.tone(), self.color))
             }
             Output::Report(report) if self.json => Some(report.to_json()),
-            Output::Report(_)
-            | Output::Note(_)
-            | Output::Say(_)
-            | Output::Progress(_)
-            | Output::Foot(_) => None,
+            Output::Report(report) => report
+                .table()
+                .map(|table| folded(table.to_string(), self.narrow_out())),
+            Output::Note(_) | Output::Say(_) | Output::Progress(_) | Output::Foot(_) => None,
         }
     }
 

@@ -8,6 +8,10 @@ use std::borrow::Cow;
 use quid_common::id::OrderId;
 use quid_common::refusal::Reason;
 use quid_common::request::LinkError;
+use quid_common::time::LedgerTime;
+
+use super::human::clock;
+use super::item::rfc3339;
 
 /// What happened, and what to do about it if anything can be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +84,8 @@ pub(crate) enum Advice {
     OpenTabs,
     /// Open another tab.
     AnotherTab,
+    /// Read what the home itself has heard, up to this time, and ask the directory later.
+    OfItself(Option<LedgerTime>),
 }
 
 impl Advice {
@@ -137,6 +143,14 @@ impl Advice {
             Self::CloseTab(tab) => format!("; run `quid tab close {tab}` again").into(),
             Self::OpenTabs => "; `quid tab list` shows the open ones".into(),
             Self::AnotherTab => "; open another with `quid tab open`".into(),
+            Self::OfItself(heard) => {
+                let heard = heard.map(|time| format!(", as of {}", clock(&rfc3339(time))));
+                format!(
+                    "; this is what this home knows by itself{}: the directory may know more",
+                    heard.unwrap_or_default()
+                )
+                .into()
+            }
             Self::OtherName | Self::Spelling | Self::PayAnew => self.for_page().into(),
         }
     }
@@ -173,6 +187,7 @@ impl Advice {
             Self::CloseTab(_) => "; close it again under \"Wallet\"",
             Self::OpenTabs => "; \"Wallet\" shows the open ones",
             Self::AnotherTab => "; open another under \"Wallet\"",
+            Self::OfItself(_) => "; your node goes on trying",
         }
     }
 }
@@ -217,6 +232,8 @@ mod tests {
             Advice::CloseTab(id),
             Advice::OpenTabs,
             Advice::AnotherTab,
+            Advice::OfItself(None),
+            Advice::OfItself(Some(LedgerTime::from_millis(1_763_000_000_123))),
         ]
     }
 

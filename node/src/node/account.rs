@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::Node;
 use crate::directory::{REQUEST_WAIT, RequestError, Session, unexpected};
+use crate::known::Had;
 
 /// A registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,13 +128,18 @@ impl Node {
         };
         self.parts.clock.observe(balance.time, Instant::now());
         let journal = self.parts.home.journal();
+        let had = Had {
+            balance: balance.available,
+            held: balance.held,
+            time: balance.time,
+        };
+        journal.keep_had(had).await?;
         let pending = journal.open_orders_count().await?;
         let tabs = journal.open_tabs().await?.len() as u64;
-        let (balance, held) = (balance.available, balance.held);
         Ok(Status {
             name,
-            balance,
-            held,
+            balance: had.balance,
+            held: had.held,
             tabs,
             ledger,
             currency,

@@ -82,7 +82,7 @@ impl Node {
     /// Safe.
     pub async fn requests(&self, limit: u32) -> Result<Vec<RequestItem>, RequestError> {
         let rows = self.parts.home.journal().requests(limit).await?;
-        let now = self.ledger_now().await?;
+        let now = Some(self.ledger_now().await?);
         rows.into_iter().map(|row| self.item(row, now)).collect()
     }
 
@@ -97,7 +97,7 @@ impl Node {
         let Some(row) = self.parts.home.journal().request(id).await? else {
             return Ok(None);
         };
-        let now = self.ledger_now().await?;
+        let now = Some(self.ledger_now().await?);
         self.item(row, now).map(Some)
     }
 
@@ -254,13 +254,18 @@ impl Node {
         Ok(self.parts.clock.now().unwrap_or(time))
     }
 
-    fn item(&self, row: RequestRow, now: LedgerTime) -> Result<RequestItem, RequestError> {
-        let stage = if !row.entries.is_empty() {
-            RequestStage::Paid
-        } else if now >= row.signed.statement().expires() {
-            RequestStage::Expired
-        } else {
-            RequestStage::Open
+    /// How a request stands at `now`, or for all that is known by itself.
+    pub(super) fn item(
+        &self,
+        row: RequestRow,
+        now: Option<LedgerTime>,
+    ) -> Result<RequestItem, RequestError> {
+        let expires = row.signed.statement().expires();
+        let stage = match now {
+            _ if !row.entries.is_empty() => RequestStage::Paid,
+            None => RequestStage::Unknown,
+            Some(now) if now >= expires => RequestStage::Expired,
+            Some(_) => RequestStage::Open,
         };
         let link = RequestLink::new(self.parts.home.directory().clone(), row.signed)
             .map_err(|error| RequestError::Local(error.to_string()))?;

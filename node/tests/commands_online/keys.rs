@@ -378,3 +378,45 @@ fn text(value: &serde_json::Value) -> &str {
 }
 
 const PASSPHRASE: &str = "correct-horse-battery-staple-7f3a";
+
+#[test]
+fn status_says_that_the_account_is_frozen_by_whom_and_what_to_do() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let (alice, _bob) = (world.account("alice"), world.account("bob"));
+    let table = || {
+        let output = alice.quid(&["status"]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("it is text")
+    };
+    assert!(!table().contains("frozen"), "{}", table());
+    for (by, frozen, locked) in [
+        ("by its own keys", false, true),
+        ("by the operator", true, false),
+        ("by the operator and by its own keys", true, true),
+    ] {
+        if locked {
+            alice.ok(&["key", "freeze"]);
+        }
+        if frozen {
+            world.operate(&["freeze", "alice"]);
+        }
+        let status = alice.ok(&["status"]);
+        assert_eq!(
+            (&status["frozen"], &status["locked"]),
+            (&frozen.into(), &locked.into())
+        );
+        let refused = alice.fails(&["pay", "bob", "1"], 3);
+        let (_, advice) = text(&refused["message"])
+            .split_once("; ")
+            .expect("it says what to do");
+        let row = format!("\nfrozen     {by}, so nothing is paid from it; {advice}\n");
+        let table = format!("{}\n", table().trim_end());
+        assert!(table.contains(&row), "{table}{row}");
+        world.operate(&["thaw", "alice"]);
+    }
+    let status = alice.ok(&["status"]);
+    assert_eq!(
+        (&status["frozen"], &status["locked"]),
+        (&false.into(), &false.into())
+    );
+}

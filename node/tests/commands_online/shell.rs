@@ -62,13 +62,15 @@ fn a_line_goes_on_below_and_comes_back_whole() {
             screen.until("lines'");
             screen.key("Enter");
         }
-        let shown = screen.until("paid 1.000000 QUID to bob");
-        assert!(shown.contains(r"two\nlines"), "{shown}");
+        screen.until("paid 1.000000 QUID to bob");
         screen.until("alice>");
         screen.key("C-d");
         screen.until("ended 0");
     }
     assert_eq!(alice.balance(), "8.000000");
+    for line in alice.lines(&["history", "--limit", "2"]) {
+        assert_eq!(line["memo"], "two\nlines", "{line}");
+    }
     let kept = fs::read_to_string(alice.0.join("shell_history")).expect("it is text");
     assert_eq!(kept.matches("lines'").count(), 1, "{kept}");
 }
@@ -109,4 +111,43 @@ fn twenty_columns_without_colour_are_enough() {
     screen.keys("x");
     screen.key("Enter");
     screen.until("ended 0");
+}
+
+#[test]
+fn a_payment_of_ones_own_ends_in_one_line() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let (alice, bob) = (world.account("alice"), world.account("bob"));
+    let screen = Screen::start(&alice, 80, "NO_COLOR=1", "shell");
+    screen.until("alice>");
+    screen.until("online");
+    let settled = |shown: &str| shown.matches("1.000000 QUID to bob").count();
+    screen.keys("pay bob 1");
+    screen.key("Enter");
+    screen.until("paid 1.000000 QUID to bob");
+    // What comes afterwards comes after all that is told of that.
+    bob.ok(&["pay", "alice", "0.5"]);
+    let shown = screen.until("received 0.500000 QUID from bob");
+    assert_eq!(
+        (settled(&shown), shown.contains("sent")),
+        (1, false),
+        "{shown}"
+    );
+    screen.keys("tab open bob --unit 0.01 --units 10");
+    screen.key("Enter");
+    screen.until("opened tab");
+    bob.ok(&["pay", "alice", "0.125"]);
+    let shown = screen.until("received 0.125000 QUID from bob");
+    assert!(!shown.contains("tab to bob"), "{shown}");
+    // So does one that is refused.
+    world.operate(&["freeze", "alice"]);
+    screen.keys("pay bob 2");
+    screen.key("Enter");
+    screen.until("refused: the payer's account is frozen");
+    bob.ok(&["pay", "alice", "0.25"]);
+    let shown = screen.until("received 0.250000 QUID from bob");
+    assert_eq!(shown.matches("refused").count(), 1, "{shown}");
+    world.operate(&["thaw", "alice"]);
+    // What another command of the home pays is told here as it was.
+    alice.ok(&["pay", "bob", "3"]);
+    screen.until("sent 3.000000 QUID to bob");
 }

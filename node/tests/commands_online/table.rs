@@ -456,6 +456,9 @@ fn lost_directory(table: &mut Table) {
     let directory = wrong.iter().find(|check| check["check"] == "directory");
     assert_eq!(directory.expect("it is checked")["state"], "bad");
     table.fails("quid status", &alice, &[], 6);
+    for command in ["quid history", "quid requests"] {
+        table.fails_with_lines(command, &alice, 6);
+    }
 }
 
 impl Table {

@@ -134,6 +134,24 @@ fn a_tab_is_opened_paid_and_closed_and_both_sides_see_the_same() {
     world.operate(&["audit"]);
 }
 
+/// In JSON by `change`, and to people by the signs of the amounts.
+fn changes_sum_up_to_the_balance(home: &Home) {
+    let millionths = |text: &str| -> i64 {
+        let number: String = text.chars().filter(|c| *c != '.').collect();
+        number.parse().expect("a decimal with six places")
+    };
+    let (balance, lines) = (millionths(&home.balance()), home.lines(&["history"]));
+    let change = |line: &Value| millionths(line["change"].as_str().expect("it is known"));
+    let sum: i64 = lines.iter().map(change).sum();
+    assert_eq!(sum, balance, "{lines:?}");
+    let output = home.quid(&["history"]);
+    let shown = String::from_utf8(output.stdout).expect("it is text");
+    let signed = shown
+        .split_whitespace()
+        .filter(|word| word.starts_with(['+', '-']));
+    assert_eq!(signed.map(millionths).sum::<i64>(), balance, "{shown}");
+}
+
 /// The history tells of hold, claims and release, and each has its receipt.
 fn receipts_name_the_tab(alice: &Home, bob: &Home, id: &str) {
     let key = |home: &Home| home.ok(&["status"])["key"].clone();
@@ -170,6 +188,9 @@ fn receipts_name_the_tab(alice: &Home, bob: &Home, id: &str) {
             assert_eq!(receipt["memo"], "for the stream");
         }
         kinds.push(kind);
+    }
+    for home in [alice, bob] {
+        changes_sum_up_to_the_balance(home);
     }
     kinds.dedup();
     assert_eq!(kinds, ["release", "claim", "hold"]);

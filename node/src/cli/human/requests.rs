@@ -12,6 +12,7 @@ pub(super) fn line(f: Out<'_, '_>, item: &Requested) -> fmt::Result {
         RequestedState::Open => "open",
         RequestedState::Paid => "paid",
         RequestedState::Expired => "expired",
+        RequestedState::Unknown => "unknown",
     };
     let what = wanted((&item.amount, &item.unit, item.units), &item.currency);
     write!(

@@ -30,11 +30,15 @@ const kinds = {
   issue: "issued to you", burn: "burnt", hold: "held for a tab", claim: "claimed from a tab", release: "back from a tab",
 };
 
+// What a tab pays has left the balance with its hold.
+const isFromHold = (line) => line.kind === "claim" && line.direction === "out";
+const sign = (line) => isFromHold(line) ? "" : line.direction === "in" ? "+" : "−";
+
 const row = (line) => el("tr", {},
   el("td", { class: "when" }, line.entry === null ? chip("unknown") : when(line.time)),
   el("td", { class: "who" }, line.counterparty),
-  el("td", { class: "why" }, line.memo || (line.kind === "claim" && line.direction === "out" ? "paid from what a tab held" : kinds[line.kind]) || ""),
-  el("td", { class: `how ${line.direction}` }, line.direction === "in" ? "+" : "−", amount(line.amount, line.currency)),
+  el("td", { class: "why" }, line.memo || (isFromHold(line) ? "paid from what a tab held" : kinds[line.kind]) || ""),
+  el("td", { class: `how ${line.direction}` }, sign(line), amount(line.amount, line.currency)),
   el("td", {}, line.entry !== null && el("a", { href: `#/receipt/${line.entry}`, "aria-label": `Receipt of entry ${line.entry}` }, `${line.entry}`)));
 
 let waiting = null;
