@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::init::typed_line;
 use super::item::{Item, Prospect, Requested};
 use super::listen::{self, Station};
-use super::qr::Squares;
+use super::qr::{Picture, Squares};
 use super::request::{AskRequest, PayLinkRequest, PayRequest, Request};
 use super::screen::{Output, Sink};
 use super::value::Payee;
@@ -138,7 +138,8 @@ impl Asker<'_> {
         let show = Show {
             drawn: asked.qr || io::stderr().is_terminal(),
             forced: asked.qr,
-            png: asked.png,
+            // Before anything is asked for.
+            picture: asked.png.map(Picture::make).transpose()?,
         };
         let (caught, outputs) = Sink::channel();
         let ask = async {
@@ -156,13 +157,13 @@ impl Asker<'_> {
 struct Show {
     drawn: bool,
     forced: bool,
-    png: Option<std::path::PathBuf>,
+    picture: Option<Picture>,
 }
 
 impl Show {
     /// Passes outputs on; the request that is among them is shown.
     async fn outputs(
-        self,
+        mut self,
         mut outputs: mpsc::Receiver<Output>,
         sink: &Sink,
     ) -> Result<(), Failure> {
@@ -179,17 +180,13 @@ impl Show {
         result
     }
 
-    async fn show(&self, mut item: Requested, sink: &Sink) -> Result<(), Failure> {
+    async fn show(&mut self, mut item: Requested, sink: &Sink) -> Result<(), Failure> {
         let link = item.link.clone();
-        let saved = match &self.png {
+        let saved = match self.picture.take() {
             None => Ok(()),
-            Some(file) => {
-                let saved = Squares::for_paper(&link).and_then(|code| code.save(file));
-                if saved.is_ok() {
-                    item.file = Some(file.display().to_string());
-                }
-                saved
-            }
+            Some(picture) => Squares::for_paper(&link)
+                .and_then(|code| picture.draw(&code))
+                .map(|file| item.file = Some(file.display().to_string())),
         };
         sink.item(item).await?;
         if self.drawn {
