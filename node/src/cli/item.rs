@@ -81,6 +81,8 @@ items! {
         recovery: Option<String>,
         frozen: bool,
         locked: bool,
+        #[serde(default)]
+        thawed_by: Vec<String>,
         entry: Option<u64>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         successor: Option<String>,
