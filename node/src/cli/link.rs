@@ -105,6 +105,9 @@ impl Asker<'_> {
     /// Makes a request, and shows its link as it is wanted. To wait for its payment this process
     /// listens, unless another does.
     pub(super) async fn request(&self, asked: AskFor, sink: &Sink) -> Result<(), Failure> {
+        if let Some(request) = asked.cancel {
+            return self.ask(Request::Cancel { request }, sink).await;
+        }
         if asked.wait && self.node.is_none() {
             match Station::open(self.path, |_| Ok(listen::waiting())).await {
                 Ok(station) => {

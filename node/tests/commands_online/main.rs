@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use processes::{Home, World, assert_fields, mode, wait};
 
+mod cancelled;
 mod doctor;
 mod habits;
 mod histories;
