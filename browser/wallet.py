@@ -234,6 +234,16 @@ class Scenes(Tabs, Trouble, Origins):
         self.bob.quid("pay", link.strip(), "--yes")
         page.wait("paid, and open to others", "#ask-made", "can be paid again")
         assert page.text("#ask-link") == link
+        page.click("#ask-cancel")
+        page.wait("what cancelling does not undo", "#ask-error", "it was paid before")
+        page.wait("paid, and closed", "#ask-made", "cannot be paid again")
+        page.type("#ask-amount", "0.06")
+        page.click("#ask-form button.main")
+        link = page.wait("a request to be cancelled", "#ask-link", "quid://")
+        page.click("#ask-cancel")
+        page.wait("cancelled before our eyes", "#ask-made", "Cancelled")
+        assert not page.finds("#ask-link") and not page.finds("#ask-cancel"), "nobody scans it any more"
+        assert '"payee_declined"' in self.bob.try_quid("pay", link.strip(), "--yes").stdout
         page.click("#ask-once")
         page.type("#ask-amount", "x")
         page.click("#ask-form button.main")

@@ -45,6 +45,10 @@ if "$QUID" help 2>&1 | grep -q '^ *tab '; then
   alice tab close "$TAB"
   alice pay bob 2 --memo directly
   alice tab open bob --unit 0.000002 --units 1000 --expires 24h
+  if "$QUID" help 2>&1 | grep -q '^ *requests '; then
+    alice pay "$(bob request 0.75 --memo 'for the cake')" --yes
+    bob request --open --expires 366d >/dev/null
+  fi
   kill "$LISTENING"; wait "$LISTENING" || true
 fi
 alice receipt show "$ORDER" --out "$WORK/receipt.txt" >/dev/null

@@ -1,7 +1,7 @@
 //! `quid-directory serve`: puts the parts together and takes them apart again.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use quid_common::address::DirectoryAddress;
@@ -46,9 +46,19 @@ pub fn run(
         Some(text) => Some(currency.parse(text).map_err(Failure::usage)?),
         None => None,
     };
-    let folder = Folder::create_or_open(&arguments.data).map_err(Failure::files)?;
-    let folder = unlocked(folder)?;
-    let lock = folder.lock("serve").map_err(Failure::files)?;
+    let (folder, lock, ports) = if known.is_some() {
+        let folder = Folder::open(&arguments.data).map_err(Failure::files)?;
+        let folder = unlocked(folder)?;
+        // Who serves it already is worth more than that its port is taken.
+        let lock = folder.lock("serve").map_err(Failure::files)?;
+        (folder, lock, Ports::take(arguments)?)
+    } else {
+        let ports = Ports::take(arguments)?;
+        let folder = Folder::create_or_open(&arguments.data).map_err(Failure::files)?;
+        let folder = unlocked(folder)?;
+        let lock = folder.lock("serve").map_err(Failure::files)?;
+        (folder, lock, ports)
+    };
     let mut books = Books::open(&folder, lock, Some(&currency), arguments.accept_clock)
         .map_err(Failure::files)?;
     books.opening_balance = opening;
@@ -57,21 +67,35 @@ pub fn run(
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
         .map_err(system)?;
-    runtime.block_on(serve(arguments, &folder, books, &currency))
+    runtime.block_on(serve(arguments, &folder, (books, &currency), ports))
+}
+
+/// The ports that a directory serves on, taken before it makes or writes anything: one that is taken
+/// by another program then leaves nothing behind.
+struct Ports {
+    nodes: UdpSocket,
+    numbers: Option<Listener>,
+}
+
+impl Ports {
+    fn take(arguments: &Serve) -> Result<Self, Failure> {
+        let nodes = server::take_port(arguments.listen).map_err(Failure::usage)?;
+        let numbers = arguments.metrics.map(Listener::bind).transpose();
+        let numbers = numbers.map_err(Failure::usage)?;
+        Ok(Self { nodes, numbers })
+    }
 }
 
 async fn serve(
     arguments: &Serve,
     folder: &Folder,
-    books: Books,
-    currency: &Currency,
+    (books, currency): (Books, &Currency),
+    Ports { nodes, numbers }: Ports,
 ) -> Result<(), Failure> {
     let stop = stop_on_signals()?;
     let key = books.key.clone();
-    let endpoint = server::bind(arguments.listen, &key).map_err(Failure::usage)?;
+    let endpoint = server::on_port(nodes, &key).map_err(Failure::usage)?;
     let bound = endpoint.local_addr().map_err(system)?;
-    let numbers = arguments.metrics.map(Listener::bind).transpose();
-    let numbers = numbers.map_err(Failure::usage)?;
     let (host, port) = advertised(arguments, bound.port())?;
     let address = DirectoryAddress::new(key.public(), &host, port).map_err(Failure::usage)?;
     folder

@@ -71,9 +71,26 @@ pub const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 /// # Errors
 /// [`BindError`]: the address cannot be had.
 pub fn bind(listen: SocketAddr, key: &SecretKey) -> Result<Endpoint, BindError> {
+    on_port(take_port(listen)?, key)
+}
+
+/// Binds `listen` and nothing more: nodes that call wait until [`on_port`] answers them.
+///
+/// # Errors
+/// [`BindError`]: the address cannot be had.
+pub fn take_port(listen: SocketAddr) -> Result<UdpSocket, BindError> {
+    socket(listen).map_err(|source| BindError::Socket { listen, source })
+}
+
+/// Makes an endpoint that proves `key` on a port that was taken before.
+///
+/// # Errors
+/// [`BindError`]: the socket or the key is not usable.
+pub fn on_port(socket: UdpSocket, key: &SecretKey) -> Result<Endpoint, BindError> {
     let runtime = Arc::new(TokioRuntime);
-    let socket = socket(listen)
-        .and_then(|socket| runtime.wrap_udp_socket(socket))
+    let listen = socket.local_addr().unwrap_or(UNKNOWN);
+    let socket = runtime
+        .wrap_udp_socket(socket)
         .map_err(|source| BindError::Socket { listen, source })?;
     endpoint(socket, config(key), runtime, key)
 }

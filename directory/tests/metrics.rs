@@ -319,5 +319,6 @@ fn an_address_in_use_is_one_line_and_nothing_is_served() {
         let told: Vec<&str> = message.lines().filter(|line| line.contains(word)).collect();
         assert_eq!(told.len(), 1, "{message}");
         assert!(output.stdout.is_empty());
+        assert!(!data.exists(), "{address} left something behind");
     }
 }

@@ -92,6 +92,40 @@ async fn a_second_serve_is_told_who_holds_the_folder() {
 }
 
 #[tokio::test]
+async fn a_port_that_is_taken_makes_no_ledger_and_harms_none() {
+    let directory = Directory::start("0");
+    let listen = format!("127.0.0.1:{}", directory.address.port());
+    let serve = ["serve", "--listen", listen.as_str()];
+    let parent = directory.place.path().join("new");
+    let second = run_on(&parent.join("data"), &serve);
+    assert_eq!(second.status.code(), Some(2));
+    let message = stderr(&second);
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert!(message.contains(&listen), "{message}");
+    assert!(message.contains("--listen"), "{message}");
+    assert!(second.stdout.is_empty());
+    assert!(!parent.exists(), "something was left behind");
+
+    // On the folder that is served there, the reason is who serves it.
+    let same = directory.run(&serve);
+    assert_eq!(same.status.code(), Some(7));
+    assert!(stderr(&same).contains("held by process"));
+    directory.member(1, "alice").await;
+
+    // A ledger that was there before is as it was.
+    let other = Directory::start("0");
+    let before = other.audit();
+    let place = other.stop();
+    let data = place.path().join("data");
+    let address = std::fs::read(data.join("address")).expect("it has served");
+    assert_eq!(run_on(&data, &serve).status.code(), Some(2));
+    let after = std::fs::read(data.join("address")).expect("still there");
+    assert_eq!(after, address);
+    let audit = run_on(&data, &["audit", "--json"]);
+    assert_eq!(json(&audit)["checkpoint"], before["checkpoint"]);
+}
+
+#[tokio::test]
 async fn an_audit_names_the_first_damaged_entry_and_holds_the_log_against_a_checkpoint() {
     let directory = Directory::start("100");
     for seed in 1..=5 {

@@ -45,6 +45,7 @@ use quid_common::address::AnyAddress;
 use quid_common::id::{OrderId, Reference};
 use quid_common::name::Name;
 use quid_common::order::Memo;
+use quid_common::request::RequestId;
 use quid_terminal::manual::Shell;
 
 pub(crate) use start::start;
@@ -157,7 +158,8 @@ pub(crate) enum Command {
     /// directory
     #[command(after_help = examples::PAY)]
     Pay(Pay),
-    /// Ask to be paid: prints a link to hand to whoever shall pay, and shows it as a QR code
+    /// Ask to be paid: prints a link to hand to whoever shall pay, and shows it as a QR code; or
+    /// cancel what was asked for
     #[command(after_help = examples::REQUEST)]
     Request(AskFor),
     /// List the requests of this home, newest first, and what paid them
@@ -352,7 +354,7 @@ pub(crate) struct Pay {
 
 /// `quid request`
 #[derive(Clone, Debug, Args)]
-#[command(group = clap::ArgGroup::new("wanted").required(true).args(["amount", "open", "tab"]))]
+#[command(group = clap::ArgGroup::new("wanted").required(true).args(["amount", "open", "tab", "cancel"]))]
 pub(crate) struct AskFor {
     /// How much, such as 12 or 1.5: digits and a point, never rounded
     #[arg(allow_negative_numbers = true)]
@@ -375,6 +377,10 @@ pub(crate) struct AskFor {
     #[arg(long, value_name = "N", requires = "tab", value_parser = value::units)]
     #[arg(allow_negative_numbers = true)]
     pub(crate) units: Option<u32>,
+    /// Cancel this request: whoever still pays it is declined. What has paid it is not undone
+    #[arg(long, value_name = "ID")]
+    #[arg(conflicts_with_all = ["memo", "expires", "once", "wait", "qr", "png"])]
+    pub(crate) cancel: Option<RequestId>,
     /// A word to the payer, at most 140 bytes
     #[arg(long, value_name = "TEXT", value_parser = memo)]
     pub(crate) memo: Option<Memo>,

@@ -63,8 +63,8 @@ pub use quid_common::random::Random;
 pub use quid_common::request::{Request, RequestId, RequestLink, Wanted};
 pub use quid_common::wire::{KeysStanding, PendingRecovery, Person};
 pub use requests::{
-    Answered, AnsweredTab, Prospect, Refund, RequestItem, RequestOpening, RequestPayment,
-    RequestStage, RequestTerms, Unpayable,
+    Answered, AnsweredTab, CancelledRequest, Prospect, Refund, RequestItem, RequestOpening,
+    RequestPayment, RequestStage, RequestTerms, Unpayable,
 };
 pub use surroundings::{Network, Surroundings, Workers};
 pub use tabs::{

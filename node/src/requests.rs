@@ -58,6 +58,20 @@ pub struct RequestItem {
     pub stage: RequestStage,
     /// The entries that paid it, or opened tabs for it, oldest first, 256 at most.
     pub entries: Vec<u64>,
+    /// Whether it was cancelled ([`crate::Node::cancel_request`]), whatever paid it before.
+    pub cancelled: bool,
+}
+
+/// A request that was cancelled, and what cancelling it does not undo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CancelledRequest {
+    /// It, with the entries that paid it before.
+    pub item: RequestItem,
+    /// The orders that pay it and were accepted before. They may have settled, or may yet: the node
+    /// that listens goes on asking about them.
+    pub coming: Vec<OrderId>,
+    /// Whether the directory could be asked what else has settled, of which this home has not heard.
+    pub asked: bool,
 }
 
 /// How a request stands.
@@ -67,6 +81,8 @@ pub enum RequestStage {
     Open,
     /// It was paid. One that is not paid once can be paid again until it expires.
     Paid,
+    /// It was cancelled, and nobody had paid it.
+    Cancelled,
     /// Its time is over, and nobody paid it.
     Expired,
     /// Nothing of a payment has been heard, and the directory cannot be asked.

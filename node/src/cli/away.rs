@@ -72,7 +72,11 @@ async fn answer(
         Request::Requests { limit } => {
             for request in &node.known_requests(*limit).await? {
                 let request = requested(request, &known.currency);
-                sink.item(item::RequestLine { request }).await?;
+                let line = item::RequestLine {
+                    request,
+                    ..item::RequestLine::default()
+                };
+                sink.item(line).await?;
             }
             last.into()
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use toml_edit::{DocumentMut, Value};
 
-use super::failure::Failure;
+use super::failure::{Failure, Report};
 use super::item::{self, SettingSource};
 use super::screen::Sink;
 use super::settings::{self, SETTINGS, Setting, Settings, Source, document, find};
@@ -48,9 +48,22 @@ pub(crate) async fn run(
             tell(path, setting, global, sink).await?;
         }
         Config::Unset { key } => {
-            let setting = in_file(&key)?;
-            change(path, |text, _| unset(text, &key))?;
-            tell(path, setting, global, sink).await?;
+            // What is no setting of a file can be taken out of one all the same.
+            let setting = match in_file(&key) {
+                Err(_) if document(&settings::file(path))?.contains_key(&key) => None,
+                setting => Some(setting?),
+            };
+            change(path, |text, document| unset(text, document, &key))?;
+            match (setting, find(&key)) {
+                (Some(setting), _) | (None, Ok(setting)) => {
+                    tell(path, setting, global, sink).await?;
+                }
+                (None, Err(_)) => {
+                    let (_, wrong) = Settings::read_usable(Some(path))?;
+                    sink.item(taken_out(&key)).await?;
+                    still(wrong, sink).await?;
+                }
+            }
         }
     }
     Ok(())
@@ -93,14 +106,32 @@ pub(crate) fn write_template(home: &Path) -> Result<(), Failure> {
 }
 
 async fn tell(path: &Path, setting: &Setting, global: &Global, sink: &Sink) -> Result<(), Failure> {
-    let settings = Settings::read(Some(path))?;
+    let (settings, wrong) = Settings::read_usable(Some(path))?;
     let item = in_force(setting, &settings, global);
     if item.source == SettingSource::Environment {
         let beaten = format!("{} is set and beats the file", item.variable);
         sink.note(beaten).await?;
     }
     sink.item(item).await?;
+    still(wrong, sink).await
+}
+
+/// Says what else in the file has to be mended before other commands can use it.
+async fn still(wrong: Option<Box<Report>>, sink: &Sink) -> Result<(), Failure> {
+    if let Some(report) = wrong {
+        sink.note(format!("not all is mended: {report}")).await?;
+    }
     Ok(())
+}
+
+/// What was no setting, and stands in the file no more.
+fn taken_out(key: &str) -> item::Setting {
+    item::Setting {
+        key: key.to_owned(),
+        value: None,
+        source: SettingSource::Default,
+        variable: String::new(),
+    }
 }
 
 fn in_force(setting: &Setting, settings: &Settings, global: &Global) -> item::Setting {
@@ -158,6 +189,12 @@ fn set(text: &str, mut document: DocumentMut, key: &str, value: &str) -> String 
         }
         return document.to_string();
     }
+    // A table by that name, or one that what is added last would end in.
+    if document.iter().any(|(_, item)| !item.is_value()) {
+        document.remove(key);
+        document.insert(key, toml_edit::Item::Value(value));
+        return document.to_string();
+    }
     let line = format!("{key} = {}", value.to_string().trim());
     let commented = |it: &str| it.strip_prefix('#').is_some_and(|it| sets(it, key));
     if text.lines().any(commented) {
@@ -172,15 +209,32 @@ fn set(text: &str, mut document: DocumentMut, key: &str, value: &str) -> String 
     mapped(text, ToOwned::to_owned) + &line + "\n"
 }
 
-/// The file with `key` as a comment.
-fn unset(text: &str, key: &str) -> String {
-    mapped(text, |it| {
+/// The file with `key` as a comment, or without it where it takes more than its own line.
+fn unset(text: &str, mut document: DocumentMut, key: &str) -> String {
+    let commented = mapped(text, |it| {
         if sets(it, key) {
             format!("#{it}")
         } else {
             it.to_owned()
         }
-    })
+    });
+    let one_less = document.remove(key).is_none_or(|_| {
+        let left = commented.parse::<DocumentMut>();
+        left.is_ok_and(|left| same(&left, &document))
+    });
+    if one_less {
+        commented
+    } else {
+        document.to_string()
+    }
+}
+
+/// Whether two files set the same keys.
+fn same(one: &DocumentMut, other: &DocumentMut) -> bool {
+    let keys = |document: &DocumentMut| -> Vec<String> {
+        document.iter().map(|(key, _)| key.to_owned()).collect()
+    };
+    keys(one) == keys(other)
 }
 
 fn mapped(text: &str, change: impl Fn(&str) -> String) -> String {
@@ -264,9 +318,34 @@ mod tests {
         );
         assert_eq!(change("#a", "exposure", "0.5"), "#a\nexposure = \"0.5\"\n");
         assert_eq!(
-            unset(own, "wait"),
+            unset(own, parsed(own), "wait"),
             "# mine\n#wait = 5 # short\n\n#limit = 50\n"
         );
-        assert_eq!(unset(own, "limit"), own);
+        assert_eq!(unset(own, parsed(own), "limit"), own);
+    }
+
+    #[test]
+    fn what_takes_more_than_a_line_is_replaced_and_taken_out_whole() {
+        let parsed = |text: &str| text.parse::<DocumentMut>().expect("TOML");
+        for bad in [
+            "#a\nlimit = 9\nwait = [\n1,\n2]\n",
+            "limit = 9\n[wait]\na = 1\n",
+            "limit = 9\nwait.a = 1\n",
+            "limit = 9\n\"wait\" = \"soon\"\n",
+            "limit = 9\nwait = \"\"\"\nsoon\nwait = 3\n\"\"\"\n",
+        ] {
+            let mended = set(bad, parsed(bad), "wait", "7");
+            let read = parsed(&mended);
+            assert_eq!(read["wait"].as_integer(), Some(7), "{mended}");
+            assert_eq!(read["limit"].as_integer(), Some(9), "{mended}");
+            let gone = unset(bad, parsed(bad), "wait");
+            let read = parsed(&gone);
+            assert!(!read.contains_key("wait"), "{gone}");
+            assert_eq!(read["limit"].as_integer(), Some(9), "{gone}");
+        }
+        // Nothing that is added ends in somebody's table.
+        let table = "[other]\na = 1\n";
+        let mended = set(table, parsed(table), "wait", "7");
+        assert_eq!(parsed(&mended)["wait"].as_integer(), Some(7), "{mended}");
     }
 }

@@ -157,7 +157,7 @@ fn settings(path: &Path) -> Check {
             "config",
             Health::Bad,
             report.message,
-            Some("correct it, or remove the line: other commands stop at it"),
+            Some("until then other commands stop at it"),
         ),
     }
 }

@@ -35,7 +35,8 @@ pub(super) const REQUEST: &str = "\
 Examples:
   quid request 1.50 --memo 'for the tea' --once --wait
   quid request --open --expires 30d --png donations.png
-  quid request --tab --unit 0.000001 --units 50000";
+  quid request --tab --unit 0.000001 --units 50000
+  quid request --cancel 019aab12-3456-7abc-8def-0123456789ab";
 
 pub(super) const REFUND: &str = "\
 Example:

@@ -35,7 +35,7 @@ impl fmt::Display for Item {
             Self::Presence(item) => presence(f, item),
             Self::Paid(item) => paid(f, item),
             Self::Requested(item) => f.write_str(&item.link),
-            Self::RequestLine(item) => requests::line(f, &item.request),
+            Self::RequestLine(item) => requests::line(f, item),
             Self::Prospect(item) => requests::prospect(f, item),
             Self::Void(item) => void(f, item),
             Self::Line(item) => line(f, item),

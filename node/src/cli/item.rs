@@ -10,6 +10,8 @@ use quid_common::printable::Printable;
 use quid_common::time::LedgerTime;
 use serde::{Deserialize, Serialize};
 
+use super::requests::RequestedState;
+
 /// Declares the items, each a struct of the given fields.
 macro_rules! items {
     ($($(#[$doc:meta])+ $name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)+ })+) => {
@@ -81,6 +83,8 @@ items! {
         recovery: Option<String>,
         frozen: bool,
         locked: bool,
+        #[serde(default)]
+        thawed_by: Vec<String>,
         entry: Option<u64>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         successor: Option<String>,
@@ -188,15 +192,23 @@ items! {
         memo: String,
         expires: String,
         once: bool,
+        #[serde(default)]
+        cancelled: bool,
         entries: Vec<u64>,
         link: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         file: Option<String>,
     }
-    /// `requests`
+    /// `requests`, and `request --cancel` with the orders that it comes too late for.
     RequestLine {
         #[serde(flatten)]
         request: Requested,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        coming: Option<Vec<String>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
     }
     /// What a person is shown before `pay LINK` pays.
     Prospect {
@@ -465,21 +477,6 @@ pub(crate) enum State {
     Unknown,
     /// Not moved, and it never will: the payer said so first.
     Voided,
-}
-
-/// How a request of this home stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum RequestedState {
-    /// Nobody has paid it yet.
-    #[default]
-    Open,
-    /// It was paid.
-    Paid,
-    /// Its time is over, and nobody paid it.
-    Expired,
-    /// The directory cannot be asked whether somebody paid it.
-    Unknown,
 }
 
 /// How far a tab, or what was asked of it, has come.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use quid_common::name::Name;
 use quid_common::refusal::Reason;
-use quid_node::{ContactChange, Home, KeyDesk, KeyError, KeyOutcome, RequestError};
+use quid_node::{ContactChange, Home, KeyDesk, KeyError, KeyOutcome, KeysStanding, RequestError};
 use tokio_util::sync::CancellationToken;
 
 use super::exit::Exit;
@@ -223,6 +223,7 @@ async fn told_sealed(home: &Home, sealed: bool, sink: &Sink) -> Result<(), Failu
 
 fn keys_item(name: &Name, outcome: KeyOutcome) -> item::Keys {
     let standing = outcome.standing;
+    let thawed_by = thawed_by(&standing);
     let pending = standing.pending;
     item::Keys {
         name: name.to_string(),
@@ -231,12 +232,27 @@ fn keys_item(name: &Name, outcome: KeyOutcome) -> item::Keys {
         recovery: standing.recovery.map(|key| key.to_string()),
         frozen: standing.frozen,
         locked: standing.locked,
+        thawed_by,
         entry: outcome.entry,
         successor: pending.as_ref().map(|it| it.successor.to_string()),
         due: pending.as_ref().map(|it| rfc3339(it.due)),
         contested: pending.as_ref().map(|it| it.contested),
     }
 }
+
+/// Who can thaw the account, if it is frozen: the recovery key what its own keys froze, the operator
+/// whatever froze it.
+fn thawed_by(standing: &KeysStanding) -> Vec<String> {
+    let own = standing.locked && !standing.frozen && standing.recovery.is_some();
+    let operator = standing.locked || standing.frozen;
+    let who = [(own, RECOVERY_KEY), (operator, OPERATOR)];
+    let who = who.into_iter().filter(|(can, _)| *can);
+    who.map(|(_, who)| who.to_owned()).collect()
+}
+
+/// What thaws an account, for scripts.
+pub(crate) const RECOVERY_KEY: &str = "recovery_key";
+const OPERATOR: &str = "operator";
 
 impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Self {

@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::init::typed_line;
 use super::item::{Item, Prospect, Requested};
 use super::listen::{self, Station};
-use super::qr::Squares;
+use super::qr::{Picture, Squares};
 use super::request::{AskRequest, PayLinkRequest, PayRequest, Request};
 use super::screen::{Output, Sink};
 use super::value::Payee;
@@ -105,6 +105,9 @@ impl Asker<'_> {
     /// Makes a request, and shows its link as it is wanted. To wait for its payment this process
     /// listens, unless another does.
     pub(super) async fn request(&self, asked: AskFor, sink: &Sink) -> Result<(), Failure> {
+        if let Some(request) = asked.cancel {
+            return self.ask(Request::Cancel { request }, sink).await;
+        }
         if asked.wait && self.node.is_none() {
             match Station::open(self.path, |_| Ok(listen::waiting())).await {
                 Ok(station) => {
@@ -138,7 +141,8 @@ impl Asker<'_> {
         let show = Show {
             drawn: asked.qr || io::stderr().is_terminal(),
             forced: asked.qr,
-            png: asked.png,
+            // Before anything is asked for.
+            picture: asked.png.map(Picture::make).transpose()?,
         };
         let (caught, outputs) = Sink::channel();
         let ask = async {
@@ -156,13 +160,13 @@ impl Asker<'_> {
 struct Show {
     drawn: bool,
     forced: bool,
-    png: Option<std::path::PathBuf>,
+    picture: Option<Picture>,
 }
 
 impl Show {
     /// Passes outputs on; the request that is among them is shown.
     async fn outputs(
-        self,
+        mut self,
         mut outputs: mpsc::Receiver<Output>,
         sink: &Sink,
     ) -> Result<(), Failure> {
@@ -179,17 +183,13 @@ impl Show {
         result
     }
 
-    async fn show(&self, mut item: Requested, sink: &Sink) -> Result<(), Failure> {
+    async fn show(&mut self, mut item: Requested, sink: &Sink) -> Result<(), Failure> {
         let link = item.link.clone();
-        let saved = match &self.png {
+        let saved = match self.picture.take() {
             None => Ok(()),
-            Some(file) => {
-                let saved = Squares::for_paper(&link).and_then(|code| code.save(file));
-                if saved.is_ok() {
-                    item.file = Some(file.display().to_string());
-                }
-                saved
-            }
+            Some(picture) => Squares::for_paper(&link)
+                .and_then(|code| picture.draw(&code))
+                .map(|file| item.file = Some(file.display().to_string())),
         };
         sink.item(item).await?;
         if self.drawn {

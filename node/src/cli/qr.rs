@@ -1,8 +1,8 @@
 //! QR codes of links: for a terminal, and as a picture.
 
-use std::fs::OpenOptions;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::PathBuf;
 
 use qrcode::{Color, EcLevel, QrCode};
 
@@ -120,24 +120,68 @@ impl Squares {
         writer.write_image_data(&data).map_err(io::Error::other)?;
         writer.finish().map_err(io::Error::other)
     }
+}
 
-    /// Writes the code as a PNG picture to the new file `path`.
+/// The new file of a picture, made before there is anything to draw, so that nothing is asked for
+/// that cannot be shown. It is removed again if nothing is drawn.
+#[derive(Debug)]
+pub(crate) struct Picture {
+    path: PathBuf,
+    file: File,
+    drawn: bool,
+}
+
+impl Picture {
+    /// Makes the file.
     ///
     /// # Errors
-    /// If there is such a file already, or none can be written.
-    pub(crate) fn save(&self, path: &Path) -> Result<(), Failure> {
-        let failed = |error: io::Error| {
-            let hint = match error.kind() {
-                io::ErrorKind::AlreadyExists => "choose another name",
-                _ => "choose another place",
-            };
-            Failure::files(format!("cannot write {}: {error}; {hint}", path.display()))
-        };
-        let file = OpenOptions::new().write(true).create_new(true).open(path);
-        let mut out = BufWriter::new(file.map_err(failed)?);
-        self.write_png(&mut out)
-            .and_then(|()| out.flush())
-            .map_err(failed)
+    /// If there is such a file already, or none can be made: one line with what to do.
+    pub(crate) fn make(path: PathBuf) -> Result<Self, Failure> {
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(file) => Ok(Self {
+                path,
+                file,
+                drawn: false,
+            }),
+            Err(error) => {
+                let shown = path.display();
+                Err(Failure::files(match error.kind() {
+                    io::ErrorKind::AlreadyExists => format!(
+                        "{shown} is there already; nothing was asked for: choose another name, or \
+                         remove that file first"
+                    ),
+                    _ => format!(
+                        "cannot write {shown}: {error}; nothing was asked for: choose another place"
+                    ),
+                }))
+            }
+        }
+    }
+
+    /// Writes the code into it as a PNG picture; where that is.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn draw(mut self, code: &Squares) -> Result<PathBuf, Failure> {
+        let mut out = BufWriter::new(&self.file);
+        let written = code.write_png(&mut out).and_then(|()| out.flush());
+        written.map_err(|error| {
+            Failure::files(format!(
+                "cannot write {}: {error}; the request stands, and its link with it",
+                self.path.display()
+            ))
+        })?;
+        self.drawn = true;
+        Ok(self.path.clone())
+    }
+}
+
+impl Drop for Picture {
+    fn drop(&mut self) {
+        if !self.drawn {
+            // An empty picture would only be in the way.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -212,9 +256,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("code.png");
         let squares = Squares::for_paper("quid").expect("short");
-        squares.save(&file).expect("it is new");
-        let before = std::fs::read(&file).expect("it is there");
-        assert!(squares.save(&file).is_err());
-        assert_eq!(std::fs::read(&file).expect("it is there"), before);
+        let picture = Picture::make(file.clone()).expect("it is new");
+        assert_eq!(picture.draw(&squares).expect("there is room"), file);
+        let before = fs::read(&file).expect("it is there");
+        assert!(Picture::make(file.clone()).is_err());
+        assert_eq!(fs::read(&file).expect("it is there"), before);
+        let other = folder.path().join("other.png");
+        drop(Picture::make(other.clone()).expect("it is new"));
+        assert!(!other.exists(), "nothing was drawn");
     }
 }

@@ -6,7 +6,7 @@ use quid_common::id::{OrderId, Reference};
 use quid_common::key::PublicKey;
 use quid_common::name::Name;
 use quid_common::order::Memo;
-use quid_common::request::RequestLink;
+use quid_common::request::{RequestId, RequestLink};
 use quid_node::Intent;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,10 @@ pub(crate) enum Request {
     Ask(AskRequest),
     Requests {
         limit: u32,
+    },
+    Cancel {
+        #[serde(with = "text")]
+        request: RequestId,
     },
     Prospect {
         #[serde(with = "text")]
@@ -154,6 +158,7 @@ impl Request {
             | Self::Receipt { .. }
             | Self::Ask(_)
             | Self::Requests { .. }
+            | Self::Cancel { .. }
             | Self::Prospect { .. }
             | Self::Tabs => "asking the directory".to_owned(),
         }
@@ -280,6 +285,9 @@ mod tests {
                 intent: Some("cd".repeat(16).parse().expect("an intent")),
             }),
             Request::Tabs,
+            Request::Cancel {
+                request: TAB.parse().expect("an id"),
+            },
             Request::PayTab(PayTabRequest {
                 tab: TAB.parse().expect("an id"),
                 units: 300,

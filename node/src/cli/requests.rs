@@ -5,20 +5,22 @@ use std::time::Duration;
 use quid_common::amount::{Amount, Currency};
 use quid_common::refusal::Reason;
 use quid_node::{
-    Answered, Event, Events, Node, PayError, Refund, Request, RequestItem, RequestLink,
-    RequestOpening, RequestPayment, RequestStage, RequestTerms, Wanted,
+    Answered, CancelledRequest, Event, Events, Node, PayError, Refund, Request, RequestId,
+    RequestItem, RequestLink, RequestOpening, RequestPayment, RequestStage, RequestTerms, Wanted,
 };
-use tokio::time::{Instant, sleep_until};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::away;
 use super::exit::Exit;
 use super::failure::{Failure, Report, report};
-use super::item::{self, Paid, Prospect, Requested, RequestedState, TabOpened};
+use super::item::{self, Paid, Prospect, RequestLine, Requested, TabOpened};
 use super::listen::{ended, event_item};
 use super::request::{AskRequest, PayLinkRequest, RefundRequest};
 use super::run::{currency, not_paid, told, unsent};
 use super::screen::Sink;
 use super::tab;
+use super::words::Advice;
 
 /// What is wanted, in what the directory counts.
 ///
@@ -69,6 +71,7 @@ pub(crate) async fn ask(
         link: link.clone(),
         stage: RequestStage::Open,
         entries: Vec::new(),
+        cancelled: false,
     };
     sink.item(requested(&open, &currency)).await?;
     match events {
@@ -90,6 +93,10 @@ async fn wait(
         let event = tokio::select! {
             event = events.next() => event,
             () = sink.gone() => return Err(Failure::Gone),
+            () = cancelled(node, request.id) => {
+                let message = "refused: the request was cancelled";
+                return Err(Report::new(Exit::Refused, "cancelled", message).into());
+            }
             () = sleep_until(end) => {
                 let message = "refused: the request has expired, and nobody has paid it";
                 return Err(Report::new(Exit::Refused, "expired", message).into());
@@ -111,6 +118,20 @@ async fn wait(
         if let (true, Some(event)) = (paid, event) {
             sink.item(event_item(event, currency)).await?;
             return Ok(());
+        }
+    }
+}
+
+/// Ends when a request is cancelled that nobody has paid.
+async fn cancelled(node: &Node, id: RequestId) {
+    loop {
+        // Any process on this home may cancel it: only the journal is shared.
+        sleep(CANCELLED_PAUSE).await;
+        match node.request_item(id).await {
+            Ok(Some(item)) if item.stage == RequestStage::Cancelled => return,
+            Ok(_) => {}
+            // Whatever it is, the events end with it too.
+            Err(error) => tracing::debug!(%error, "cannot look after a request"),
         }
     }
 }
@@ -140,9 +161,60 @@ pub(crate) async fn list(
     let currency = currency(node).await?;
     for request in &requests {
         let request = requested(request, &currency);
-        sink.item(item::RequestLine { request }).await?;
+        let line = RequestLine {
+            request,
+            ..RequestLine::default()
+        };
+        sink.item(line).await?;
     }
     Ok(())
+}
+
+/// Cancels a request of this home, and tells what that does not undo.
+pub(crate) async fn cancel(node: &Node, id: RequestId, sink: &Sink) -> Result<(), Failure> {
+    let currency = currency(node).await?;
+    let Some(cancelled) = node.cancel_request(id).await? else {
+        let message =
+            format!("refused: {id} is no request of this home; `quid requests` lists them");
+        return Err(Report::new(Exit::Refused, Reason::NOT_FOUND.name(), message).into());
+    };
+    let CancelledRequest {
+        item,
+        coming,
+        asked,
+    } = cancelled;
+    let coming: Vec<String> = coming.iter().map(ToString::to_string).collect();
+    let mut line = RequestLine {
+        request: requested(&item, &currency),
+        ..RequestLine::default()
+    };
+    let mut report = if let Some(entry) = item.entries.first() {
+        let entries: Vec<String> = item.entries.iter().map(u64::to_string).collect();
+        let what = format!(
+            "cancelled, but it was paid before (entry {}), and that stands",
+            entries.join(", ")
+        );
+        Report::new(Exit::Refused, "paid", Advice::PayBack(*entry).after(what))
+    } else if let Some(order) = coming.first() {
+        let what = format!(
+            "unknown: cancelled, but a payment was on its way before (order {order}), and may have \
+             settled"
+        );
+        Report::new(Exit::Unknown, "unknown", Advice::CancelAgain.after(what))
+    } else if !asked {
+        let what = "unknown: cancelled, but the directory cannot be asked whether anybody paid it \
+                    before";
+        Report::new(Exit::Unknown, "unknown", Advice::CancelAgain.after(what))
+    } else {
+        line.coming = Some(coming);
+        sink.item(line).await?;
+        return Ok(());
+    };
+    line.coming = Some(coming);
+    line.error = Some(report.error.clone());
+    line.message = Some(report.message.clone());
+    report.item = Some(line.into());
+    Err(report.into())
 }
 
 /// Tells what a person has to know before a request is paid.
@@ -276,8 +348,8 @@ pub(crate) async fn refund(
 pub(crate) fn declined(item: &Paid, reason: Reason) -> Option<String> {
     (item.request.is_some() && reason == Reason::PAYEE_DECLINED).then(|| {
         format!(
-            "refused: {reason} to be paid for this request: it may have been paid already, or have \
-             expired; ask {} for another",
+            "refused: {reason} to be paid for this request: it may have been paid already, have \
+             expired, or been cancelled; ask {} for another",
             item.payee
         )
     })
@@ -334,6 +406,23 @@ impl TabOpened {
     }
 }
 
+/// How a request of this home stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RequestedState {
+    /// Nobody has paid it yet.
+    #[default]
+    Open,
+    /// It was paid.
+    Paid,
+    /// It was cancelled, and nobody had paid it.
+    Cancelled,
+    /// Its time is over, and nobody paid it.
+    Expired,
+    /// The directory cannot be asked whether somebody paid it.
+    Unknown,
+}
+
 /// A request of this home, and how it stands.
 pub(crate) fn requested(request: &RequestItem, currency: &Currency) -> Requested {
     let asked: &Request = request.link.request();
@@ -343,6 +432,7 @@ pub(crate) fn requested(request: &RequestItem, currency: &Currency) -> Requested
         state: match request.stage {
             RequestStage::Open => RequestedState::Open,
             RequestStage::Paid => RequestedState::Paid,
+            RequestStage::Cancelled => RequestedState::Cancelled,
             RequestStage::Expired => RequestedState::Expired,
             RequestStage::Unknown => RequestedState::Unknown,
         },
@@ -354,6 +444,7 @@ pub(crate) fn requested(request: &RequestItem, currency: &Currency) -> Requested
         memo: asked.memo.as_str().to_owned(),
         expires: item::rfc3339(asked.expires()),
         once: asked.once,
+        cancelled: request.cancelled,
         entries: request.entries.clone(),
         link: request.link.to_string(),
         file: None,
@@ -380,6 +471,9 @@ fn parts(asked: &Request, currency: &Currency) -> (Option<String>, Option<String
         }
     }
 }
+
+/// How often it is looked whether a request that is waited for was cancelled.
+const CANCELLED_PAUSE: Duration = Duration::from_millis(500);
 
 /// How long after a request's end a payment of its last moment may take to be told.
 const END_SLACK: Duration = Duration::from_secs(5);

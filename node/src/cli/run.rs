@@ -63,6 +63,7 @@ pub(crate) async fn run(
         Request::Pay(request) => pay(node, request, sink).await?,
         Request::Ask(request) => requests::ask(node, listening, request, sink).await?,
         Request::Requests { limit } => requests::list(node, listening, limit, sink).await?,
+        Request::Cancel { request } => requests::cancel(node, request, sink).await?,
         Request::Prospect { link } => requests::prospect(node, &link, sink).await?,
         Request::PayLink(request) => requests::pay(node, request, sink).await?,
         Request::Refund(request) => requests::refund(node, request, sink).await?,
@@ -362,8 +363,7 @@ async fn not_a_request(node: &Node, id: OrderId) -> Result<(), Failure> {
     match node.request_item(request).await? {
         None => Ok(()),
         Some(_) => Err(Failure::usage(format!(
-            "{id} is a request of yours, not an order: it cannot be taken back, and can be paid until \
-             it expires"
+            "{id} is a request of yours, not an order: cancel it with `quid request --cancel {id}`"
         ))),
     }
 }

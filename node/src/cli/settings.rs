@@ -170,10 +170,24 @@ impl Settings {
     /// # Errors
     /// A value that cannot be used, or a file that cannot be read: what is said about it.
     pub(crate) fn read(home: Option<&Path>) -> Result<Self, Box<Report>> {
+        match Self::read_usable(home)? {
+            (settings, None) => Ok(settings),
+            (_, Some(report)) => Err(report),
+        }
+    }
+
+    /// Reads what can be used of variables and file, and tells of the first thing in the file that
+    /// cannot.
+    ///
+    /// # Errors
+    /// A variable that cannot be used, or a file that cannot be read at all.
+    pub(crate) fn read_usable(
+        home: Option<&Path>,
+    ) -> Result<(Self, Option<Box<Report>>), Box<Report>> {
         let mut values = Vec::new();
-        let in_file = match home {
+        let (in_file, wrong) = match home {
             Some(home) => read_file(&file(home))?,
-            None => Vec::new(),
+            None => (Vec::new(), None),
         };
         for setting in SETTINGS {
             let from_file = in_file.iter().find(|(key, _)| *key == setting.key);
@@ -183,7 +197,7 @@ impl Settings {
                 values.push((setting, value.clone(), Source::File));
             }
         }
-        Ok(Self { values })
+        Ok((Self { values }, wrong))
     }
 
     /// The value that is set for `key`, and where.
@@ -253,38 +267,65 @@ fn text(setting: &Setting, value: &OsStr) -> Option<String> {
     Some(plain.to_owned())
 }
 
-/// The values in a config file, checked; none if there is no such file.
-fn read_file(path: &Path) -> Result<Vec<(&'static str, String)>, Box<Report>> {
+/// The values in a config file that can be used, none if there is no such file; and what is said
+/// about the first that cannot.
+fn read_file(path: &Path) -> Result<InFile, Box<Report>> {
     let document = document(path)?;
-    let mut values = Vec::new();
+    let (mut values, mut first) = (Vec::new(), None);
     for (key, item) in document.iter() {
-        let wrong = |why: String| wrong(path, &why);
-        let setting = find(key).map_err(wrong)?;
-        if !setting.in_file {
-            return Err(wrong(format!(
-                "{key} is no setting of a file: use {} or {}",
-                setting.variable(),
-                setting.flag()
-            )));
+        match read_value(key, item) {
+            Ok(value) => values.push(value),
+            Err(why) => {
+                first.get_or_insert_with(|| wrong(path, &why));
+            }
         }
-        let value = value(item).ok_or_else(|| {
-            wrong(format!(
-                "{key}: write a text in quotes, a whole number, true or false"
-            ))
-        })?;
-        if let Some(why) = setting.trouble_with(&value) {
-            return Err(wrong(format!("{key}: {why}")));
-        }
-        values.push((setting.key, value));
     }
-    Ok(values)
+    Ok((values, first))
+}
+
+type InFile = (Vec<(&'static str, String)>, Option<Box<Report>>);
+
+/// A value of a config file, or what is wrong with it and the command that mends it.
+fn read_value(key: &str, item: &Item) -> Result<(&'static str, String), String> {
+    let remove = removal(key);
+    let setting = find(key).map_err(|why| format!("{why}; {remove}"))?;
+    if !setting.in_file {
+        return Err(format!(
+            "{key} is no setting of a file: use {} or {}; {remove}",
+            setting.variable(),
+            setting.flag()
+        ));
+    }
+    let mend = format!("mend it with `quid config set {key} VALUE`, or {remove}");
+    let value = value(item).ok_or_else(|| {
+        let written = item.to_string();
+        format!(
+            "{key}: {}: write a text in quotes, a whole number, true or false; {mend}",
+            quoted(written.trim())
+        )
+    })?;
+    match setting.trouble_with(&value) {
+        Some(why) if why.contains(&quoted(&value)) => Err(format!("{key}: {why}; {mend}")),
+        Some(why) => Err(format!("{key}: {}: {why}; {mend}", quoted(&value))),
+        None => Ok((setting.key, value)),
+    }
+}
+
+/// How a key is taken out of the file.
+fn removal(key: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if !key.is_empty() && key.chars().all(plain) {
+        format!("take it out with `quid config unset {key}`")
+    } else {
+        "take it out of the file".to_owned()
+    }
 }
 
 /// The file as it is written, comments and all; empty if there is none.
 pub(crate) fn document(path: &Path) -> Result<DocumentMut, Box<Report>> {
     let failed = |error: &std::io::Error| {
         let message = format!("cannot read {}: {error}", path.display());
-        Box::new(Report::new(Exit::Files, "config", message))
+        Box::new(Report::new(Exit::Files, FILE, message))
     };
     let mut text = String::new();
     match File::open(path) {
@@ -303,13 +344,19 @@ pub(crate) fn document(path: &Path) -> Result<DocumentMut, Box<Report>> {
         let before = error.span().and_then(|span| text.get(..span.start));
         let line = before.map_or(1, |before| before.matches('\n').count() + 1);
         let why = error.message().lines().next().unwrap_or_default();
-        wrong(path, &format!("line {line}: {}", Printable(why)))
+        wrong(
+            path,
+            &format!(
+                "line {line}: {}; correct that line in the file, or remove it",
+                Printable(why)
+            ),
+        )
     })
 }
 
 fn wrong(path: &Path, why: &str) -> Box<Report> {
     let message = format!("{}: {why}", path.display());
-    Box::new(Report::new(Exit::Files, "config", message))
+    Box::new(Report::new(Exit::Files, FILE, message))
 }
 
 fn value(item: &Item) -> Option<String> {
@@ -320,6 +367,9 @@ fn value(item: &Item) -> Option<String> {
         _ => None,
     }
 }
+
+/// What scripts are told if a config file cannot be used.
+pub(crate) const FILE: &str = "config";
 
 /// Longest config file that is read, in bytes.
 const FILE_LEN_MAX: u64 = 64 * 1024;

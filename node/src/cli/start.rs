@@ -13,11 +13,13 @@ use super::failure::{Failure, Report};
 use super::home::home_path;
 use super::receipt::{Ground, load, verify};
 use super::screen::{Screen, Sink, Style};
-use super::settings::Settings;
+use super::settings::{FILE, Settings};
 use super::signals::{outlive_file_size_limit, stop_on_signal};
 use super::usage::{self, NoCommand, wants_json};
 use super::value::{DirectoryKey, FileOrId};
-use super::{Cli, Command, Receipt, config, doctor, init, keys, listen, log, manual, passphrase};
+use super::{
+    Cli, Command, Config, Receipt, config, doctor, init, keys, listen, log, manual, passphrase,
+};
 use crate::{shell, wallet};
 
 /// Does what the command line says.
@@ -73,6 +75,11 @@ fn read(arguments: Vec<OsString>) -> Result<(Cli, Settings), Unread> {
         Ok(settings) => Ok((usage::parse(&arguments, &settings)?, settings)),
         // What tells of the trouble, or has nothing to do with it, is not stopped by it.
         Err(_) if is_unsettled(&cli.command) => Ok((cli, Settings::default())),
+        // What mends the file is not stopped by it.
+        Err(report) if report.error == FILE && mends(&cli.command) => {
+            let settings = Settings::read(None).map_err(Unread::Wrong)?;
+            Ok((usage::parse(&arguments, &settings)?, settings))
+        }
         Err(report) => Err(Unread::Wrong(report)),
     }
 }
@@ -81,6 +88,15 @@ const fn is_unsettled(command: &Command) -> bool {
     matches!(
         command,
         Command::Doctor | Command::Completions { .. } | Command::Man { .. }
+    )
+}
+
+const fn mends(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Config {
+            what: Some(Config::Set { .. } | Config::Unset { .. })
+        }
     )
 }
 

@@ -84,6 +84,10 @@ pub(crate) enum Advice {
     OpenTabs,
     /// Open another tab.
     AnotherTab,
+    /// Pay an entry back.
+    PayBack(u64),
+    /// Cancel the request again.
+    CancelAgain,
     /// Read what the home itself has heard, up to this time, and ask the directory later.
     OfItself(Option<LedgerTime>),
 }
@@ -143,6 +147,8 @@ impl Advice {
             Self::CloseTab(tab) => format!("; run `quid tab close {tab}` again").into(),
             Self::OpenTabs => "; `quid tab list` shows the open ones".into(),
             Self::AnotherTab => "; open another with `quid tab open`".into(),
+            Self::PayBack(entry) => format!("; `quid refund {entry}` pays it back").into(),
+            Self::CancelAgain => "; run the same command again to see".into(),
             Self::OfItself(heard) => {
                 let heard = heard.map(|time| format!(", as of {}", clock(&rfc3339(time))));
                 format!(
@@ -187,6 +193,8 @@ impl Advice {
             Self::CloseTab(_) => "; close it again under \"Wallet\"",
             Self::OpenTabs => "; \"Wallet\" shows the open ones",
             Self::AnotherTab => "; open another under \"Wallet\"",
+            Self::PayBack(_) => "; it can be paid back from its receipt",
+            Self::CancelAgain => "; cancel it again to see",
             Self::OfItself(_) => "; your node goes on trying",
         }
     }

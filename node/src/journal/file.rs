@@ -26,6 +26,7 @@ pub(super) fn make(path: &Path) -> Result<(), String> {
         transaction.execute_batch(SCHEMA)?;
         transaction.execute_batch(TABS)?;
         transaction.execute_batch(REQUESTS)?;
+        transaction.execute_batch(CANCELLED)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         transaction.commit()
@@ -136,11 +137,17 @@ fn advance_schema(connection: &Connection) -> rusqlite::Result<i32> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     // Another process may have been faster.
     let advanced = version().and_then(|found| {
+        if !(WITHOUT_TABS..SCHEMA_VERSION).contains(&found) {
+            return connection.execute_batch("COMMIT");
+        }
         if found == WITHOUT_TABS {
             connection.execute_batch(TABS)?;
         }
-        if (WITHOUT_TABS..SCHEMA_VERSION).contains(&found) {
+        if found < WITH_REQUESTS {
             connection.execute_batch(REQUESTS)?;
+        }
+        if found < SCHEMA_VERSION {
+            connection.execute_batch(CANCELLED)?;
             connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         }
         connection.execute_batch("COMMIT")
@@ -160,10 +167,13 @@ const HEADER_LEN: usize = 100;
 const VERSION_AT: usize = 60;
 const APPLICATION_ID_AT: usize = 68;
 
-pub(super) const SCHEMA_VERSION: i32 = 3;
+pub(super) const SCHEMA_VERSION: i32 = 4;
 
 /// The version before there were tabs.
 const WITHOUT_TABS: i32 = 1;
+
+/// The first version with requests.
+const WITH_REQUESTS: i32 = 3;
 
 const SCHEMA: &str = "
     CREATE TABLE settings (
@@ -293,5 +303,14 @@ const REQUESTS: &str = "
         reference BLOB NOT NULL,
         id BLOB NOT NULL,
         PRIMARY KEY (of, reference)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// What version 4 added.
+const CANCELLED: &str = "
+    -- Requests of this account that it cancelled, and when in ledger time.
+    CREATE TABLE cancelled_requests (
+        request BLOB PRIMARY KEY,
+        time INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
 ";

@@ -233,7 +233,7 @@ fn note(
             Noted::OtherBytes
         });
     }
-    match use_reference(connection, statement)? {
+    match use_reference(connection, statement, None)? {
         Taken::Used => return Ok(Noted::Reference),
         Taken::NotOurs if demand_reference => return Ok(Noted::Reference),
         Taken::NotOurs | Taken::Now | Taken::Request(_) => {}
@@ -259,7 +259,7 @@ fn receive(connection: &Connection, moved: &Moved) -> rusqlite::Result<Option<Fi
         let statement = order.statement();
         // What did not answer when it came does not later, when somebody else has given way.
         if !is_received(connection, entry)? {
-            match use_reference(connection, statement)? {
+            match use_reference(connection, statement, Some(&moved.receipt))? {
                 Taken::Now => answers = true,
                 Taken::Request(request) => {
                     answers = true;
@@ -325,11 +325,15 @@ enum Taken {
     NotOurs,
 }
 
-fn use_reference(connection: &Connection, order: &Order) -> rusqlite::Result<Taken> {
+fn use_reference(
+    connection: &Connection,
+    order: &Order,
+    receipt: Option<&Receipt>,
+) -> rusqlite::Result<Taken> {
     let Some(reference) = order.reference else {
         return Ok(Taken::NotOurs);
     };
-    match requests::answer(connection, order)? {
+    match requests::answer(connection, order, receipt)? {
         Answers::Now(request) => return Ok(Taken::Request(request)),
         Answers::Not => return Ok(Taken::Used),
         Answers::NoRequest => {}

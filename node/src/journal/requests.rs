@@ -6,11 +6,14 @@
 //! serves it is written in the step that writes the order itself, so that two commands, or one after
 //! a crash, cannot both pay.
 
+use quid_common::entry::Entry;
 use quid_common::id::{OrderId, Reference};
 use quid_common::key::PublicKey;
-use quid_common::order::Order;
+use quid_common::order::{Order, SignedOrder};
+use quid_common::receipt::Receipt;
 use quid_common::request::{RequestId, SignedRequest};
 use quid_common::tab::Terms;
+use quid_common::time::LedgerTime;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -33,6 +36,8 @@ pub(crate) struct RequestRow {
     pub(crate) signed: SignedRequest,
     /// The entries that paid it, or that opened tabs for it, oldest first.
     pub(crate) entries: Vec<u64>,
+    /// Whether this home cancelled it.
+    pub(crate) cancelled: bool,
 }
 
 /// What an order or a tab means to a request of this home.
@@ -82,6 +87,29 @@ impl Journal {
         .await
     }
 
+    /// Cancels a request of this home, from the ledger time `now` on: no order and no tab that comes
+    /// later answers it. Gives it as it then stands, and the orders that answer it and were accepted
+    /// before; none if it is not one of this home.
+    pub(crate) async fn cancel_request(
+        &self,
+        id: RequestId,
+        now: LedgerTime,
+    ) -> Result<Option<(RequestRow, Vec<OrderId>)>, JournalError> {
+        self.step(move |connection| {
+            let Some(signed) = read(connection, id)? else {
+                return Ok(None);
+            };
+            connection
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO cancelled_requests (request, time) VALUES (?1, ?2)",
+                )?
+                .execute(params![id.as_bytes(), now.as_millis().cast_signed()])?;
+            let coming = coming(connection, &signed)?;
+            Ok(Some((with_entries(connection, signed)?, coming)))
+        })
+        .await
+    }
+
     /// The order or tab that served a purpose last, whatever became of it.
     pub(crate) async fn served(&self, purpose: Purpose) -> Result<Option<OrderId>, JournalError> {
         self.step(move |connection| served(connection, &purpose))
@@ -123,16 +151,23 @@ pub(super) fn serve(
     Ok(None)
 }
 
-/// Whether `order` answers a request of this home, which it then has.
-pub(super) fn answer(connection: &Connection, order: &Order) -> rusqlite::Result<Answers> {
-    take(connection, order.reference, (order.payer, order.id), |it| {
+/// Whether `order` answers a request of this home, which it then has. `receipt` is there if it has
+/// settled.
+pub(super) fn answer(
+    connection: &Connection,
+    order: &Order,
+    receipt: Option<&Receipt>,
+) -> rusqlite::Result<Answers> {
+    let which = (order.payer, order.id);
+    take(connection, order.reference, which, receipt, |it| {
         it.statement().answered_by(order)
     })
 }
 
 /// Whether a tab with these terms is one that this home asked for, which it then has.
 pub(super) fn answer_tab(connection: &Connection, terms: &Terms) -> rusqlite::Result<Answers> {
-    take(connection, terms.reference, (terms.payer, terms.id), |it| {
+    let which = (terms.payer, terms.id);
+    take(connection, terms.reference, which, None, |it| {
         it.statement().opened_by(terms)
     })
 }
@@ -167,6 +202,7 @@ fn take(
     connection: &Connection,
     reference: Option<Reference>,
     (payer, id): (PublicKey, OrderId),
+    receipt: Option<&Receipt>,
     fits: impl FnOnce(&SignedRequest) -> bool,
 ) -> rusqlite::Result<Answers> {
     let Some(request) = reference.and_then(|it| RequestId::from_bytes(it.0)) else {
@@ -175,7 +211,7 @@ fn take(
     let Some(signed) = read(connection, request)? else {
         return Ok(Answers::NoRequest);
     };
-    if !fits(&signed) {
+    if !fits(&signed) || is_too_late(connection, request, (payer, id), receipt)? {
         return Ok(Answers::Not);
     }
     if !signed.statement().once {
@@ -196,6 +232,51 @@ fn take(
     } else {
         Answers::Not
     })
+}
+
+/// Whether an order or tab comes after its request was cancelled: it was not accepted before, and did
+/// not settle before.
+fn is_too_late(
+    connection: &Connection,
+    request: RequestId,
+    (payer, id): (PublicKey, OrderId),
+    receipt: Option<&Receipt>,
+) -> rusqlite::Result<bool> {
+    let cancelled: Option<i64> = connection
+        .prepare_cached("SELECT time FROM cancelled_requests WHERE request = ?1")?
+        .query_row([request.as_bytes()], |row| row.get(0))
+        .optional()?;
+    let Some(cancelled) = cancelled else {
+        return Ok(false);
+    };
+    let settled = receipt.and_then(|receipt| Entry::decode(&receipt.entry).ok());
+    if settled.is_some_and(|entry| entry.time.as_millis() < cancelled.cast_unsigned()) {
+        return Ok(false);
+    }
+    let accepted = connection
+        .prepare_cached("SELECT 1 FROM notes WHERE payer = ?1 AND id = ?2 AND state <> 2")?
+        .exists(params![payer.as_bytes(), id.as_bytes()])?;
+    Ok(!accepted)
+}
+
+/// The orders that answer a request and were accepted, and whose end is not known.
+fn coming(connection: &Connection, signed: &SignedRequest) -> rusqlite::Result<Vec<OrderId>> {
+    let mut rows = connection.prepare_cached("SELECT bytes FROM notes WHERE state = 0")?;
+    let orders = rows.query_map([], |row| {
+        let bytes: Vec<u8> = row.get(0)?;
+        SignedOrder::from_bytes(&bytes).map_err(|_| values::damaged(0, Type::Blob))
+    })?;
+    let request = signed.statement();
+    let reference = Some(request.reference());
+    let answers = |order: &Order| order.reference == reference && request.answered_by(order);
+    let orders = orders.filter_map(|order| match order {
+        Ok(order) => {
+            let order = order.statement();
+            answers(order).then_some(Ok(order.id))
+        }
+        Err(error) => Some(Err(error)),
+    });
+    orders.collect()
 }
 
 fn served(connection: &Connection, purpose: &Purpose) -> rusqlite::Result<Option<OrderId>> {
@@ -224,7 +305,14 @@ fn with_entries(connection: &Connection, signed: SignedRequest) -> rusqlite::Res
             |row| Ok(row.get::<_, i64>(0)?.cast_unsigned()),
         )?
         .collect::<rusqlite::Result<_>>()?;
-    Ok(RequestRow { signed, entries })
+    let cancelled = connection
+        .prepare_cached("SELECT 1 FROM cancelled_requests WHERE request = ?1")?
+        .exists([signed.statement().id.as_bytes()])?;
+    Ok(RequestRow {
+        signed,
+        entries,
+        cancelled,
+    })
 }
 
 fn request_row(row: &Row<'_>) -> rusqlite::Result<SignedRequest> {

@@ -13,11 +13,12 @@ use tokio::time::{Instant, sleep};
 
 use super::{Node, ReceiptId};
 use crate::directory::{REQUEST_WAIT, RequestError};
+use crate::history::history;
 use crate::journal::{OrderState, Purpose, RequestRow, TabState};
 use crate::pay::{Made, Outcome, PayError, Payment, State};
 use crate::requests::{
-    Aim, Answered, AnsweredTab, Prospect, Refund, RequestItem, RequestOpening, RequestPayment,
-    RequestStage, RequestTerms, Unpayable, due, purpose,
+    Aim, Answered, AnsweredTab, CancelledRequest, Prospect, Refund, RequestItem, RequestOpening,
+    RequestPayment, RequestStage, RequestTerms, Unpayable, due, purpose,
 };
 use crate::resolve::outcome;
 use crate::tabs::{MadeTab, Opened, TabOpening, TabOutcome};
@@ -99,6 +100,71 @@ impl Node {
         };
         let now = Some(self.ledger_now().await?);
         self.item(row, now).map(Some)
+    }
+
+    /// Cancels a request of this home: from now on an order or a tab that names it is declined, by
+    /// whichever process listens for this home. Cancelling it again tells how it stands. None if it
+    /// is not a request of this home.
+    ///
+    /// What paid it before is not undone, and told: also what settled while nobody listened, if it is
+    /// among the newest 1,024 lines of history. A payer that does not reach this home can go on
+    /// settling at the directory what is not to be paid once; that is then money that came, and
+    /// answers nothing.
+    ///
+    /// # Errors
+    /// [`RequestError`]: the journal cannot be written, or the directory's answers make no sense; the
+    /// request may be cancelled all the same, so ask again.
+    ///
+    /// # Cancel safety
+    /// Dropping this future may leave it cancelled; ask again.
+    pub async fn cancel_request(
+        &self,
+        id: RequestId,
+    ) -> Result<Option<CancelledRequest>, RequestError> {
+        let now = self.ledger_now().await?;
+        let journal = self.parts.home.journal();
+        let Some((mut row, mut coming)) = journal.cancel_request(id, now).await? else {
+            return Ok(None);
+        };
+        let (unheard, asked) = match self.unheard(row.signed.statement()).await {
+            Ok(unheard) => (unheard, true),
+            Err(RequestError::Unreachable(_)) => (Vec::new(), false),
+            Err(error) => return Err(error),
+        };
+        for (entry, order) in unheard {
+            coming.retain(|id| *id != order);
+            if !row.entries.contains(&entry) {
+                row.entries.push(entry);
+            }
+        }
+        row.entries.sort_unstable();
+        let item = self.item(row, Some(now))?;
+        Ok(Some(CancelledRequest {
+            item,
+            coming,
+            asked,
+        }))
+    }
+
+    /// What has paid `request` and this home has not heard of yet, by receipts.
+    async fn unheard(&self, request: &Request) -> Result<Vec<(u64, OrderId)>, RequestError> {
+        let directory = &self.parts.directory;
+        let heard = self.parts.home.journal().watermark().await?;
+        let lines = history(directory, UNHEARD_MAX, heard).await?;
+        let reference = Some(request.reference());
+        let named = lines
+            .into_iter()
+            .filter(|line| line.incoming && line.reference == reference);
+        let mut paid = Vec::new();
+        for entry in named.filter_map(|line| line.entry) {
+            let (_, proven) = self.receipt(ReceiptId::Entry(entry)).await?;
+            if let Fact::Payment(order) = &proven.entry().fact
+                && request.answered_by(order.statement())
+            {
+                paid.push((entry, order.statement().id));
+            }
+        }
+        Ok(paid)
     }
 
     /// What is known of a request before it is paid. Nothing is sent but a question to the
@@ -263,7 +329,9 @@ impl Node {
         let expires = row.signed.statement().expires();
         let stage = match now {
             _ if !row.entries.is_empty() => RequestStage::Paid,
+            // It may have been paid before it was cancelled.
             None => RequestStage::Unknown,
+            Some(_) if row.cancelled => RequestStage::Cancelled,
             Some(now) if now >= expires => RequestStage::Expired,
             Some(_) => RequestStage::Open,
         };
@@ -273,6 +341,7 @@ impl Node {
             link,
             stage,
             entries: row.entries,
+            cancelled: row.cancelled,
         })
     }
 
@@ -422,6 +491,9 @@ impl Node {
         }
     }
 }
+
+/// Lines of history that are looked through for what this home has not heard of.
+const UNHEARD_MAX: usize = 1024;
 
 /// How often the end of an order or opening is looked for that another task or process follows.
 const EARLIER_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);

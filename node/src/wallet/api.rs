@@ -68,6 +68,7 @@ pub(super) fn router(node: Node, board: Arc<Board>, door: Door) -> Router {
         .route(&at("api/pay-link"), post(requests::pay))
         .route(&at("api/request"), post(requests::ask))
         .route(&at("api/request/{id}/qr.svg"), get(requests::qr))
+        .route(&at("api/request/{id}/cancel"), post(requests::cancel))
         .route(&at("api/refund"), post(requests::refund))
         .route(&at("api/void"), post(void))
         .route(&at("api/hold"), post(tabs::hold))

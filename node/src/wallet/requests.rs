@@ -116,6 +116,14 @@ pub(super) async fn ask(State(app): State<App>, Json(form): Json<Ask>) -> Json<V
     Json(app.carry_out(request).await)
 }
 
+/// Cancels a request of this home, and tells what that does not undo.
+pub(super) async fn cancel(State(app): State<App>, Path(id): Path<String>) -> Json<Value> {
+    match id.parse() {
+        Ok(request) => Json(app.carry_out(Request::Cancel { request }).await),
+        Err(_) => Json(wrong("request", "that is no request")),
+    }
+}
+
 /// The QR code of a request of this home.
 pub(super) async fn qr(State(app): State<App>, Path(id): Path<String>) -> Response {
     let Ok(id) = id.parse::<RequestId>() else {

@@ -201,8 +201,8 @@ fn settings_that_cannot_be_used_are_named_and_stop_only_what_they_concern() {
         ("wiat = 5\n", "did you mean wait?"),
         ("\n\nwait = = 5\n", "line 3"),
         ("wait = \"soon\"\n", "wait: 'soon': write whole seconds"),
-        ("wait = [1]\n", "wait: write a text in quotes"),
-        ("[wait]\na = 1\n", "wait: write a text in quotes"),
+        ("wait = [1]\n", ": write a text in quotes"),
+        ("[wait]\na = 1\n", ": write a text in quotes"),
         ("json = true\n", "use QUID_JSON or --json"),
         ("\u{1b}[2J = 1\n", "line 1"),
         ("\"\\u001b[2J\" = 1\n", "there is no setting"),
@@ -240,6 +240,70 @@ fn settings_that_cannot_be_used_are_named_and_stop_only_what_they_concern() {
         assert_eq!(alice.fails(wrong, 2)["error"], "usage", "{wrong:?}");
     }
     assert!(!file.exists());
+}
+
+#[test]
+fn a_bad_value_in_the_file_is_mended_by_the_command_that_its_message_names() {
+    let world = World::start(&[]);
+    let alice = world.home("alice");
+    let file = alice.0.join("config.toml");
+    for (text, key, value) in [
+        ("# mine\nwait = \"soon\" # short\n", "wait", "'soon'"),
+        ("wait = 0\n", "wait", "'0'"),
+        ("bind = \"here\"\n", "bind", "'here'"),
+        ("wait = [1]\n", "wait", "'[1]'"),
+        ("wait = [\n1,\n2]\n", "wait", "1,"),
+        ("[wait]\na = 1\n", "wait", "a = 1"),
+        ("wiat = 5\n", "wiat", ""),
+        ("json = true\n", "json", ""),
+    ] {
+        fs::write(&file, text).expect("it is ours");
+        let failed = alice.fails(&["config"], 7);
+        let message = failed["message"].as_str().expect("text");
+        assert_eq!(message.lines().count(), 1, "{message}");
+        let unset = format!("`quid config unset {key}`");
+        for part in [key, value, unset.as_str()] {
+            assert!(message.contains(part), "{part} in {message}");
+        }
+        let settable = !["wiat", "json"].contains(&key);
+        if settable {
+            let set = format!("`quid config set {key} VALUE`");
+            assert!(message.contains(&set), "{message}");
+            let usable = if key == "bind" { "127.0.0.1:0" } else { "7" };
+            let set = alice.ok(&["config", "set", key, usable]);
+            assert_eq!(
+                (&set["value"], &set["source"]),
+                (&usable.into(), &"file".into())
+            );
+            assert_eq!(alice.ok(&["config", "get", key]), set);
+            let now = fs::read_to_string(&file).expect("text");
+            assert!(
+                !text.contains("# mine") || now == "# mine\nwait = 7 # short\n",
+                "{now}"
+            );
+        }
+        fs::write(&file, text).expect("it is ours");
+        assert_eq!(alice.ok(&["config", "unset", key])["key"], key);
+        assert!(!alice.lines(&["config"]).is_empty());
+    }
+
+    // One after the other, each named; a value that is no better changes nothing.
+    let text = "wait = \"soon\"\nlimit = \"many\"\n";
+    fs::write(&file, text).expect("it is ours");
+    alice.fails(&["config", "set", "wait", "later"], 2);
+    assert_eq!(fs::read_to_string(&file).expect("text"), text);
+    let mended = alice.quid(&["config", "set", "wait", "7"]);
+    assert!(mended.status.success(), "{mended:?}");
+    let left = String::from_utf8(mended.stderr).expect("text");
+    assert!(left.contains("`quid config set limit VALUE`"), "{left}");
+    alice.fails(&["config"], 7);
+    alice.ok(&["config", "unset", "limit"]);
+    assert_eq!(alice.ok(&["config", "get", "wait"])["value"], "7");
+    // What is no TOML has no key that could be set: the line is named.
+    fs::write(&file, "wait = = 5\n").expect("it is ours");
+    let failed = alice.fails(&["config", "set", "wait", "7"], 7);
+    let message = failed["message"].as_str().expect("text");
+    assert!(message.contains("line 1"), "{message}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use quid_common::key::SecretKey;
+use serde_json::Value;
 
 use super::processes::{Home, World, assert_fields, mode};
 
@@ -114,7 +115,21 @@ fn either_key_freezes_and_a_recovery_is_seen_and_contested() {
     );
     assert!(alice.ok(&["key", "status"])["recovery"].is_string());
 
-    assert_eq!(alice.ok(&["key", "freeze"])["locked"], true);
+    let frozen = alice.ok(&["key", "freeze"]);
+    assert_eq!(frozen["locked"], true);
+    assert_eq!(
+        frozen["thawed_by"],
+        Value::from(vec!["recovery_key", "operator"])
+    );
+    assert_eq!(
+        bob.ok(&["key", "freeze"])["thawed_by"],
+        Value::from(vec!["operator"])
+    );
+    world.operate(&["thaw", "bob"]);
+    assert_eq!(
+        bob.ok(&["key", "status"])["thawed_by"],
+        Value::Array(Vec::new())
+    );
     assert_eq!(alice.fails(&["pay", "bob", "1"], 3)["error"], "frozen");
     assert_eq!(bob.ok(&["pay", "alice", "1"])["state"], "settled");
     assert_eq!(
@@ -149,6 +164,21 @@ fn either_key_freezes_and_a_recovery_is_seen_and_contested() {
         (&true.into(), &true.into())
     );
     assert_ne!(contested["due"], announced["due"]);
+    // Whoever objects is told that the account is frozen by that, and what ends it.
+    assert_eq!(
+        contested["thawed_by"],
+        Value::from(vec!["recovery_key", "operator"])
+    );
+    let told = alice.quid(&["key", "object"]);
+    let told = String::from_utf8(told.stdout).expect("text");
+    for part in [
+        "frozen     by its own keys: it receives, and pays nobody and opens no tab",
+        "thawed by  its recovery key (`quid key thaw --recovery FILE`), which withdraws the recovery",
+        "or the operator of the directory, who then dismisses the recovery",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert_eq!(alice.fails(&["pay", "bob", "1"], 3)["error"], "frozen");
     world.operate(&["thaw", "alice"]);
     let dismissed = alice.ok(&["key", "status"]);
     assert!(dismissed["recovery"].is_null() && dismissed.get("due").is_none());
@@ -373,7 +403,7 @@ fn copy(world: &World, home: &Home, name: &str) -> Home {
     Home(to)
 }
 
-fn text(value: &serde_json::Value) -> &str {
+fn text(value: &Value) -> &str {
     value.as_str().expect("a text")
 }
 

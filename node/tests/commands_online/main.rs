@@ -10,6 +10,7 @@ use serde_json::Value;
 use processes::{Home, World, assert_fields, mode, wait};
 
 mod away;
+mod cancelled;
 mod doctor;
 mod habits;
 mod histories;

@@ -498,11 +498,25 @@ fn a_code_is_drawn_when_asked_and_saved_as_a_picture() {
     );
     let picture = fs::read(&file).expect("it is there");
     assert!(picture.starts_with(b"\x89PNG\r\n\x1a\n"));
-    // A file that is there is left alone, and the link is told all the same.
-    let failed = bob.quid(&["request", "1", "--png", &file]);
-    assert_eq!(failed.status.code(), Some(7));
-    assert!(String::from_utf8_lossy(&failed.stdout).starts_with("quid://"));
+    // A file that is there is left alone, and nothing is asked for; nor where none can be made.
+    let asked = bob.lines(&["requests"]);
+    let nowhere = world.path("no/such/folder/code.png");
+    for (file, advice) in [(&file, "another name"), (&nowhere, "another place")] {
+        let failed = bob.quid(&["request", "1", "--png", file]);
+        assert_eq!(failed.status.code(), Some(7), "{failed:?}");
+        assert!(failed.stdout.is_empty(), "{failed:?}");
+        let message = String::from_utf8_lossy(&failed.stderr).into_owned();
+        assert_eq!(message.lines().count(), 1, "{message}");
+        assert!(message.contains(advice), "{message}");
+        assert!(message.contains("nothing was asked for"), "{message}");
+    }
     assert_eq!(fs::read(&file).expect("it is there"), picture);
+    assert_eq!(bob.lines(&["requests"]), asked);
+    // What fails later leaves no empty picture.
+    let other = world.path("other.png");
+    bob.fails(&["request", "0", "--png", &other], 2);
+    bob.fails(&["request", "1", "--expires", "0s", "--png", &other], 2);
+    assert!(!fs::exists(&other).expect("readable"));
 }
 
 #[test]

@@ -336,7 +336,14 @@ fn requests(table: &mut Table) {
     let other = table.fails("quid refund", &alice, &[&entry], 3);
     assert_eq!(other["reason"], "not_received");
 
+    let late = text(&asked, "request");
+    let late = bob.fails(&["request", "--cancel", &late], 3);
+    table.check("quid request: cancel", &late);
     let flags = ["--tab", "--unit", "0.01", "--units", "100"];
+    let unpaid = table.ok("quid request", &bob, &flags);
+    let unpaid = text(&unpaid, "request");
+    let unpaid = bob.ok(&["request", "--cancel", &unpaid]);
+    table.check("quid request: cancel", &unpaid);
     let tab = table.ok("quid request", &bob, &flags);
     let listener = bob.listen();
     let opened = alice.ok(&["pay", &text(&tab, "link"), "--yes"]);

@@ -5,24 +5,48 @@ use std::fmt::{self, Write as _};
 use quid_common::printable::Printable;
 
 use super::{Out, clock, in_quotes, row};
-use crate::cli::item::{Prospect, Requested, RequestedState};
+use crate::cli::item::{Prospect, RequestLine, Requested};
+use crate::cli::requests::RequestedState;
 
-pub(super) fn line(f: Out<'_, '_>, item: &Requested) -> fmt::Result {
+/// A line of the list, or what came of cancelling it in time.
+pub(super) fn line(f: Out<'_, '_>, item: &RequestLine) -> fmt::Result {
+    if item.coming.is_none() {
+        return listed(f, &item.request);
+    }
+    let id = &item.request.request;
+    write!(
+        f,
+        "cancelled request {id}: whoever still pays it here is declined"
+    )?;
+    if item.request.once || item.request.state == RequestedState::Expired {
+        return Ok(());
+    }
+    f.write_str(
+        "; while nobody listens here, a payer can settle it at the directory until it expires, and \
+         `quid refund ENTRY` pays that back",
+    )
+}
+
+fn listed(f: Out<'_, '_>, item: &Requested) -> fmt::Result {
     let state = match item.state {
         RequestedState::Open => "open",
         RequestedState::Paid => "paid",
+        RequestedState::Cancelled => "cancelled",
         RequestedState::Expired => "expired",
         RequestedState::Unknown => "unknown",
     };
     let what = wanted((&item.amount, &item.unit, item.units), &item.currency);
     write!(
         f,
-        "{}  {state:<7}  {what:>20}  until {}",
+        "{}  {state:<9}  {what:>20}  until {}",
         item.request,
         clock(&item.expires)
     )?;
     if item.once {
         f.write_str(", once")?;
+    }
+    if item.cancelled && item.state == RequestedState::Paid {
+        f.write_str(", cancelled")?;
     }
     if !item.memo.is_empty() {
         write!(f, "  {}", in_quotes(&item.memo))?;

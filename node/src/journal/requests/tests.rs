@@ -78,11 +78,16 @@ fn checkpoint(size: u64) -> Checkpoint {
 }
 
 fn moved(order: &SignedOrder, entry: u64) -> Moved {
+    moved_at(order, entry, 0)
+}
+
+/// The same at this ledger time.
+fn moved_at(order: &SignedOrder, entry: u64, time: u64) -> Moved {
     let fact = Fact::Payment(order.clone());
     let receipt = Receipt {
         index: entry,
         entry: Entry {
-            time: LedgerTime::default(),
+            time: LedgerTime::from_millis(time),
             fact,
         }
         .encode()
@@ -172,6 +177,44 @@ async fn what_is_paid_once_is_the_first_orders_until_that_is_refused() {
     // The refusal that was believed of the first is outweighed by a receipt, which changes nothing.
     assert!(!answers(&journal, &one, 10).await);
     assert_eq!(entries(&journal, &once).await, [9]);
+}
+
+#[tokio::test]
+async fn what_comes_after_a_request_was_cancelled_does_not_answer_it() {
+    let (_folder, path, journal) = journal();
+    // As another process would.
+    let other = Journal::open(&path, Workers::Threads).expect("the same journal");
+    let asked = request(1, Wanted::Amount(amount(5)), false);
+    let id = asked.statement().id;
+    let now = LedgerTime::from_millis(50);
+    assert_eq!(journal.cancel_request(id, now).await, Ok(None));
+    journal.keep_request(asked.clone()).await.expect("written");
+    let [one, two, three, four] = [1, 2, 3, 4].map(|number| order(2, number, 5, &asked));
+    assert_eq!(journal.note(one.clone(), false).await, Ok(Noted::New));
+    let cancelled = other.cancel_request(id, now).await.expect("written");
+    let (row, coming) = cancelled.expect("it is ours");
+    assert_eq!((row.cancelled, row.entries), (true, Vec::new()));
+    assert_eq!(coming, [one.statement().id]);
+    assert_eq!(journal.note(two.clone(), false).await, Ok(Noted::Reference));
+    // What was accepted before goes on, whenever it settles; what settled before is an answer.
+    let again = journal.note(one.clone(), false).await;
+    assert_eq!(again, Ok(Noted::Again(NoteState::Accepted)));
+    for (order, entry, time, answers) in [
+        (&one, 7, 90, true),
+        (&three, 8, 49, true),
+        (&four, 9, 50, false),
+    ] {
+        let first = journal.receive(vec![moved_at(order, entry, time)]).await;
+        let first = first.expect("written")[0].expect("it is new");
+        assert_eq!(first.answers, answers, "entry {entry}");
+    }
+    // The time of the first word counts, and it stands.
+    let later = LedgerTime::from_millis(60);
+    let cancelled = journal.cancel_request(id, later).await.expect("written");
+    let (row, coming) = cancelled.expect("it is ours");
+    assert_eq!((row.cancelled, row.entries), (true, vec![7, 8]));
+    assert!(coming.is_empty(), "{coming:?}");
+    assert_eq!(journal.note(two, false).await, Ok(Noted::Reference));
 }
 
 fn new(order: &SignedOrder, purpose: Purpose) -> NewOrder {

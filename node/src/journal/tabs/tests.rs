@@ -128,7 +128,8 @@ async fn a_journal_from_before_there_were_tabs_gets_room_for_them() {
     {
         let connection = Connection::open(&path).expect("a database");
         let before = "DROP TABLE tabs; DROP TABLE incoming_tabs; DROP TABLE requests;
-                      DROP TABLE request_entries; DROP TABLE purposes; PRAGMA user_version = 1";
+                      DROP TABLE request_entries; DROP TABLE purposes;
+                      DROP TABLE cancelled_requests; PRAGMA user_version = 1";
         connection.execute_batch(before).expect("as it was");
     }
     // Two at once, as two commands may be.

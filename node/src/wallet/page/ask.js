@@ -50,17 +50,27 @@ const wanted = (item) => (item.units ? `a tab of ${item.units} units, at most` :
 
 /** Shows a request so that somebody can scan or copy it, as long as it can be paid. */
 const present = (item) => {
-  const payable = item.state === "open" || (item.state === "paid" && !item.once && new Date(item.expires) > Date.now());
+  const payable = item.state === "open" || (item.state === "paid" && !item.once && !item.cancelled && new Date(item.expires) > Date.now());
   put($("ask-made"),
     el("p", { class: "actions" }, chip(item.state), wanted(item) && el("span", {}, wanted(item)),
       item.amount && amount(item.amount, item.currency), item.memo && el("span", {}, item.memo)),
     ...(payable ? code(item) : []),
     item.state === "paid" && el("p", {}, done(item, payable)),
+    item.state === "cancelled" && el("p", {}, "Cancelled: whoever still pays it is declined while you are online."),
     item.state === "expired" && el("p", {}, "Its time is over: it cannot be paid any more."),
     el("p", { class: "actions" },
       payable && copying("Copy the link", item.link),
+      payable && el("button", { type: "button", id: "ask-cancel", onclick: () => cancel(item) }, "Cancel it"),
       item.entries.map((entry) => el("a", { href: `#/receipt/${entry}` }, `Receipt ${entry}`))));
   $("ask-made").hidden = false;
+};
+
+/** Cancels a request; what that does not undo is said. */
+const cancel = async (item) => {
+  put($("ask-error"));
+  const told = await ask(`api/request/${item.request}/cancel`, {});
+  if (!told.ok) put($("ask-error"), message(told.message));
+  if (told.item) present(told.item);
 };
 
 const code = (item) => [

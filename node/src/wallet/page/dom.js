@@ -64,6 +64,7 @@ const words = {
   ending: "ending",
   paid: "paid",
   expired: "expired",
+  cancelled: "cancelled",
   over: "over",
 };
 

@@ -76,6 +76,7 @@ fn nobody_but_the_page_is_let_in() {
             "api/pay",
             "api/pay-link",
             "api/request",
+            "api/request/0/cancel",
             "api/refund",
             "api/link",
             "api/open-tab",
@@ -279,6 +280,36 @@ fn a_link_is_read_paid_once_and_paid_back() {
         (alice.balance(), bob.balance()),
         ("10.000000".into(), "10.000000".into())
     );
+}
+
+#[test]
+fn a_request_is_cancelled_and_what_was_paid_before_is_told() {
+    let world = World::start(&["--opening-balance", "10"]);
+    let (alice, bob) = (world.account("alice"), world.account("bob"));
+    let payee = Wallet::start(&bob);
+    let mut live = payee.follow();
+    let cancel = |asked: &Value| {
+        let at = format!("api/request/{}/cancel", text(&asked["request"]));
+        payee.ask(&at, &json!({}))
+    };
+    let asked = request(&payee, "1", MARKUP, false);
+    let told = cancel(&asked);
+    assert_eq!(
+        (&told["ok"], &told["item"]["state"]),
+        (&true.into(), &"cancelled".into())
+    );
+    live.until("requests", |told| told[0]["state"] == "cancelled");
+    let declined = alice.fails(&["pay", &text(&asked["link"]), "--yes"], 3);
+    assert_eq!(declined["reason"], "payee_declined");
+    let asked = request(&payee, "1", "", false);
+    alice.ok(&["pay", &text(&asked["link"]), "--yes"]);
+    let told = cancel(&asked);
+    refused(&told, "paid");
+    assert_eq!(told["item"]["state"], "paid");
+    assert!(!text(&told["message"]).contains("quid "), "{told}");
+    let none = json!({ "request": "12" });
+    assert_eq!(cancel(&none)["error"], "usage");
+    assert_eq!(alice.balance(), "9.000000");
 }
 
 #[test]
