@@ -253,6 +253,12 @@ async fn serve_stream(
         Ok(Err(ReadError::Gone(_))) => None,
         Ok(Err(error)) => match error.reason() {
             Some(reason) => {
+                // It has a rate too, or many of them would be had for nothing.
+                let turn = directory
+                    .sentry
+                    .question(&member.key, UNREADABLE_COST)
+                    .await;
+                let reason = turn.err().unwrap_or(reason);
                 let _ = writer.finish_with(&Refused { reason }.into()).await;
                 None
             }
@@ -332,6 +338,10 @@ impl StrangerError {
         }
     }
 }
+
+/// How many plain questions a message counts as that cannot be read: no program that keeps to the
+/// protocol sends one.
+const UNREADABLE_COST: u32 = 5;
 
 /// Tries that a stranger has to find a free name and log in.
 const STRANGER_REQUESTS_MAX: usize = 16;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use quid_common::frame::Frame;
 use quid_common::refusal::Reason;
 use quid_common::tls::{self, TlsIdentity};
 use quid_common::wire::*;
@@ -111,6 +112,24 @@ async fn whoever_asks_without_end_waits_for_itself() {
     // Orders are not questions.
     let order = mallory.order(alice.key(), 1, 1);
     assert!(mallory.settle().await.submit(&order).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_has_a_rate_too() {
+    let directory = Directory::start_told("100", &["--questions", "20/s:20"]);
+    let mallory = directory.member(3, "mallory").await;
+    // Each counts as five questions: the burst is four, and after that four in a second.
+    let begun = Instant::now();
+    for _ in 0..8 {
+        let mut stream = super::bidirectional(&mallory.client.connection).await;
+        let mut bytes = Vec::new();
+        let body = vec![0xff; 7];
+        Frame { kind: 200, body }.write(&mut bytes);
+        stream.send.write_all(&bytes).await.expect("connected");
+        assert!(matches!(stream.next().await, Some(Message::Refused(_))));
+    }
+    let took = begun.elapsed();
+    assert!(took > Duration::from_millis(900), "{took:?}");
 }
 
 #[tokio::test]
