@@ -26,7 +26,7 @@ pub(crate) type Counts = BTreeMap<&'static str, usize>;
 
 #[tokio::test]
 async fn forty_thousand_bad_inputs_move_no_money_and_stop_nobody() {
-    let mut world = World::start_with(&[]);
+    let mut world = World::start_with(&["--questions", "off"]);
     let alice = world.node("alice", Options::default()).await;
     let bob = world.node("bob", listening()).await;
     let address = world.address();
