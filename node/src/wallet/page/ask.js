@@ -5,9 +5,12 @@ import { follow } from "./hold.js";
 import { copying } from "./outcome.js";
 
 let shown = null;
+// What was drawn of it last: news that is none leaves what somebody is about to press where it is.
+let drawn = "";
 
 export const show = () => {
   shown = null;
+  drawn = "";
   $("ask-made").hidden = true;
 };
 
@@ -50,6 +53,9 @@ const wanted = (item) => (item.units ? `a tab of ${item.units} units, at most` :
 
 /** Shows a request so that somebody can scan or copy it, as long as it can be paid. */
 const present = (item) => {
+  const news = JSON.stringify(item);
+  if (news === drawn) return;
+  drawn = news;
   const payable = item.state === "open" || (item.state === "paid" && !item.once && !item.cancelled && new Date(item.expires) > Date.now());
   put($("ask-made"),
     el("p", { class: "actions" }, chip(item.state), wanted(item) && el("span", {}, wanted(item)),
