@@ -48,7 +48,8 @@ pub enum Conduct {
     Claimed(bool),
     /// It was told again what it had been told.
     Repeated,
-    /// It submitted what others signed for others, which no honest program does.
+    /// It submitted what others signed for others, or what cannot be read, which no honest program
+    /// does.
     Intruded,
 }
 
@@ -211,6 +212,8 @@ impl Committer {
             };
             if matches!(job.ask, Ask::Claim(..)) {
                 conduct.push((job.from, Conduct::Claimed(outcome.is_worth_hashing())));
+            } else if matches!(job.ask, Ask::Malformed(_)) {
+                conduct.push((job.from, Conduct::Intruded));
             } else if job.ask.is_signed() {
                 let seen = outcome.conduct_of_signed();
                 conduct.extend(seen.map(|seen| (job.from, seen)));

@@ -164,6 +164,9 @@ fn terms_and_closes_need_their_signers() {
         "{answer:?}"
     );
     assert_eq!(judged, [(person(0).public(), Conduct::Intruded)]);
+    let unreadable = Ask::Malformed(Reason::ENCODING);
+    let (_, judged) = world.ask_and_judge(&person(0), unreadable);
+    assert_eq!(judged, [(person(0).public(), Conduct::Intruded)]);
     let elsewhere = Close::sign(LedgerId([7; 32]), stated.payer, stated.id, &person(1));
     assert_eq!(
         world.refused(1, Ask::Close(forged(&elsewhere))),
