@@ -60,7 +60,9 @@ pub async fn serve(
     let span = info_span!("session", %peer, key = %key.short());
     async {
         let within = directory.traffic.strangers.enter();
-        let login = timeout(STRANGER_LIFE, stranger(&directory, &connection, key, peer)).await;
+        // On the heap, so that what a login needs is given back for as long as the session lasts.
+        let stranger = Box::pin(stranger(&directory, &connection, key, peer));
+        let login = timeout(STRANGER_LIFE, stranger).await;
         drop((place, within));
         match login {
             Ok(Ok(Some((member, place, presence)))) => {
