@@ -144,12 +144,6 @@ impl Rates {
         }
     }
 
-    /// Whether there is no limit.
-    #[must_use]
-    pub const fn is_off(&self) -> bool {
-        self.limiter.is_none()
-    }
-
     /// Takes `count` of what `who` may use, or the whole burst if that is less.
     ///
     /// # Errors

@@ -99,7 +99,11 @@ impl Sentry {
             registrations_of_network: Rates::new(limits.registrations_per_network),
             logins: Rates::new(limits.logins),
             questions: Rates::new(limits.questions),
-            questions_at_ease: Rates::new(QUESTIONS_AT_EASE),
+            // Without a limit of each there is none of all.
+            questions_at_ease: Rates::new(match limits.questions {
+                Rate::OFF => Rate::OFF,
+                _ => QUESTIONS_AT_EASE,
+            }),
             questions_crowded: Rates::new(QUESTIONS_CROWDED),
             openings: Rates::new(limits.tab_openings),
             strangers: Arc::new(Shares::new(STRANGERS_MAX, 1)),
@@ -178,9 +182,6 @@ impl Sentry {
     /// # Errors
     /// *Busy*, after [`QUESTION_WAIT_MAX`].
     pub async fn question(&self, account: &PublicKey, cost: u32) -> Result<(), Reason> {
-        if self.questions.is_off() {
-            return Ok(());
-        }
         let until = Instant::now() + QUESTION_WAIT_MAX;
         self.wait_for(&self.questions, account, cost, until).await?;
         if self.questions_at_ease.take(&(), cost).is_ok() {

@@ -46,18 +46,17 @@ pub fn run(
         Some(text) => Some(currency.parse(text).map_err(Failure::usage)?),
         None => None,
     };
-    let (folder, lock, ports) = if known.is_some() {
-        let folder = Folder::open(&arguments.data).map_err(Failure::files)?;
-        let folder = unlocked(folder)?;
-        // Who serves it already is worth more than that its port is taken.
-        let lock = folder.lock("serve").map_err(Failure::files)?;
-        (folder, lock, Ports::take(arguments)?)
-    } else {
-        let ports = Ports::take(arguments)?;
-        let folder = Folder::create_or_open(&arguments.data).map_err(Failure::files)?;
-        let folder = unlocked(folder)?;
-        let lock = folder.lock("serve").map_err(Failure::files)?;
-        (folder, lock, ports)
+    // Where there is a ledger, who serves it already is worth more than that its port is taken.
+    let taken = match known {
+        Some(_) => None,
+        None => Some(Ports::take(arguments)?),
+    };
+    let folder = Folder::create_or_open(&arguments.data).map_err(Failure::files)?;
+    let folder = unlocked(folder)?;
+    let lock = folder.lock("serve").map_err(Failure::files)?;
+    let ports = match taken {
+        Some(ports) => ports,
+        None => Ports::take(arguments)?,
     };
     let mut books = Books::open(&folder, lock, Some(&currency), arguments.accept_clock)
         .map_err(Failure::files)?;

@@ -116,6 +116,13 @@ impl Store {
         drop_page_cache(&path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = connect(&path, flags)?;
+        // What it cannot open to write, SQLite opens to read, and tells whoever writes first.
+        if connection
+            .is_readonly(MAIN_DB)
+            .map_err(sql("open", &path))?
+        {
+            return Err(StoreError::Unwritable(path));
+        }
         if has_nothing(&connection).map_err(sql("open", &path))? {
             if folder.has_served()? {
                 return Err(StoreError::Lost(path));
@@ -380,15 +387,9 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
         // Whoever closes last would write, which after an error is a retry.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.busy_timeout(BUSY_MAX)?;
-        // What it cannot open to write, SQLite opens to read, and tells whoever writes first.
-        let can_write = !connection.is_readonly(MAIN_DB)?;
-        Ok((connection, can_write))
+        Ok(connection)
     };
-    let (connection, can_write) = connect().map_err(sql("open", path))?;
-    if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) && !can_write {
-        return Err(StoreError::Unwritable(path.to_owned()));
-    }
-    Ok(connection)
+    connect().map_err(sql("open", path))
 }
 
 fn has_nothing(connection: &Connection) -> rusqlite::Result<bool> {

@@ -190,14 +190,13 @@ impl Failing {
             if let Some(ended) = service.running()?.ended()? {
                 return Ok(Some(ended));
             }
-            let (said, serves) = if victim == Victim::Payee {
-                let said = scene.payee.ask(&["status"])?;
-                let serves = said.last()["listening"] == true;
-                (said, serves)
-            } else {
-                let said = scene.payer.ask(&["status"])?;
-                let serves = said.done().is_ok();
-                (said, serves)
+            let said = match victim {
+                Victim::Payee => scene.payee.ask(&["status"])?,
+                Victim::Payer | Victim::Directory => scene.payer.ask(&["status"])?,
+            };
+            let serves = match victim {
+                Victim::Payee => said.last()["listening"] == true,
+                Victim::Payer | Victim::Directory => said.done().is_ok(),
             };
             match serves {
                 true => Ok(None),
