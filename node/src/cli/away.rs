@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::failure::{Failure, Report};
 use super::item;
 use super::request::Request;
-use super::requests::requested;
+use super::requests::lines;
 use super::run::history_line;
 use super::screen::Sink;
 use super::words::Advice;
@@ -70,14 +70,8 @@ async fn answer(
             last.into()
         }
         Request::Requests { limit } => {
-            for request in &node.known_requests(*limit).await? {
-                let request = requested(request, &known.currency);
-                let line = item::RequestLine {
-                    request,
-                    ..item::RequestLine::default()
-                };
-                sink.item(line).await?;
-            }
+            let requests = node.known_requests(*limit).await?;
+            lines(&requests, &known.currency, sink).await?;
             last.into()
         }
         _ => return Ok(None),

@@ -158,9 +158,17 @@ pub(crate) async fn list(
     if requests.is_empty() {
         return Ok(());
     }
-    let currency = currency(node).await?;
-    for request in &requests {
-        let request = requested(request, &currency);
+    lines(&requests, &currency(node).await?, sink).await
+}
+
+/// A line for each of these requests.
+pub(crate) async fn lines(
+    requests: &[RequestItem],
+    currency: &Currency,
+    sink: &Sink,
+) -> Result<(), Failure> {
+    for request in requests {
+        let request = requested(request, currency);
         let line = RequestLine {
             request,
             ..RequestLine::default()
