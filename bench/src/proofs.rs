@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use quid_common::checkpoint::{Checkpoint, Head};
 use quid_common::id::LedgerId;
 use quid_common::key::PublicKey;
+use quid_common::merkle::Followed;
 use quid_common::receipt::Receipt;
 
 use crate::report::Failure;
@@ -16,14 +17,16 @@ pub(crate) struct Proofs {
     ledger: LedgerId,
     directory: PublicKey,
     checked: VecDeque<(Checkpoint, Head)>,
+    followed: Followed,
 }
 
 impl Proofs {
-    pub(crate) const fn new(ledger: LedgerId, directory: PublicKey) -> Self {
+    pub(crate) fn new(ledger: LedgerId, directory: PublicKey) -> Self {
         Self {
             ledger,
             directory,
             checked: VecDeque::new(),
+            followed: Followed::default(),
         }
     }
 
@@ -49,7 +52,7 @@ impl Proofs {
         }
         for (receipt, order) in receipts {
             let head = self.head_of(&receipt.checkpoint).ok_or("no head")?;
-            if !receipt.settles_under(head, order)? {
+            if !receipt.settles_under(head, &mut self.followed, order)? {
                 return Err("a receipt of something else".into());
             }
         }

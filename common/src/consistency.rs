@@ -7,7 +7,7 @@ use thiserror::Error;
 use tlog_tiles::{Hash, check_tree};
 
 use crate::checkpoint::{Head, SIZE_MAX};
-use crate::receipt::PATH_LEN_MAX;
+use crate::merkle::PATH_LEN_MAX;
 
 /// Most hashes in a consistency proof: one more than in an inclusion path.
 pub const PROOF_LEN_MAX: usize = PATH_LEN_MAX + 1;

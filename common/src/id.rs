@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 use uuid::Uuid;
 
+use crate::merkle;
 use crate::time::LedgerTime;
 
 /// Which ledger: the RFC 6962 leaf hash of its first entry, so no two ledgers share one.
@@ -111,8 +112,7 @@ impl Digest {
     /// The digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        use sha2::Digest as _;
-        Self(sha2::Sha256::digest(bytes).into())
+        Self(merkle::sha256(bytes))
     }
 }
 

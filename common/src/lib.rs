@@ -39,6 +39,7 @@ pub mod fork;
 pub mod frame;
 pub mod id;
 pub mod key;
+pub mod merkle;
 pub mod name;
 pub mod order;
 pub mod passphrase;

@@ -7,7 +7,6 @@
 use serde_bytes::{ByteBuf, Bytes};
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use thiserror::Error;
-use tlog_tiles::{Hash, check_record, record_hash};
 
 use crate::armour;
 use crate::cbor::{self, CborError};
@@ -15,9 +14,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError, Head};
 use crate::entry::{ENTRY_LEN_MAX, Entry, EntryError};
 use crate::id::LedgerId;
 use crate::key::PublicKey;
-
-/// Longest inclusion path: the height of a tree of [`crate::checkpoint::SIZE_MAX`] entries.
-pub const PATH_LEN_MAX: usize = 48;
+use crate::merkle::{Followed, leaf_hash};
 
 /// What proves settlement, as it travels. Nothing is proved before [`Receipt::verify`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
@@ -91,16 +88,21 @@ impl Receipt {
     /// [`ReceiptError`]: it proves nothing.
     pub fn verify(&self, ledger: LedgerId, key: &PublicKey) -> Result<Proven, ReceiptError> {
         let head = self.checkpoint.verify(ledger, key)?;
-        self.verify_under(head)
+        self.verify_under(head, &mut Followed::default())
     }
 
     /// What the receipt proves under the head of its own checkpoint, already verified by the
-    /// caller: one signature serves a whole batch.
+    /// caller: one signature serves a whole batch, and so does most of its path, which `followed`
+    /// holds from receipt to receipt.
     ///
     /// # Errors
     /// [`ReceiptError`]: it proves nothing.
-    pub fn verify_under(&self, head: Head) -> Result<Proven, ReceiptError> {
-        self.follow_path(head)?;
+    pub fn verify_under(
+        &self,
+        head: Head,
+        followed: &mut Followed,
+    ) -> Result<Proven, ReceiptError> {
+        self.follow_path(head, followed)?;
         Ok(Proven {
             entry: Entry::decode(&self.entry)?,
             index: self.index,
@@ -114,24 +116,26 @@ impl Receipt {
     ///
     /// # Errors
     /// [`ReceiptError`]: it proves nothing.
-    pub fn settles_under(&self, head: Head, order: &[u8]) -> Result<bool, ReceiptError> {
-        self.follow_path(head)?;
+    pub fn settles_under(
+        &self,
+        head: Head,
+        followed: &mut Followed,
+        order: &[u8],
+    ) -> Result<bool, ReceiptError> {
+        self.follow_path(head, followed)?;
         Ok(Entry::payment_in(&self.entry)? == Some(order))
     }
 
     /// Whether the path leads from the entry to the head's root.
-    fn follow_path(&self, head: Head) -> Result<(), ReceiptError> {
+    fn follow_path(&self, head: Head, followed: &mut Followed) -> Result<(), ReceiptError> {
         if self.entry.len() > ENTRY_LEN_MAX {
             return Err(EntryError::Length(self.entry.len()).into());
         }
-        let (hashes, rest) = self.path.as_chunks::<32>();
-        if !rest.is_empty() || hashes.len() > PATH_LEN_MAX || self.index >= head.size {
-            return Err(ReceiptError::Path);
+        if followed.leads(head, self.index, leaf_hash(&self.entry), &self.path) {
+            Ok(())
+        } else {
+            Err(ReceiptError::Path)
         }
-        let path = hashes.iter().copied().map(Hash).collect();
-        let leaf = record_hash(&self.entry);
-        check_record(&path, head.size, Hash(head.root), self.index, leaf)
-            .map_err(|_| ReceiptError::Path)
     }
 
     /// The receipt as text, for keeping in a file.

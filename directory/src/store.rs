@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quid_common::checkpoint::Checkpoint;
+use quid_common::merkle;
 use quid_common::time::LedgerTime;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, OptionalExtension, Transaction};
@@ -53,7 +54,7 @@ impl LogEntry {
     /// The entry with these bytes.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
-        let leaf = tlog_tiles::record_hash(&bytes).0;
+        let leaf = merkle::leaf_hash(&bytes);
         Self { bytes, leaf }
     }
 

@@ -14,10 +14,11 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use quid_common::checkpoint::Checkpoint;
+use quid_common::merkle::node_hash;
 use thiserror::Error;
 use tlog_tiles::{
-    EMPTY_HASH, Hash, HashReader, check_record, check_tree, node_hash, prove_tree,
-    stored_hash_count, stored_hash_index, sub_tree_index,
+    EMPTY_HASH, Hash, HashReader, check_record, check_tree, prove_tree, stored_hash_count,
+    stored_hash_index, sub_tree_index,
 };
 
 use crate::folder::{self, Folder, FolderError, shown};
@@ -88,7 +89,7 @@ impl Frontier {
                 .peaks
                 .pop()
                 .expect("every bit of the size has its peak");
-            node = node_hash(Hash(left), Hash(node)).0;
+            node = node_hash(&left, &node);
             completed(node);
         }
         self.peaks.push(node);
@@ -531,9 +532,8 @@ fn fold(peaks: &[[u8; 32]]) -> [u8; 32] {
         .iter()
         .rev()
         .copied()
-        .map(Hash)
-        .reduce(|right, left| node_hash(left, right));
-    root.unwrap_or(EMPTY_HASH).0
+        .reduce(|right, left| node_hash(&left, &right));
+    root.unwrap_or(EMPTY_HASH.0)
 }
 
 /// The root that a checkpoint of our own log claims.

@@ -10,6 +10,7 @@ use std::process::Output;
 
 use quid_common::checkpoint::{Checkpoint, Head};
 use quid_common::consistency;
+use quid_common::merkle::Followed;
 use quid_common::order::SignedOrder;
 use quid_common::refusal::Reason;
 use quid_common::wire::{AskConsistency, AskFate, Consistency, Message, Prove, Submit};
@@ -128,7 +129,7 @@ async fn the_oldest_entries_are_proved_when_they_have_long_left_memory() {
     // The receipt under the new head, and every way from the old one.
     match alice.client.request(&Prove { entry: first }.into()).await {
         Message::Proof(proof) => {
-            let proven = proof.receipt.verify_under(new);
+            let proven = proof.receipt.verify_under(new, &mut Followed::default());
             assert_eq!(proven.map(|proven| proven.index()), Ok(first));
         }
         other => panic!("{other:?}"),

@@ -5,6 +5,7 @@ use quid_common::cbor;
 use quid_common::checkpoint::{Checkpoint, Head};
 use quid_common::consistency;
 use quid_common::fork::Fork;
+use quid_common::merkle::Followed;
 use quid_common::receipt::Receipt;
 use sha2::{Digest, Sha256};
 
@@ -25,13 +26,15 @@ pub fn receipts(bytes: &[u8]) {
         assert_eq!(Receipt::from_text(&text).as_ref(), Ok(&receipt));
         genuine.receipt(&receipt);
         // Also under a head that others verified.
+        let mut followed = Followed::default();
         for size in 1..=genuine.world.longer.len() {
-            if let Ok(proven) = receipt.verify_under(genuine.world.longer.head(size)) {
+            if let Ok(proven) = receipt.verify_under(genuine.world.longer.head(size), &mut followed)
+            {
                 let entry = genuine.world.every_entry().nth(receipt.index as usize);
                 assert_eq!(entry, Some(proven.entry()), "a forged receipt");
                 let order = proven.entry().order().map(|order| order.bytes().to_vec());
                 if let Some(order) = order {
-                    let settles = receipt.settles_under(proven.head(), &order);
+                    let settles = receipt.settles_under(proven.head(), &mut followed, &order);
                     assert!(proven.settles(&order) && settles == Ok(true));
                 }
             }

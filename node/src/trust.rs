@@ -10,6 +10,7 @@ use quid_common::checkpoint::{Checkpoint, CheckpointError, Head};
 use quid_common::fork::Fork;
 use quid_common::id::LedgerId;
 use quid_common::key::PublicKey;
+use quid_common::merkle::Followed;
 use quid_common::receipt::{Proven, Receipt, ReceiptError};
 use quid_common::refusal::Reason;
 use thiserror::Error;
@@ -40,6 +41,8 @@ struct Seen {
     ledger: Option<LedgerId>,
     /// Checkpoints whose signature was checked lately: one serves every receipt of its batch.
     checked: VecDeque<Signed>,
+    /// How the last receipt was proved.
+    followed: Followed,
     /// The longest log seen.
     newest: Option<Signed>,
     heads: Heads,
@@ -107,7 +110,7 @@ impl Trust {
     /// What `receipt` proves, from whichever side it came.
     pub(crate) fn prove(&self, receipt: &Receipt, source: Source) -> Result<Proven, TrustError> {
         let head = self.check(&receipt.checkpoint, source)?;
-        Ok(receipt.verify_under(head)?)
+        Ok(receipt.verify_under(head, &mut self.lock().followed)?)
     }
 
     /// The head of a checkpoint by the directory. Whether it fits the others is found out

@@ -12,6 +12,7 @@ use quid_common::checkpoint::{Checkpoint, Head};
 use quid_common::entry::{Entry, Fact, Registration};
 use quid_common::fork::Fork;
 use quid_common::frame::{BODY_LEN_MAX, FrameReader};
+use quid_common::merkle::Followed;
 use quid_common::order::{Decline, Order, Void};
 use quid_common::receipt::Receipt;
 use quid_common::signed::{Signed, Statement};
@@ -226,7 +227,7 @@ impl Evidence {
         match self {
             Self::Receipt(receipt) => heads
                 .of(&receipt.checkpoint)
-                .is_some_and(|head| receipt.verify_under(head).is_ok()),
+                .is_some_and(|head| receipt.verify_under(head, &mut Followed::default()).is_ok()),
             Self::Checkpoint(checkpoint) => heads.of(checkpoint).is_some(),
             Self::Fact(bytes, verify) => verify(bytes),
         }

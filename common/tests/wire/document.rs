@@ -24,7 +24,7 @@ use quid_common::wire::{
     Register, Registered, TabOffer, TabPay, WhoPage, history_kind,
 };
 use quid_common::{
-    address, checkpoint, consistency, entry, frame, order, receipt, request, signed, tls,
+    address, checkpoint, consistency, entry, frame, merkle, order, request, signed, tls,
 };
 use serde_bytes::ByteBuf;
 
@@ -215,7 +215,7 @@ fn the_worked_example_is_what_the_code_makes() {
             "hex links" => (0..=LENGTH)
                 .map(|index| hex(&world.link(index).0))
                 .collect(),
-            "hex leaf" => hex(&tlog_tiles::record_hash(&world.entries[4].encode()).0),
+            "hex leaf" => hex(&merkle::leaf_hash(&world.entries[4].encode())),
             "text checkpoint" => world.checkpoint().as_str().to_owned(),
             other => match other.strip_prefix("hex ") {
                 Some(name) => golden.get(name).expect("it is golden").clone(),
@@ -243,7 +243,7 @@ fn the_longest_messages_fit_their_frames() {
     let receipt = Receipt {
         entry: ByteBuf::from(vec![0; entry::ENTRY_LEN_MAX]),
         index: u64::MAX,
-        path: ByteBuf::from(vec![0; 32 * receipt::PATH_LEN_MAX]),
+        path: ByteBuf::from(vec![0; 32 * merkle::PATH_LEN_MAX]),
         checkpoint: checkpoint.clone(),
     };
     let name: Name = "n".repeat(Name::LEN_MAX).parse().expect("at the limit");
@@ -359,7 +359,7 @@ fn own_limit(name: &str) -> Option<String> {
         "ENTRY_LEN_MAX" => entry::ENTRY_LEN_MAX.to_string(),
         "CHECKPOINT_LEN_MAX" => checkpoint::CHECKPOINT_LEN_MAX.to_string(),
         "SIZE_MAX" => checkpoint::SIZE_MAX.to_string(),
-        "PATH_LEN_MAX" => receipt::PATH_LEN_MAX.to_string(),
+        "PATH_LEN_MAX" => merkle::PATH_LEN_MAX.to_string(),
         "PROOF_LEN_MAX" => consistency::PROOF_LEN_MAX.to_string(),
         "PAGE_LEN_MAX" => PAGE_LEN_MAX.to_string(),
         "Memo::LEN_MAX" => Memo::LEN_MAX.to_string(),

@@ -6,8 +6,9 @@ use quid_common::cbor;
 use quid_common::checkpoint::{Checkpoint, Head};
 use quid_common::entry::{Entry, Fact};
 use quid_common::id::OrderId;
+use quid_common::merkle::{Followed, PATH_LEN_MAX};
 use quid_common::order::{Memo, Order, STATEMENT_VERSION, SignedOrder};
-use quid_common::receipt::{PATH_LEN_MAX, Receipt};
+use quid_common::receipt::Receipt;
 use quid_common::signed::Signed;
 use quid_common::time::LedgerTime;
 use sha2::{Digest, Sha256};
@@ -78,15 +79,74 @@ fn a_receipt_stands_for_its_own_place_and_log_alone() {
             }
             for receipt in forged {
                 let shown = || format!("entry {index} of {size} shown as {}", receipt.index);
-                assert!(receipt.verify_under(head).is_err(), "{}", shown());
+                assert!(
+                    receipt
+                        .verify_under(head, &mut Followed::default())
+                        .is_err(),
+                    "{}",
+                    shown()
+                );
                 assert!(!stranger_climbs(&receipt, size, &head.root), "{}", shown());
             }
             let shorter = log.head(size - 1);
             assert!(
-                honest.verify_under(shorter).is_err(),
+                honest
+                    .verify_under(shorter, &mut Followed::default())
+                    .is_err(),
                 "entry {index} of {size}, cut"
             );
             assert!(!stranger_climbs(&honest, shorter.size, &shorter.root));
+        }
+    }
+}
+
+#[test]
+fn what_was_followed_before_changes_no_verdict() {
+    let (world, log) = long_log();
+    for size in [1, 2, 3, 6, 7, 8, 13, 21] {
+        let head = log.head(size);
+        let checkpoint = Checkpoint::sign(world.ledger, head, &world.directory);
+        let receipts: Vec<_> = (0..size)
+            .map(|index| log.receipt(index, size, checkpoint.clone()))
+            .collect();
+        for before in &receipts {
+            let mut followed = Followed::default();
+            let mut holds = |receipt: &Receipt| receipt.verify_under(head, &mut followed).is_ok();
+            for honest in &receipts {
+                assert!(holds(before) && holds(honest));
+                let mut forged = Vec::new();
+                for at in 0..honest.path.len() / 32 {
+                    let mut path = honest.path.clone();
+                    path[at * 32 + 7] ^= 1;
+                    forged.push(Receipt {
+                        path,
+                        ..honest.clone()
+                    });
+                }
+                for other in receipts.iter().filter(|other| other.index != honest.index) {
+                    let (entry, path) = (other.entry.clone(), other.path.clone());
+                    forged.push(Receipt {
+                        entry,
+                        ..honest.clone()
+                    });
+                    forged.push(Receipt {
+                        path,
+                        ..honest.clone()
+                    });
+                }
+                for forged in forged {
+                    // Two entries side by side under a short log may share a path, and then it is
+                    // no forgery.
+                    let stranger = stranger_climbs(&forged, size, &head.root);
+                    assert_eq!(holds(&forged), stranger, "{} of {size}", honest.index);
+                }
+            }
+            // Another log's head is not led to by what led to this one.
+            let other = Head {
+                root: [9; 32],
+                ..head
+            };
+            assert!(before.verify_under(other, &mut followed).is_err());
         }
     }
 }
@@ -109,7 +169,7 @@ fn every_flipped_bit_of_a_receipt_is_refused() {
             // Under a head that the caller has verified, the checkpoint's own text is not looked
             // at: everything else still counts.
             if forged.checkpoint == receipt.checkpoint {
-                let verdict = forged.verify_under(log.head(size));
+                let verdict = forged.verify_under(log.head(size), &mut Followed::default());
                 assert!(verdict.is_err(), "bit {bit} of entry {index} of {size}");
             }
         }
@@ -171,7 +231,7 @@ fn a_receipt_opens_its_own_tab_byte_for_byte_and_settles_no_order() {
     let head = world.longer.head(world.longer.len());
     for index in super::world::TAB..=super::world::RELEASE {
         let receipt = world.later_receipt(index);
-        let of_terms = receipt.settles_under(head, terms.bytes());
+        let of_terms = receipt.settles_under(head, &mut Followed::default(), terms.bytes());
         assert_eq!(of_terms, Ok(false), "entry {index}");
     }
 }

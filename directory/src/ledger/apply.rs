@@ -8,6 +8,7 @@ use quid_common::checkpoint::SIZE_MAX;
 use quid_common::entry::{Entry, Fact, Freeze, Genesis, Issue, Refusal, Registration};
 use quid_common::id::{LedgerId, OperationId, OrderId};
 use quid_common::key::PublicKey;
+use quid_common::merkle;
 use quid_common::name::Name;
 use quid_common::order::{LIFE_MAX, STATEMENT_VERSION, SignedOrder, SignedVoid};
 use quid_common::refusal::Reason;
@@ -228,7 +229,7 @@ impl Ledger {
             return Err(Rule::UnsoundKey);
         }
         self.origin = Origin {
-            ledger: LedgerId(tlog_tiles::record_hash(&entry.encode()).0),
+            ledger: LedgerId(merkle::leaf_hash(&entry.encode())),
             directory: genesis.directory,
             currency: genesis.currency.clone(),
         };
