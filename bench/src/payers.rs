@@ -197,7 +197,9 @@ impl Payer {
                 .mul_f64(f64::from(self.number) / payers);
         let [own, first] = &mut self.lines;
         let line = if stretch.hot { first } else { own };
-        let mut out = Vec::new();
+        // Offers that have not left, how many, and since when.
+        let (mut out, mut held, mut gathering) = (Vec::new(), 0, None);
+        let mut answered = false;
         let (mut busy, mut receipts, mut dues) = (Vec::new(), Vec::new(), Vec::new());
         loop {
             let now = Instant::now();
@@ -208,15 +210,24 @@ impl Payer {
                 // Without a rate, a payment is due when there is room for it.
                 let since = if every.is_some() { due } else { now };
                 line.offer(&self.node, &self.session, since, &mut out);
+                held += 1;
                 due += every.unwrap_or_default();
             }
             for number in busy.drain(..) {
                 line.offer_again(number, &mut out)?;
+                held += 1;
             }
             if !out.is_empty() {
-                line.send.write_all(&out).await?;
-                out.clear();
+                // As the library has it: behind offers without an answer, others gather until one
+                // comes.
+                let leaves = *gathering.get_or_insert(now) + GATHER_MAX;
+                if answered || line.waiting.len() == held || leaves <= now {
+                    line.send.write_all(&out).await?;
+                    out.clear();
+                    (held, gathering) = (0, None);
+                }
             }
+            answered = false;
             if line.waiting.is_empty() && now >= end {
                 return Ok(latencies);
             }
@@ -225,6 +236,7 @@ impl Payer {
             } else {
                 now + ANSWER_WAIT
             };
+            let wake = gathering.map_or(wake, |since| wake.min(since + GATHER_MAX));
             tokio::select! {
                 more = line.reader.more() => if !more? {
                     return Err("the payee ended the stream".into());
@@ -234,6 +246,7 @@ impl Payer {
                 },
             }
             while let Some(message) = line.reader.ready()? {
+                answered = true;
                 match message {
                     Message::Paid(paid) => {
                         let waiting = line.waiting.remove(&paid.number).ok_or("unasked")?;
@@ -305,6 +318,9 @@ impl Line {
 /// Threads that the payers are spread over. In the world each is a program of its own, and one thread
 /// for all would make each wait for the others.
 const THREADS: u16 = 2;
+
+/// How long offers gather (node/src/peer.rs).
+const GATHER_MAX: Duration = Duration::from_millis(20);
 
 /// Longest time for one answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(20);

@@ -276,6 +276,8 @@ impl Directory {
         let limits = Limits {
             in_flight,
             answer_len_max: BODY_LEN_MAX,
+            // Orders of many payers, who do not wait for each other.
+            gather: None,
         };
         let (settle, work) = Calls::new(connection.clone(), streams, first, limits);
         self.tasks.spawn(work);

@@ -39,7 +39,12 @@ pub(crate) const REACH_WAIT: Duration = Duration::from_secs(3);
 const PAYEE_LIMITS: Limits = Limits {
     in_flight: 256,
     answer_len_max: BODY_LEN_MAX_STRANGER,
+    gather: Some(GATHER_MAX),
 };
+
+/// How long offers wait for others to leave with while the payee has some to answer: each packet
+/// costs both sides some 30 us, and the receipts of one batch a signature to verify.
+const GATHER_MAX: Duration = Duration::from_millis(20);
 
 /// A receipt fits into a stranger's frame.
 const _: () = assert!(
