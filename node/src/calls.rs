@@ -139,8 +139,10 @@ struct Pending {
 struct Waiting {
     pending: HashMap<u64, Pending>,
     next: u64,
-    /// Wakes the writer when an answer comes.
-    answered: Arc<Notify>,
+    /// Calls that have left and have no answer.
+    under_way: usize,
+    /// Wakes the writer when there are none any more.
+    all_answered: Arc<Notify>,
 }
 
 /// However the work ends, nobody waits for ever.
@@ -165,7 +167,7 @@ async fn write_calls(
     gather: Option<Duration>,
     waiting: &Mutex<Waiting>,
 ) -> Result<(), StreamError> {
-    let answered = Arc::clone(&lock(waiting).answered);
+    let all_answered = Arc::clone(&lock(waiting).all_answered);
     // At once, not with the first call: whoever accepts a stream waits only so long to hear what
     // it is for.
     if let Some(first) = first {
@@ -173,7 +175,7 @@ async fn write_calls(
         writer.flush().await?;
     }
     while let Some(call) = calls.recv().await {
-        let under_way = lock(waiting).pending.len();
+        let under_way = lock(waiting).under_way;
         queue(&mut writer, call, waiting);
         if let Some(longest) = gather.filter(|_| under_way > 0) {
             let gathered = async {
@@ -188,7 +190,7 @@ async fn write_calls(
             // acknowledgements: the quicker they come, the less there is to gather.
             tokio::select! {
                 () = gathered => {}
-                () = answered.notified() => {}
+                () = all_answered.notified() => {}
                 () = sleep(longest) => {}
             }
         }
@@ -196,6 +198,10 @@ async fn write_calls(
         while writer.queued_len() < WRITE_LEN {
             let Ok(call) = calls.try_recv() else { break };
             queue(&mut writer, call, waiting);
+        }
+        {
+            let mut waiting = lock(waiting);
+            waiting.under_way = waiting.pending.len();
         }
         writer.flush().await?;
     }
@@ -221,7 +227,10 @@ async fn read_answers(mut reader: Reader, waiting: &Mutex<Waiting>) -> Result<()
         // An answer to nothing that was asked is a breach; one that nobody waits for is not.
         let pending = waiting.pending.remove(&number);
         let pending = pending.ok_or(StreamError::Unasked)?;
-        waiting.answered.notify_waiters();
+        waiting.under_way = waiting.under_way.saturating_sub(1);
+        if waiting.under_way == 0 {
+            waiting.all_answered.notify_waiters();
+        }
         drop(waiting);
         let _ = pending.answer.send(message);
     }
