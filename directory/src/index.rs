@@ -34,6 +34,7 @@ use crate::folder::{Folder, FolderError, shown};
 use crate::store::{LogEntry, LogReader, StoreError};
 use crate::surroundings::Workers;
 
+mod breath;
 mod openings;
 mod posting;
 mod reader;
@@ -107,6 +108,7 @@ impl Index {
         shared.state().len = log.len()?;
         let follower = match workers {
             Workers::Threads => {
+                writer.stand_aside();
                 let thread = std::thread::Builder::new()
                     .name("index".into())
                     .spawn(move || run(&mut writer, &log))

@@ -19,10 +19,11 @@
 //!
 //! Numbers are big-endian.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 
-use sha2::{Digest, Sha256};
+use aws_lc_rs::digest;
 
 use crate::folder::{self, Folder, FolderError, shown};
 
@@ -133,8 +134,8 @@ fn head(entries: u64, root: &[u8; 32], len: u64) -> [u8; HEAD_LEN] {
     head
 }
 
-impl std::fmt::Debug for Snapshot {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "Snapshot({} entries, {} bytes)",
@@ -167,11 +168,38 @@ impl Fields<'_> {
 }
 
 fn checksum(head: &[u8], state: &[u8]) -> [u8; 32] {
-    Sha256::new()
-        .chain_update(state)
-        .chain_update(head)
-        .finalize()
-        .into()
+    let mut sum = Sum::default();
+    sum.update(state);
+    sum.update(head);
+    sum.finish()
+}
+
+/// A SHA-256 of what comes in parts.
+#[derive(Clone)]
+struct Sum(digest::Context);
+
+impl fmt::Debug for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sum")
+    }
+}
+
+impl Default for Sum {
+    fn default() -> Self {
+        Self(digest::Context::new(&digest::SHA256))
+    }
+}
+
+impl Sum {
+    fn update(&mut self, part: &[u8]) {
+        self.0.update(part);
+    }
+
+    fn finish(self) -> [u8; 32] {
+        // A SHA-256 has 32 bytes.
+        let sum = self.0.finish();
+        sum.as_ref().first_chunk().copied().unwrap_or_default()
+    }
 }
 
 const NAME: &str = "snapshot";
@@ -184,6 +212,8 @@ mod crashes;
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use sha2::{Digest, Sha256};
 
     use super::*;
     use crate::store::testing::Scratch;

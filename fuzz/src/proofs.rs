@@ -26,10 +26,17 @@ pub fn receipts(bytes: &[u8]) {
         assert_eq!(Receipt::from_text(&text).as_ref(), Ok(&receipt));
         genuine.receipt(&receipt);
         // Also under a head that others verified.
-        let mut followed = Followed::default();
-        for size in 1..=genuine.world.longer.len() {
-            if let Ok(proven) = receipt.verify_under(genuine.world.longer.head(size), &mut followed)
-            {
+        let log = &genuine.world.longer;
+        for size in 1..=log.len() {
+            let head = log.head(size);
+            let alone = receipt.verify_under(head, &mut Followed::default());
+            // What was followed before, here its neighbour, changes no verdict.
+            let mut followed = Followed::default();
+            let neighbour =
+                log.receipt((receipt.index ^ 1) % size, size, receipt.checkpoint.clone());
+            assert!(neighbour.verify_under(head, &mut followed).is_ok());
+            assert_eq!(receipt.verify_under(head, &mut followed), alone);
+            if let Ok(proven) = alone {
                 let entry = genuine.world.every_entry().nth(receipt.index as usize);
                 assert_eq!(entry, Some(proven.entry()), "a forged receipt");
                 let order = proven.entry().order().map(|order| order.bytes().to_vec());

@@ -16,6 +16,7 @@ use rusqlite::{
     Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 
+use super::breath::Breath;
 use super::posting::{Moved, Posting};
 use super::{
     ACCOUNT, APPLICATION_ID, ENTRIES, FORMAT, GET_META, IndexError, SCHEMA, Shared, condemn,
@@ -44,6 +45,8 @@ pub(super) struct Writer {
     next_tip: [u8; 32],
     accounts: u64,
     numbers: HashMap<PublicKey, u64>,
+    /// Whether payments are settled meanwhile.
+    aside: bool,
 }
 
 impl Writer {
@@ -87,9 +90,15 @@ impl Writer {
             next_tip,
             accounts,
             numbers,
+            aside: false,
         };
         writer.checkpoint()?;
         Ok(writer)
+    }
+
+    /// From now on this is a thread's work, done beside that of the settlement.
+    pub(super) const fn stand_aside(&mut self) {
+        self.aside = true;
     }
 
     pub(super) fn shared(&self) -> Arc<Shared> {
@@ -194,7 +203,9 @@ impl Writer {
             next: self.accounts,
         };
         let mut rows = Rows::new(self.shared.bounds.span);
+        let mut breath = Breath::new(self.aside.then_some(&*self.shared), self.written);
         for (entry, posting) in (self.written..).zip(&postings) {
+            breath.take();
             rows.add(entry, posting, &mut numbers, &transaction)
                 .map_err(sql("write", &self.path))?
                 .ok_or_else(|| condemn(&self.path))?;
@@ -206,7 +217,7 @@ impl Writer {
             tip: self.next_tip,
             accounts,
         };
-        rows.insert(&transaction)
+        rows.insert(&transaction, &mut breath)
             .and_then(|()| position.store(&transaction))
             .and_then(|()| transaction.commit())
             .map_err(sql("write", &self.path))?;
@@ -371,16 +382,22 @@ impl Rows {
         Ok(Some(()))
     }
 
-    fn insert(mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    fn insert(
+        mut self,
+        transaction: &Transaction<'_>,
+        breath: &mut Breath<'_>,
+    ) -> rusqlite::Result<()> {
         // In the order of the pages.
         self.history.sort_unstable();
         self.ids.sort_unstable();
         let mut insert = transaction.prepare_cached(INSERT_HISTORY)?;
         for (span, account, entry, moved) in self.history {
+            breath.take();
             insert.execute(params![number(span), number(account), number(entry), moved])?;
         }
         let mut insert = transaction.prepare_cached(INSERT_ID)?;
         for (id, account, entry) in self.ids {
+            breath.take();
             insert.execute(params![id.as_bytes(), number(account), number(entry)])?;
         }
         Ok(())

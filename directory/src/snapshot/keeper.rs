@@ -18,11 +18,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use super::redo::{End, Section, Writer};
-use super::{HEAD_LEN, Snapshot, head};
+use super::{HEAD_LEN, Snapshot, Sum, head};
 use crate::folder::{self, Folder, FolderError};
 use crate::ledger::Ledger;
 use crate::surroundings::Workers;
@@ -514,7 +513,7 @@ impl Disk {
 #[derive(Debug)]
 struct Part {
     file: File,
-    sum: Sha256,
+    sum: Sum,
     len: u64,
 }
 
@@ -524,7 +523,7 @@ impl Part {
         let options = options.write(true).create(true).truncate(true).mode(0o600);
         let mut file = options.open(path)?;
         file.write_all(&[0; HEAD_LEN + 32])?;
-        let (sum, len) = (Sha256::new(), 0);
+        let (sum, len) = (Sum::default(), 0);
         Ok(Self { file, sum, len })
     }
 
@@ -538,7 +537,8 @@ impl Part {
 
     fn finish(mut self, begun: &Begun) -> io::Result<()> {
         let head = head(begun.entries, &begun.root, self.len);
-        let sum = self.sum.chain_update(head).finalize();
+        self.sum.update(&head);
+        let sum = self.sum.finish();
         self.file.seek(SeekFrom::Start(0))?;
         self.file.write_all(&head)?;
         self.file.write_all(&sum)?;

@@ -26,7 +26,7 @@ use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use super::Sum;
 
 /// The entries up to a number of entries, in short.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -195,12 +195,11 @@ fn split(head: &[u8; SECTION_HEAD_LEN]) -> (u64, [u8; 32], u64) {
 }
 
 fn checksum(before: &[u8], head: &[u8], bytes: &[u8]) -> [u8; 32] {
-    Sha256::new()
-        .chain_update(before)
-        .chain_update(head)
-        .chain_update(bytes)
-        .finalize()
-        .into()
+    let mut sum = Sum::default();
+    for part in [before, head, bytes] {
+        sum.update(part);
+    }
+    sum.finish()
 }
 
 const MAGIC: &[u8; 8] = b"quidredo";

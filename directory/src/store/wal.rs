@@ -5,7 +5,7 @@
 //! then, with batches held back, the few pages that came meanwhile. Only after that last pass can
 //! the log begin anew at its start: under steady load the others alone never catch up, and the log
 //! would grow for ever. SQLite syncs the file only when a pass has caught up, so the thread does it
-//! after the early passes by itself: else batches would be held back for a sync of 32 MiB.
+//! after the early passes by itself: else batches would be held back for a sync of all of it.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -17,15 +17,16 @@ use rusqlite::{Connection, OpenFlags};
 use super::{StoreError, connect, sql};
 use crate::folder;
 
-/// Pages in the write-ahead log from which on it is carried over: 32 MiB, which is read back in
-/// some 50 ms at a start after a crash.
-pub(super) const PAGES_MAX: u64 = 8 * 1024;
+/// Pages in the write-ahead log from which on it is carried over: 4 MiB. So much at once is not felt
+/// by those who pay meanwhile; with 32 MiB the disk was busy long enough for the p99 of a directory
+/// under load to be half as long again.
+pub(super) const PAGES_MAX: u64 = 1024;
 
 /// Pages from which on batches wait for the whole of it: the disk cannot keep up otherwise.
-const PAGES_LIMIT: u64 = 8 * PAGES_MAX;
+const PAGES_LIMIT: u64 = 64 * PAGES_MAX;
 
-/// Passes beside the batches: the first leaves what came while it copied 32 MiB (in 0.1 s, a few
-/// hundred pages), the second next to nothing.
+/// Passes beside the batches: the first leaves what came while it copied, some tens of pages under
+/// load, the second next to nothing.
 const EARLY_PASSES: usize = 2;
 
 /// Bytes in a page: SQLite's default, which no file of ours changes.
