@@ -50,28 +50,28 @@ fn flood(options: &Options, kind: Kind) -> Result<Report, Failure> {
     members.pay(&directory, alone(1.0))?;
     let mut flooder = start(&directory, kind, options.quick)?;
     settle_down(&directory)?;
-    let before = members.pay(&directory, alone(seconds))?.paid;
+    let before = members.pay(&directory, alone(seconds))?.latencies.summary();
     let (rss, _) = usage::memory(directory.pid())?;
     tell(&mut flooder, "begin")?;
     let watch = Watch::begin(directory.pid());
     std::thread::sleep(WARM_UP);
-    let beside = members.pay(&directory, alone(seconds))?.paid;
+    let beside = members.pay(&directory, alone(seconds))?.latencies.summary();
     let did = tell(&mut flooder, "tell")?;
     let most = watch.end();
     // Killed, it leaves what it had open to the directory.
     drop(flooder);
     settle_down(&directory)?;
-    let after = members.pay(&directory, alone(seconds))?.paid;
-    let quiet = f64::from(before.latency.p99_us + after.latency.p99_us) / 2.0;
-    report.count("payments", beside.latency.count);
-    report.count("p50_us", beside.latency.p50_us.into());
+    let after = members.pay(&directory, alone(seconds))?.latencies.summary();
+    let quiet = f64::from(before.p99_us + after.p99_us) / 2.0;
+    report.count("payments", beside.count);
+    report.count("p50_us", beside.p50_us.into());
     report.put(
         "p50_quiet_us",
-        f64::from(before.latency.p50_us + after.latency.p50_us) / 2.0,
+        f64::from(before.p50_us + after.p50_us) / 2.0,
     );
     report.put("p99_quiet_us", quiet);
-    report.count("p99_us", beside.latency.p99_us.into());
-    report.put("ratio_flood_p99", f64::from(beside.latency.p99_us) / quiet);
+    report.count("p99_us", beside.p99_us.into());
+    report.put("ratio_flood_p99", f64::from(beside.p99_us) / quiet);
     report.count("flood_done", did.done);
     report.count("flood_refused", did.refused);
     report.count("flood_open", did.open);
@@ -87,7 +87,7 @@ fn flood(options: &Options, kind: Kind) -> Result<Report, Failure> {
         report.count(&format!("shed_{cause}"), count);
     }
     report.count("audited_entries", entries(&data)?);
-    if beside.latency.count == 0 {
+    if beside.count == 0 {
         return Err(format!("nobody could pay beside {}", kind.name()).into());
     }
     Ok(report)

@@ -213,7 +213,7 @@ fn commit(place: Option<&Path>) -> Result<f64, Failure> {
 }
 
 /// Seconds for a turn, the best of five rounds: a floor is what it takes undisturbed.
-fn per_turn(turns: usize, mut turn: impl FnMut(usize)) -> f64 {
+pub(crate) fn per_turn(turns: usize, mut turn: impl FnMut(usize)) -> f64 {
     let mut best = f64::INFINITY;
     for _ in 0..5 {
         let begun = Instant::now();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// Collected latencies.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Latencies(Vec<u32>);
 
 impl Latencies {
@@ -14,19 +14,24 @@ impl Latencies {
             .push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
     }
 
+    pub(crate) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn append(&mut self, mut other: Self) {
         self.0.append(&mut other.0);
     }
 
-    pub(crate) fn summary(mut self) -> Summary {
-        self.0.sort_unstable();
+    pub(crate) fn summary(&self) -> Summary {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
         let at = |share: f64| {
-            let last = self.0.len().saturating_sub(1);
+            let last = sorted.len().saturating_sub(1);
             let index = (last as f64 * share).round() as usize;
-            self.0.get(index).copied().unwrap_or(0)
+            sorted.get(index).copied().unwrap_or(0)
         };
         Summary {
-            count: self.0.len() as u64,
+            count: sorted.len() as u64,
             p50_us: at(0.5),
             p99_us: at(0.99),
             max_us: at(1.0),

@@ -16,6 +16,7 @@ mod floors;
 mod idle;
 mod large;
 mod latency;
+mod least;
 mod login;
 mod members;
 mod options;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use quid_common::address::DirectoryAddress;
 
 use crate::directory::Directory;
+use crate::latency::Latencies;
 use crate::payees;
 use crate::payers::{Paid, Stretch};
 use crate::report::Failure;
@@ -20,14 +21,33 @@ pub(crate) struct Members {
 }
 
 /// What a stretch came to, and what it used.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Measured {
-    pub(crate) paid: Paid,
+    /// Offers that were answered *busy* and made again.
+    pub(crate) busy: u64,
+    pub(crate) latencies: Latencies,
     pub(crate) per_second: f64,
     /// CPU microseconds a payment.
     pub(crate) directory: f64,
     pub(crate) payers: f64,
     pub(crate) payees: f64,
+}
+
+impl Measured {
+    /// Several stretches as one: all their latencies, and the means of the rest.
+    pub(crate) fn mean(all: &[Self]) -> Self {
+        let mut mean = Self::default();
+        let share = 1.0 / all.len() as f64;
+        for one in all {
+            mean.busy += one.busy;
+            mean.latencies.append(one.latencies.clone());
+            mean.per_second += one.per_second * share;
+            mean.directory += one.directory * share;
+            mean.payers += one.payers * share;
+            mean.payees += one.payees * share;
+        }
+        mean
+    }
 }
 
 impl Members {
@@ -68,7 +88,7 @@ impl Members {
         let before = pids.map(usage::cpu);
         writeln!(self.payers.input, "{}", serde_json::to_string(&stretch)?)?;
         let paid: Paid = serde_json::from_str(&self.payers.line()?)?;
-        let count = paid.latency.count as f64;
+        let count = paid.latencies.len() as f64;
         let mut used = [0.0; 3];
         for ((used, before), pid) in used.iter_mut().zip(before).zip(pids) {
             let spent = usage::cpu(pid)?.saturating_sub(before?);
@@ -76,7 +96,8 @@ impl Members {
         }
         let [of_directory, payers, payees] = used;
         Ok(Measured {
-            paid,
+            busy: paid.busy,
+            latencies: paid.latencies,
             per_second: count / paid.seconds,
             directory: of_directory,
             payers,

@@ -15,7 +15,7 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{sleep_until, timeout};
 
 use crate::client::{Node, PAYEE, PAYER, Session, is_passing, key, letters};
-use crate::latency::{Latencies, Summary};
+use crate::latency::Latencies;
 use crate::options::Payers;
 use crate::proofs::Proofs;
 use crate::report::Failure;
@@ -35,14 +35,14 @@ pub(crate) struct Stretch {
 }
 
 /// What came of it.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Paid {
     /// From the first order to the last receipt.
     pub(crate) seconds: f64,
     /// Offers that were answered *busy* and made again.
     pub(crate) busy: u64,
     /// From when a payment was due to its verified receipt.
-    pub(crate) latency: Summary,
+    pub(crate) latencies: Latencies,
 }
 
 /// Does a stretch for each line on stdin and prints what came of it; first, an empty line once all
@@ -79,11 +79,10 @@ pub(crate) fn run(role: &Payers) -> Result<(), Failure> {
         }
         let Share { latencies, busy } = wait()?;
         let seconds = begun.elapsed().as_secs_f64();
-        let latency = latencies.summary();
         let paid = Paid {
             seconds,
             busy,
-            latency,
+            latencies,
         };
         println!("{}", serde_json::to_string(&paid)?);
         std::io::stdout().flush()?;
@@ -199,7 +198,6 @@ impl Payer {
         let line = if stretch.hot { first } else { own };
         // Offers that have not left, how many, and since when.
         let (mut out, mut held, mut gathering) = (Vec::new(), 0, None);
-        let mut answered = false;
         let (mut busy, mut receipts, mut dues) = (Vec::new(), Vec::new(), Vec::new());
         loop {
             let now = Instant::now();
@@ -218,16 +216,14 @@ impl Payer {
                 held += 1;
             }
             if !out.is_empty() {
-                // As the library has it: behind offers without an answer, others gather until one
-                // comes.
+                // As the library has it: behind offers without an answer, others gather.
                 let leaves = *gathering.get_or_insert(now) + GATHER_MAX;
-                if answered || line.waiting.len() == held || leaves <= now {
+                if line.waiting.len() == held || leaves <= now {
                     line.send.write_all(&out).await?;
                     out.clear();
                     (held, gathering) = (0, None);
                 }
             }
-            answered = false;
             if line.waiting.is_empty() && now >= end {
                 return Ok(latencies);
             }
@@ -246,7 +242,6 @@ impl Payer {
                 },
             }
             while let Some(message) = line.reader.ready()? {
-                answered = true;
                 match message {
                     Message::Paid(paid) => {
                         let waiting = line.waiting.remove(&paid.number).ok_or("unasked")?;

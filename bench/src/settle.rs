@@ -3,6 +3,7 @@
 
 use crate::directory::Directory;
 use crate::floors::Floors;
+use crate::least::Least;
 use crate::members::{Measured, Members, settle_down};
 use crate::options::Options;
 use crate::payers::Stretch;
@@ -15,23 +16,25 @@ pub(crate) fn settle(options: &Options) -> Result<Report, Failure> {
     let floors = Floors::measure(options.place.as_deref())?;
     let directory = Directory::start(options.place.as_deref())?;
     let mut members = Members::start(&directory.address, options.payers, options.payees)?;
-    let full = spread(options, options.seconds().as_secs_f64());
+    let turn = spread(options, options.seconds().as_secs_f64() / TURNS as f64);
     members.pay(
         &directory,
         Stretch {
             seconds: WARM_UP_S,
-            ..full
+            ..turn
         },
     )?;
-    let fastest = members.pay(&directory, full)?;
-    settle_down(&directory)?;
-    let steady = members.pay(
-        &directory,
-        Stretch {
-            rate: Some(fastest.per_second * STEADY),
-            ..full
-        },
-    )?;
+    // In turns, so that a machine that slows down slows both.
+    let (mut fastest, mut steady) = (Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        let full = members.pay(&directory, turn)?;
+        settle_down(&directory)?;
+        let rate = Some(full.per_second * STEADY);
+        steady.push(members.pay(&directory, Stretch { rate, ..turn })?);
+        settle_down(&directory)?;
+        fastest.push(full);
+    }
+    let (fastest, steady) = (Measured::mean(&fastest), Measured::mean(&steady));
     put(&mut report, &fastest);
     // The latencies are those at 70 %: as fast as it goes, they only say how many wait.
     put_latency(&mut report, "", &steady);
@@ -63,20 +66,12 @@ pub(crate) fn hot(options: &Options) -> Result<Report, Failure> {
         spreads.push(members.pay(&directory, turn)?);
         hots.push(members.pay(&directory, Stretch { hot: true, ..turn })?);
     }
-    let rate =
-        |all: &[Measured]| all.iter().map(|one| one.per_second).sum::<f64>() / all.len() as f64;
-    let last = hots.last().copied().ok_or("no turn")?;
-    put(
-        &mut report,
-        &Measured {
-            per_second: rate(&hots),
-            ..last
-        },
-    );
-    put_latency(&mut report, "", &last);
-    report.put("spread_payments_per_s", rate(&spreads));
-    report.put("ratio_hot_spread", rate(&hots) / rate(&spreads));
-    finish(options, report, directory, members, &floors, &last)
+    let (spread, hot) = (Measured::mean(&spreads), Measured::mean(&hots));
+    put(&mut report, &hot);
+    put_latency(&mut report, "", &hot);
+    report.put("spread_payments_per_s", spread.per_second);
+    report.put("ratio_hot_spread", hot.per_second / spread.per_second);
+    finish(options, report, directory, members, &floors, &hot)
 }
 
 /// One at a time.
@@ -105,8 +100,9 @@ pub(crate) fn latency(options: &Options) -> Result<Report, Failure> {
     let floor = 2.0 * report.figure("floor_round_trip_us") + report.figure("floor_commit_us");
     report.put(
         "ratio_latency_floor",
-        f64::from(measured.paid.latency.p50_us) / floor,
+        f64::from(measured.latencies.summary().p50_us) / floor,
     );
+    Least::measure()?.put(&mut report, floor);
     Ok(report)
 }
 
@@ -122,16 +118,16 @@ pub(crate) fn spread(options: &Options, seconds: f64) -> Stretch {
 }
 
 fn put(report: &mut Report, measured: &Measured) {
-    report.count("payments", measured.paid.latency.count);
+    report.count("payments", measured.latencies.len() as u64);
     report.put("payments_per_s", measured.per_second);
-    report.count("busy", measured.paid.busy);
+    report.count("busy", measured.busy);
     report.put("cpu_us_directory", measured.directory);
     report.put("cpu_us_payers", measured.payers);
     report.put("cpu_us_payees", measured.payees);
 }
 
 fn put_latency(report: &mut Report, prefix: &str, measured: &Measured) {
-    let latency = measured.paid.latency;
+    let latency = measured.latencies.summary();
     report.count(&format!("{prefix}p50_us"), latency.p50_us.into());
     report.count(&format!("{prefix}p99_us"), latency.p99_us.into());
     report.count(&format!("{prefix}max_us"), latency.max_us.into());
@@ -177,5 +173,5 @@ const WARM_UP_S: f64 = 1.0;
 /// The share of the highest rate at which latencies are taken.
 const STEADY: f64 = 0.7;
 
-/// Turns of each kind in `hot`.
+/// Turns of each kind in `settle` and `hot`.
 const TURNS: usize = 3;

@@ -36,8 +36,8 @@ impl Reader {
 
     /// The next message that is here already.
     pub(crate) fn ready(&mut self) -> Result<Option<Message>, Failure> {
-        Ok(match self.frames.next_frame()? {
-            Some(frame) => Some(Message::from_frame(&frame)?),
+        Ok(match self.frames.next_borrowed()? {
+            Some((kind, body)) => Some(Message::read(kind, body)?),
             None => None,
         })
     }
