@@ -98,10 +98,7 @@ pub(crate) fn latency(options: &Options) -> Result<Report, Failure> {
     put_latency(&mut report, "", &measured);
     let mut report = finish(options, report, directory, members, &floors, &measured)?;
     let floor = 2.0 * report.figure("floor_round_trip_us") + report.figure("floor_commit_us");
-    report.put(
-        "ratio_latency_floor",
-        f64::from(measured.latencies.summary().p50_us) / floor,
-    );
+    report.put("ratio_latency_floor", report.figure("p50_us") / floor);
     Least::measure()?.put(&mut report, floor);
     Ok(report)
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::merkle;
+use crate::sha256::sha256;
 use crate::time::LedgerTime;
 
 /// Which ledger: the RFC 6962 leaf hash of its first entry, so no two ledgers share one.
@@ -112,7 +112,7 @@ impl Digest {
     /// The digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        Self(merkle::sha256(bytes))
+        Self(sha256(bytes))
     }
 }
 

@@ -48,6 +48,7 @@ pub mod random;
 pub mod receipt;
 pub mod refusal;
 pub mod request;
+pub mod sha256;
 pub mod signed;
 pub mod tab;
 pub mod time;

@@ -1,8 +1,7 @@
 //! The log's Merkle tree (RFC 6962): its hashes, and the check of a path from a leaf to the root.
 
-use aws_lc_rs::digest;
-
 use crate::checkpoint::Head;
+use crate::sha256::{Sha256, sha256};
 
 /// Longest inclusion path: the height of a tree of [`crate::checkpoint::SIZE_MAX`] entries.
 pub const PATH_LEN_MAX: usize = 48;
@@ -10,10 +9,10 @@ pub const PATH_LEN_MAX: usize = 48;
 /// The hash of an entry's exact bytes as a leaf (RFC 6962, 2.1).
 #[must_use]
 pub fn leaf_hash(entry: &[u8]) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    context.update(&[LEAF]);
-    context.update(entry);
-    bytes(&context.finish())
+    let mut hash = Sha256::new();
+    hash.update(&[LEAF]);
+    hash.update(entry);
+    hash.finish()
 }
 
 /// The hash of an inner node over its two children (RFC 6962, 2.1).
@@ -25,11 +24,6 @@ pub fn node_hash(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     first.copy_from_slice(left);
     second.copy_from_slice(right);
     sha256(&node)
-}
-
-/// SHA-256, by the library that is quickest also on processors without instructions for it.
-pub(crate) fn sha256(message: &[u8]) -> [u8; 32] {
-    bytes(&digest::digest(&digest::SHA256, message))
 }
 
 /// The inclusion path that was last found to lead to its root. The entries of a batch share most of
@@ -143,11 +137,6 @@ const fn up(number: u64, levels: u32) -> u64 {
         Some(number) => number,
         None => 0,
     }
-}
-
-fn bytes(digest: &digest::Digest) -> [u8; 32] {
-    // A SHA-256 has 32 bytes.
-    digest.as_ref().first_chunk().copied().unwrap_or_default()
 }
 
 /// What precedes a leaf's bytes (RFC 6962, 2.1).

@@ -19,9 +19,9 @@ use quid_common::id::OperationId;
 use quid_common::key::{PublicKey, SecretKey};
 use quid_common::printable::Printable;
 use quid_common::refusal::Reason;
+use quid_common::sha256::{Sha256, sha256};
 use quid_common::time::LedgerTime;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::folder::Folder;
@@ -48,17 +48,17 @@ impl Code {
     pub fn of(key: &SecretKey, operation: OperationId) -> Self {
         let mut hash = Sha256::new();
         hash.update(b"quid/invite/1\0");
-        hash.update(*key.seed());
-        hash.update(operation.0);
+        hash.update(&*key.seed());
+        hash.update(&operation.0);
         let mut code = [0; CODE_LEN];
-        let hash = hash.finalize();
+        let hash = hash.finish();
         code.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
         Self(code)
     }
 
     /// What is stored of it.
     fn hash(&self) -> [u8; 32] {
-        Sha256::digest(self.0).into()
+        sha256(&self.0)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use quid_common::key::SecretKey;
+use quid_common::sha256::Sha256;
 use quid_common::tls::{self, TlsError, TlsIdentity};
 use quid_common::wire::CloseCode;
 use quinn::crypto::rustls::QuicServerConfig;
@@ -13,7 +14,6 @@ use quinn::{
     AsyncUdpSocket, ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout,
     Incoming, Runtime, ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
-use sha2::{Digest, Sha256};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::task::JoinSet;
@@ -102,8 +102,8 @@ pub fn on_port(socket: UdpSocket, key: &SecretKey) -> Result<Endpoint, BindError
 fn config(key: &SecretKey) -> EndpointConfig {
     let mut hash = Sha256::new();
     hash.update(b"quid/reset/1\0");
-    hash.update(*key.seed());
-    let secret = Zeroizing::new(<[u8; 32]>::from(hash.finalize()));
+    hash.update(&*key.seed());
+    let secret = Zeroizing::new(hash.finish());
     let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &*secret)));
     config.cid_generator(|| Box::new(RandomIds));
     config

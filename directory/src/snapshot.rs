@@ -23,7 +23,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 
-use aws_lc_rs::digest;
+use quid_common::sha256::Sha256;
 
 use crate::folder::{self, Folder, FolderError, shown};
 
@@ -168,38 +168,10 @@ impl Fields<'_> {
 }
 
 fn checksum(head: &[u8], state: &[u8]) -> [u8; 32] {
-    let mut sum = Sum::default();
+    let mut sum = Sha256::new();
     sum.update(state);
     sum.update(head);
     sum.finish()
-}
-
-/// A SHA-256 of what comes in parts.
-#[derive(Clone)]
-struct Sum(digest::Context);
-
-impl fmt::Debug for Sum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sum")
-    }
-}
-
-impl Default for Sum {
-    fn default() -> Self {
-        Self(digest::Context::new(&digest::SHA256))
-    }
-}
-
-impl Sum {
-    fn update(&mut self, part: &[u8]) {
-        self.0.update(part);
-    }
-
-    fn finish(self) -> [u8; 32] {
-        // A SHA-256 has 32 bytes.
-        let sum = self.0.finish();
-        sum.as_ref().first_chunk().copied().unwrap_or_default()
-    }
 }
 
 const NAME: &str = "snapshot";
@@ -213,7 +185,7 @@ mod crashes;
 mod tests {
     use std::fs;
 
-    use sha2::{Digest, Sha256};
+    use quid_common::sha256::sha256;
 
     use super::*;
     use crate::store::testing::Scratch;
@@ -248,7 +220,7 @@ mod tests {
         let mut expected = b"quidsnap\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x2a".to_vec();
         expected.extend([9; 32]);
         expected.extend(b"\0\0\0\0\0\0\0\x05");
-        let sum = Sha256::digest([b"books", &expected[..]].concat());
+        let sum = sha256(&[b"books", &expected[..]].concat());
         expected.extend(sum);
         expected.extend(b"books");
         assert_eq!(bytes, expected);

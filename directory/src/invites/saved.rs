@@ -4,10 +4,10 @@
 //! by accounts that the log lacks are taken back at the first start, as after a crash.
 
 use data_encoding::HEXLOWER;
+use quid_common::sha256::sha256;
 use quid_common::time::LedgerTime;
 use rusqlite::params;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::{Invites, InvitesError, USES_MAX, signed, wrong};
@@ -92,7 +92,7 @@ impl Saved {
                 rusqlite::Error::ToSqlConversionFailure(Box::new(error)),
             )
         })?;
-        let mut text = format!("{TITLE}{}\n", HEXLOWER.encode(&Sha256::digest(&json))).into_bytes();
+        let mut text = format!("{TITLE}{}\n", HEXLOWER.encode(&sha256(&json))).into_bytes();
         text.extend(json);
         Ok(Some(Self(text)))
     }
@@ -161,7 +161,7 @@ impl Saved {
             .and_then(|end| rest.split_at_checked(end))
             .ok_or(SavedError)?;
         let json = json.strip_prefix(b"\n").ok_or(SavedError)?;
-        if HEXLOWER.encode(&Sha256::digest(json)).as_bytes() != sum {
+        if HEXLOWER.encode(&sha256(json)).as_bytes() != sum {
             return Err(SavedError);
         }
         let content: Content = serde_json::from_slice(json).map_err(|_| SavedError)?;

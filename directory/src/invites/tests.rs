@@ -224,7 +224,7 @@ fn what_a_backup_has_of_the_codes_is_what_was_written_or_nothing() {
         r#"{"codes":[],"uses":[],"more":1}"#,
         r#"{"codes":[],"uses":[{"account":"00","hash":"00"}]}"#,
     ] {
-        let sum = data_encoding::HEXLOWER.encode(&Sha256::digest(json));
+        let sum = data_encoding::HEXLOWER.encode(&sha256(json.as_bytes()));
         let text = format!("quid invites 1 {sum}\n{json}");
         assert_eq!(Saved::read(text.into()).err(), Some(SavedError), "{json}");
     }

@@ -18,10 +18,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
+use quid_common::sha256::Sha256;
 use tracing::warn;
 
 use super::redo::{End, Section, Writer};
-use super::{HEAD_LEN, Snapshot, Sum, head};
+use super::{HEAD_LEN, Snapshot, head};
 use crate::folder::{self, Folder, FolderError};
 use crate::ledger::Ledger;
 use crate::surroundings::Workers;
@@ -513,7 +514,7 @@ impl Disk {
 #[derive(Debug)]
 struct Part {
     file: File,
-    sum: Sum,
+    sum: Sha256,
     len: u64,
 }
 
@@ -523,7 +524,7 @@ impl Part {
         let options = options.write(true).create(true).truncate(true).mode(0o600);
         let mut file = options.open(path)?;
         file.write_all(&[0; HEAD_LEN + 32])?;
-        let (sum, len) = (Sum::default(), 0);
+        let (sum, len) = (Sha256::new(), 0);
         Ok(Self { file, sum, len })
     }
 

@@ -26,7 +26,7 @@ use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::Sum;
+use quid_common::sha256::Sha256;
 
 /// The entries up to a number of entries, in short.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -195,7 +195,7 @@ fn split(head: &[u8; SECTION_HEAD_LEN]) -> (u64, [u8; 32], u64) {
 }
 
 fn checksum(before: &[u8], head: &[u8], bytes: &[u8]) -> [u8; 32] {
-    let mut sum = Sum::default();
+    let mut sum = Sha256::new();
     for part in [before, head, bytes] {
         sum.update(part);
     }
