@@ -13,7 +13,7 @@ use quid_common::key::PublicKey;
 use quid_common::order::SignedOrder;
 use quid_common::receipt::Receipt;
 use quid_common::tls;
-use quid_common::wire::{Declined, Message, Offer, OpenSettle, Paid, Settled, Submit};
+use quid_common::wire::{Declined, Message, Offer, OpenSettle, Run, Settled, Submit};
 use quinn::SendStream;
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
@@ -87,6 +87,7 @@ struct Waiting {
 #[derive(Default)]
 struct Outbox {
     bytes: RefCell<Vec<u8>>,
+    run: RefCell<Run>,
     wake: Notify,
 }
 
@@ -210,7 +211,8 @@ impl Payee {
             Message::Settled(Settled { number, receipt }) => {
                 let waiting = self.waiting.borrow_mut().remove(&number).ok_or("unasked")?;
                 let mut out = waiting.payer.bytes.borrow_mut();
-                Paid::write(waiting.number, receipt.borrow(), &mut out);
+                let mut run = waiting.payer.run.borrow_mut();
+                run.write_paid(waiting.number, receipt.borrow(), &mut out);
                 waiting.payer.wake.notify_one();
                 Ok(Some((receipt, waiting.order)))
             }

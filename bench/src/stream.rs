@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quid_common::frame::{BODY_LEN_MAX, FrameReader};
-use quid_common::wire::Message;
+use quid_common::wire::{Message, Run};
 use quinn::{RecvStream, SendStream};
 
 use crate::report::Failure;
@@ -12,6 +12,7 @@ use crate::report::Failure;
 pub(crate) struct Reader {
     stream: RecvStream,
     frames: FrameReader,
+    run: Run,
 }
 
 impl Reader {
@@ -19,6 +20,7 @@ impl Reader {
         Self {
             stream,
             frames: FrameReader::new(BODY_LEN_MAX),
+            run: Run::new(),
         }
     }
 
@@ -37,7 +39,7 @@ impl Reader {
     /// The next message that is here already.
     pub(crate) fn ready(&mut self) -> Result<Option<Message>, Failure> {
         Ok(match self.frames.next_borrowed()? {
-            Some((kind, body)) => Some(Message::read(kind, body)?),
+            Some((kind, body)) => Some(self.run.read(Message::read(kind, body)?)?),
             None => None,
         })
     }

@@ -14,9 +14,11 @@ use crate::id::{Digest, InstanceId, LedgerId, OrderId, Reference};
 use crate::key::PublicKey;
 use crate::name::Name;
 use crate::order::Memo;
-use crate::receipt::{Receipt, ReceiptRef};
+use crate::receipt::Receipt;
 use crate::refusal::Reason;
 use crate::time::LedgerTime;
+
+pub use self::run::Run;
 
 /// Most people or history lines in one page.
 pub const PAGE_LEN_MAX: u16 = 200;
@@ -401,6 +403,21 @@ messages! {
         close: ByteBuf,
     }
 
+    /// A [`Settled`] whose receipt is of the same batch as that of the last one on this stream, without what
+    /// both have; see [`Run`].
+    41 SettledNext {
+        /// The submitter's number.
+        number: u64,
+        /// The receipt's entry.
+        entry: ByteBuf,
+        /// The entry's place in the log.
+        index: u64,
+        /// The lowest hashes of its path.
+        path: ByteBuf,
+        /// How many hashes above those are the highest of the last receipt's path.
+        shared: u8,
+    }
+
     /// Makes this an event stream: what concerns the account from now on, and first all payments
     /// to it since an entry, so that nothing is missed between two sessions.
     48 Subscribe {
@@ -459,6 +476,21 @@ messages! {
         number: u64,
         /// Why.
         reason: Reason,
+    }
+
+    /// Peer: a [`Paid`] whose receipt is of the same batch as that of the last one on this stream, without
+    /// what both have; see [`Run`].
+    67 PaidNext {
+        /// The payer's number.
+        number: u64,
+        /// The receipt's entry.
+        entry: ByteBuf,
+        /// The entry's place in the log.
+        index: u64,
+        /// The lowest hashes of its path.
+        path: ByteBuf,
+        /// How many hashes above those are the highest of the last receipt's path.
+        shared: u8,
     }
 
     /// Peer: makes this a tab stream, on which all tabs between the two nodes run.
@@ -652,25 +684,6 @@ pub mod history_kind {
     pub const RELEASE: u8 = 6;
 }
 
-impl Settled {
-    /// Appends the frame of the message with this receipt, without making the message: there is
-    /// one for every payment.
-    pub fn write(number: u64, receipt: ReceiptRef<'_>, out: &mut Vec<u8>) {
-        write_receipt(Self::KIND, number, receipt, out);
-    }
-}
-
-impl Paid {
-    /// As [`Settled::write`].
-    pub fn write(number: u64, receipt: ReceiptRef<'_>, out: &mut Vec<u8>) {
-        write_receipt(Self::KIND, number, receipt, out);
-    }
-}
-
-fn write_receipt(kind: u16, number: u64, receipt: ReceiptRef<'_>, out: &mut Vec<u8>) {
-    frame::write(kind, out, |out| cbor::encode_to(&(number, receipt), out));
-}
-
 /// Why a frame is not a message of this version.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum MessageError {
@@ -680,6 +693,9 @@ pub enum MessageError {
     /// The body cannot be read.
     #[error(transparent)]
     Body(#[from] CborError),
+    /// A receipt rests on one that was not before it on its stream.
+    #[error("a receipt goes on from one that was not there")]
+    Run,
 }
 
 impl MessageError {
@@ -688,10 +704,11 @@ impl MessageError {
     pub const fn reason(self) -> Reason {
         match self {
             Self::Kind(_) => Reason::UNKNOWN_KIND,
-            Self::Body(_) => Reason::ENCODING,
+            Self::Body(_) | Self::Run => Reason::ENCODING,
         }
     }
 }
 
+mod run;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use quid_common::chain::Mark;
 use quid_common::order::{SignedDecline, SignedOrder};
 use quid_common::refusal::Reason;
 use quid_common::signed::{Signed, Statement};
-use quid_common::wire::{CloseCode, Message, Settled, Submit, SubmitClaim, SubmitRefused, Voided};
+use quid_common::wire::{CloseCode, Message, Run, Submit, SubmitClaim, SubmitRefused, Voided};
 use serde_bytes::ByteBuf;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -178,12 +178,13 @@ impl<'a> Waiting<'a> {
 
     /// Writes answers as they come, until the peer does not take them any more.
     async fn write(&self, writer: &mut Writer) -> Option<CloseCode> {
+        let mut run = Run::new();
         loop {
             let mut answers = self.outlet.take().await.into_iter();
             while answers.len() > 0 {
                 let count = answers.len().min(WRITE_LEN);
                 for (number, answer) in answers.by_ref().take(count) {
-                    queue(writer, number, &answer);
+                    queue(writer, &mut run, number, &answer);
                 }
                 match self.flush(writer, answers.as_mut_slice()).await {
                     Ok(()) => {}
@@ -256,9 +257,9 @@ fn signed<T: Statement>(bytes: ByteBuf) -> Result<Signed<T>, Reason> {
     Signed::from_vec(bytes.into_vec()).map_err(|_| Reason::ENCODING)
 }
 
-fn queue(writer: &mut Writer, number: u64, answer: &Answer) {
+fn queue(writer: &mut Writer, run: &mut Run, number: u64, answer: &Answer) {
     match answer {
-        Answer::Settled(proof) => Settled::write(number, proof.borrow(), writer.buffer()),
+        Answer::Settled(proof) => run.write_settled(number, proof.borrow(), writer.buffer()),
         Answer::Voided(proof) => {
             let receipt = proof.clone().into_receipt();
             writer.queue(&Voided { number, receipt }.into());

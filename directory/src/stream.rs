@@ -87,11 +87,11 @@ impl Reader {
     /// # Errors
     /// [`ReadError`]; the stream is of no more use.
     pub fn ready(&mut self) -> Result<Option<Message>, ReadError> {
-        let Some(frame) = self.frames.next_frame()? else {
+        let Some((kind, body)) = self.frames.next_borrowed()? else {
             return Ok(None);
         };
         self.due = None;
-        Ok(Some(Message::from_frame(&frame)?))
+        Ok(Some(Message::read(kind, body)?))
     }
 }
 

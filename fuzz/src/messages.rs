@@ -3,10 +3,11 @@
 use std::ops::RangeInclusive;
 
 use quid_common::frame::{BODY_LEN_MAX, FrameReader};
-use quid_common::wire::{Message, TabPay, TabPayRef};
+use quid_common::wire::{Message, Run, Settled, TabPay, TabPayRef};
 
 use crate::evidence::Genuine;
 use crate::strict;
+use crate::world::PAYMENT;
 
 /// What a stranger and the directory say until the login.
 pub fn stranger(bytes: &[u8]) {
@@ -81,4 +82,38 @@ fn message(family: RangeInclusive<u16>, bytes: &[u8]) {
     assert_eq!(reader.next_frame(), Ok(Some(frame)));
     assert!(reader.is_empty());
     Genuine::get().everything_in(&items.expect("what was read is sound"));
+    in_a_row(message);
+}
+
+/// Behind a genuine receipt, what goes on from it is refused or made whole, proves nothing that is not
+/// genuine, and comes out the same if it is sent on.
+fn in_a_row(message: Message) {
+    let genuine = Genuine::get();
+    let receipt = genuine.world.receipt(PAYMENT);
+    let (mut read, mut write) = (Run::new(), Run::new());
+    let mut out = Vec::new();
+    write.write_settled(1, receipt.borrow(), &mut out);
+    let first = Settled { number: 1, receipt };
+    read.read(first.into()).expect("it is whole");
+    let mut far = read.clone();
+    let Ok(whole) = read.read(message) else {
+        return;
+    };
+    out.clear();
+    match &whole {
+        Message::Settled(it) => {
+            genuine.receipt(&it.receipt);
+            write.write_settled(it.number, it.receipt.borrow(), &mut out);
+        }
+        Message::Paid(it) => {
+            genuine.receipt(&it.receipt);
+            write.write_paid(it.number, it.receipt.borrow(), &mut out);
+        }
+        _ => return,
+    }
+    let mut frames = FrameReader::new(out.len());
+    frames.push(&out);
+    let frame = frames.next_frame().expect("short enough").expect("whole");
+    let came = far.read(Message::from_frame(&frame).expect("it was read before"));
+    assert_eq!(came.as_ref(), Ok(&whole));
 }

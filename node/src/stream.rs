@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quid_common::chain::LinkError;
 use quid_common::frame::{BODY_LEN_MAX, FrameError, FrameReader};
-use quid_common::wire::{Message, MessageError, TabPay, TabPayRef};
+use quid_common::wire::{Message, MessageError, Paid, Run, TabPay, TabPayRef};
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -49,6 +49,7 @@ pub(crate) async fn ask(
 pub(crate) struct Reader {
     stream: RecvStream,
     frames: FrameReader,
+    run: Run,
     /// When the frame that is being read must be whole.
     due: Option<Instant>,
 }
@@ -59,6 +60,7 @@ impl Reader {
         Self {
             stream,
             frames: FrameReader::new(body_len_max),
+            run: Run::new(),
             due: None,
         }
     }
@@ -114,7 +116,7 @@ impl Reader {
             return Ok(None);
         };
         self.due = None;
-        Ok(Some(Message::read(kind, body)?))
+        Ok(Some(self.run.read(Message::read(kind, body)?)?))
     }
 
     /// Like [`Self::ready`], on a tab stream: payments are not copied.
@@ -143,6 +145,7 @@ pub(crate) enum OnTabs<'a> {
 pub(crate) struct Writer {
     stream: SendStream,
     buffer: Vec<u8>,
+    run: Run,
 }
 
 impl Writer {
@@ -150,12 +153,19 @@ impl Writer {
         Self {
             stream,
             buffer: Vec::new(),
+            run: Run::new(),
         }
     }
 
     /// Adds a message to what the next [`Writer::flush`] sends.
     pub(crate) fn queue(&mut self, message: &Message) {
-        message.write(&mut self.buffer);
+        match message {
+            Message::Paid(Paid { number, receipt }) => {
+                self.run
+                    .write_paid(*number, receipt.borrow(), &mut self.buffer);
+            }
+            other => other.write(&mut self.buffer),
+        }
     }
 
     /// Adds payments on a tab.

@@ -9,7 +9,7 @@ use quid_common::frame::{BODY_LEN_MAX, FrameError, FrameReader};
 use quid_common::id::OrderId;
 use quid_common::key::PublicKey;
 use quid_common::tls::{self, TlsIdentity};
-use quid_common::wire::{Message, MessageError, Submit, SubmitClaim, SubmitClose, SubmitTab};
+use quid_common::wire::{Message, MessageError, Run, Submit, SubmitClaim, SubmitClose, SubmitTab};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
     ClientConfig, Connection, ConnectionError, Endpoint, ReadError, RecvStream, SendStream,
@@ -36,6 +36,7 @@ pub struct Asks(SendStream);
 pub struct Answers {
     stream: RecvStream,
     frames: FrameReader,
+    run: Run,
 }
 
 /// Something to submit, without its number.
@@ -108,6 +109,7 @@ impl Wire {
             answers: Answers {
                 stream,
                 frames: FrameReader::new(BODY_LEN_MAX),
+                run: Run::new(),
             },
         }
     }
@@ -156,7 +158,7 @@ impl Answers {
     pub async fn next(&mut self) -> Result<Option<Message>, WireError> {
         loop {
             if let Some(frame) = self.frames.next_frame()? {
-                return Ok(Some(Message::from_frame(&frame)?));
+                return Ok(Some(self.run.read(Message::from_frame(&frame)?)?));
             }
             let Some(chunk) = self.stream.read_chunk(64 * 1024, true).await? else {
                 return Ok(None);

@@ -237,7 +237,7 @@ fn a_receipt_opens_its_own_tab_byte_for_byte_and_settles_no_order() {
 }
 
 /// The sample ledger, continued to [`SIZE_MAX`] entries.
-fn long_log() -> (World, Log) {
+pub(crate) fn long_log() -> (World, Log) {
     let world = World::new();
     let mut log = Log::default();
     for entry in world.every_entry() {

@@ -21,10 +21,10 @@ use quid_common::wire::{
     AskBalance, AskConsistency, AskFate, AskHistory, AskKeys, AskSuccessor, AskTab, Balance,
     CaughtUp, ChangeKeys, Declined, Fate, Find, Found, HistoryLine, HistoryPage, KeysChanged,
     KeysStanding, Lagged, Login, Message, Moved, Offer, Offline, Online, OpenSettle, OpenTab,
-    OpenTabs, Paid, PendingRecovery, Person, Proof, Prove, Refused, Register, Registered, Settled,
-    Submit, SubmitClaim, SubmitClose, SubmitRefused, SubmitTab, SubmitVoid, Subscribe, Successor,
-    TabAccepted, TabEnd, TabEnded, TabOffer, TabPaid, TabPay, TabStanding, Voided, Welcome, Who,
-    WhoPage, history_kind,
+    OpenTabs, Paid, PaidNext, PendingRecovery, Person, Proof, Prove, Refused, Register, Registered,
+    Settled, SettledNext, Submit, SubmitClaim, SubmitClose, SubmitRefused, SubmitTab, SubmitVoid,
+    Subscribe, Successor, TabAccepted, TabEnd, TabEnded, TabOffer, TabPaid, TabPay, TabStanding,
+    Voided, Welcome, Who, WhoPage, history_kind,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -294,6 +294,14 @@ fn settlement(world: &World) -> Vec<(&'static str, Message)> {
         number: 7,
         receipt: world.receipt(PAYMENT),
     };
+    let rest = world.receipt(PAYMENT);
+    let settled_next = SettledNext {
+        number: 8,
+        entry: rest.entry,
+        index: rest.index,
+        path: rest.path[..32].to_vec().into(),
+        shared: 2,
+    };
     let voided = Voided {
         number: 9,
         receipt: world.receipt(VOID),
@@ -312,6 +320,7 @@ fn settlement(world: &World) -> Vec<(&'static str, Message)> {
         ("bare", submit(7, world.order(), None).into()),
         ("only", submit_void.into()),
         ("only", settled.into()),
+        ("only", settled_next.into()),
         ("only", voided.into()),
         (
             "full",
@@ -407,6 +416,14 @@ fn peers(world: &World) -> Vec<(&'static str, Message)> {
         number: 1,
         receipt: world.receipt(PAYMENT),
     };
+    let rest = world.receipt(PAYMENT);
+    let paid_next = PaidNext {
+        number: 3,
+        entry: rest.entry,
+        index: rest.index,
+        path: rest.path[..64].to_vec().into(),
+        shared: 1,
+    };
     let declined = Declined {
         number: 2,
         reason: Reason::PAYEE_DECLINED,
@@ -418,6 +435,7 @@ fn peers(world: &World) -> Vec<(&'static str, Message)> {
         ),
         ("bare", offer(2, world.unfunded(), None).into()),
         ("only", paid.into()),
+        ("only", paid_next.into()),
         ("only", declined.into()),
     ]
 }

@@ -7,6 +7,7 @@ use cddl::validator::cbor_value::decode_cbor;
 use quid_common::account::Change;
 use quid_common::entry::{Entry, Registration};
 use quid_common::frame::Frame;
+use quid_common::merkle::PATH_LEN_MAX;
 use quid_common::order::{Decline, Order, Void};
 use quid_common::refusal::Reason;
 use quid_common::signed::{Signed, Statement};
@@ -181,6 +182,14 @@ fn is_sound_inside(message: &Message) -> bool {
         Message::ChangeKeys(it) => Change::from_bytes(&it.change).is_ok(),
         _ => true,
     };
+    let rest = match message {
+        Message::SettledNext(it) => Some((&it.entry, it.shared)),
+        Message::PaidNext(it) => Some((&it.entry, it.shared)),
+        _ => None,
+    };
+    let rest = rest.is_none_or(|(entry, shared)| {
+        Entry::decode(entry).is_ok() && usize::from(shared) <= PATH_LEN_MAX
+    });
     let entries = receipts(message)
         .iter()
         .all(|it| Entry::decode(&it.entry).is_ok());
@@ -199,7 +208,7 @@ fn is_sound_inside(message: &Message) -> bool {
         }
         _ => vec![],
     };
-    facts && entries && times.into_iter().all(|time| time <= LedgerTime::MAX)
+    facts && entries && rest && times.into_iter().all(|time| time <= LedgerTime::MAX)
 }
 
 fn is_fact<T: Statement>(bytes: &[u8]) -> bool {

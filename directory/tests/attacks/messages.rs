@@ -413,6 +413,14 @@ fn messages(directory: &Directory) -> Vec<Message> {
             close: vec![].into(),
         }
         .into(),
+        SettledNext {
+            number,
+            entry: vec![1].into(),
+            index: u64::MAX,
+            path: vec![0xff; 33].into(),
+            shared: u8::MAX,
+        }
+        .into(),
         subscribe(None),
         Moved {
             receipt: receipt.clone(),
@@ -435,6 +443,14 @@ fn messages(directory: &Directory) -> Vec<Message> {
         }
         .into(),
         Declined { number, reason }.into(),
+        PaidNext {
+            number,
+            entry: vec![1].into(),
+            index: u64::MAX,
+            path: vec![0xff; 33].into(),
+            shared: u8::MAX,
+        }
+        .into(),
     ];
     all.extend(messages_between_nodes(receipt, link));
     all

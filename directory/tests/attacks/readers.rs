@@ -93,7 +93,7 @@ async fn who_gives_up_one_stream_keeps_the_session() {
         stream: mut given_up,
         ..
     } = alice.settle().await;
-    given_up.receive.stop(0_u32.into()).expect("open");
+    given_up.answers.receive.stop(0_u32.into()).expect("open");
     given_up
         .send
         .write_all(&frames(64, alice.order(bob.key(), 1, 1).bytes()))
@@ -108,7 +108,7 @@ async fn who_gives_up_one_stream_keeps_the_session() {
     }
     let mut events = alice.client.open().await;
     events.send(&subscribe(Some(0))).await;
-    events.receive.stop(0_u32.into()).expect("open");
+    events.answers.receive.stop(0_u32.into()).expect("open");
     settle
         .submit(&alice.order(bob.key(), 1, 20))
         .await

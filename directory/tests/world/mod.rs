@@ -26,7 +26,7 @@ use quid_common::signed::Signed;
 use quid_common::time::LedgerTime;
 use quid_common::tls::{self, TlsIdentity};
 use quid_common::wire::{
-    Login, Message, OpenSettle, Refused, Register, Submit, SubmitRefused, SubmitVoid, Welcome,
+    Login, Message, OpenSettle, Refused, Register, Run, Submit, SubmitRefused, SubmitVoid, Welcome,
 };
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream};
@@ -483,18 +483,17 @@ impl Settle {
 /// A stream of messages.
 pub(crate) struct Stream {
     pub(crate) send: SendStream,
-    pub(crate) receive: RecvStream,
-    frames: FrameReader,
+    pub(crate) answers: Answers,
 }
 
 impl Stream {
     pub(crate) fn new(send: SendStream, receive: RecvStream) -> Self {
-        let frames = FrameReader::new(BODY_LEN_MAX);
-        Self {
-            send,
+        let answers = Answers {
             receive,
-            frames,
-        }
+            frames: FrameReader::new(BODY_LEN_MAX),
+            run: Run::new(),
+        };
+        Self { send, answers }
     }
 
     pub(crate) async fn send(&mut self, message: &Message) {
@@ -505,40 +504,33 @@ impl Stream {
 
     /// The next message; `None` if the stream or the connection has ended.
     pub(crate) async fn next(&mut self) -> Option<Message> {
-        next(&mut self.receive, &mut self.frames).await
+        self.answers.next().await
     }
 
     /// Both directions, for whoever sends while he reads.
     pub(crate) fn split(self) -> (SendStream, Answers) {
-        let Self {
-            send,
-            receive,
-            frames,
-        } = self;
-        (send, Answers { receive, frames })
+        (self.send, self.answers)
     }
 }
 
 /// What comes on a stream.
 pub(crate) struct Answers {
-    receive: RecvStream,
+    pub(crate) receive: RecvStream,
     frames: FrameReader,
+    run: Run,
 }
 
 impl Answers {
     /// The next message; `None` if the stream or the connection has ended.
     pub(crate) async fn next(&mut self) -> Option<Message> {
-        next(&mut self.receive, &mut self.frames).await
-    }
-}
-
-async fn next(receive: &mut RecvStream, frames: &mut FrameReader) -> Option<Message> {
-    loop {
-        let frame = frames.next_frame();
-        if let Some(frame) = frame.expect("the directory keeps the cap") {
-            return Some(Message::from_frame(&frame).expect("the directory's own encoding"));
+        loop {
+            let frame = self.frames.next_frame();
+            if let Some(frame) = frame.expect("the directory keeps the cap") {
+                let message = Message::from_frame(&frame).expect("the directory's own encoding");
+                return Some(self.run.read(message).expect("one before it"));
+            }
+            let chunk = self.receive.read_chunk(64 * 1024, true).await.ok()??;
+            self.frames.push(&chunk.bytes);
         }
-        let chunk = receive.read_chunk(64 * 1024, true).await.ok()??;
-        frames.push(&chunk.bytes);
     }
 }

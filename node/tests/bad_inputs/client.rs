@@ -12,7 +12,7 @@ use quid_common::key::{PublicKey, SecretKey};
 use quid_common::refusal::Reason;
 use quid_common::signed::Signed;
 use quid_common::tls::{self, TlsIdentity};
-use quid_common::wire::{Find, Login, Message, Register, Welcome};
+use quid_common::wire::{Find, Login, Message, Register, Run, Welcome};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream};
 use tokio::time::timeout;
@@ -125,6 +125,7 @@ pub(crate) struct Stream {
     send: SendStream,
     receive: RecvStream,
     frames: FrameReader,
+    run: Run,
 }
 
 impl Stream {
@@ -135,6 +136,7 @@ impl Stream {
             send,
             receive,
             frames: FrameReader::new(BODY_LEN_MAX),
+            run: Run::new(),
         })
     }
 
@@ -155,6 +157,7 @@ impl Stream {
             loop {
                 if let Some(frame) = self.frames.next_frame().expect("it keeps the cap") {
                     let message = Message::from_frame(&frame).expect("its own encoding");
+                    let message = self.run.read(message).expect("one before it");
                     return Outcome::Answer(Box::new(message));
                 }
                 match self.receive.read_chunk(64 * 1024, true).await {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use quid_common::order::{Order, SignedOrder};
+use quid_common::receipt::Receipt;
 use quid_common::refusal::Reason;
-use quid_common::wire::{Declined, Message, Offer, Paid};
+use quid_common::wire::{Declined, Message, Offer, Paid, PaidNext};
 use quid_node::{Event, Node, Options, Outcome, Route, State};
 use tokio::task::JoinHandle;
 
@@ -19,6 +20,8 @@ const NOTHING: Duration = Duration::from_millis(700);
 enum Lie {
     Silence,
     AnothersReceipt,
+    RestOfAnothers,
+    RestOfNone,
     FalseReason,
     Garbage,
     Hangup,
@@ -50,6 +53,8 @@ async fn whatever_a_payee_says_an_order_that_did_not_settle_ends_as_void() {
 
     let lies = [
         Lie::AnothersReceipt,
+        Lie::RestOfAnothers,
+        Lie::RestOfNone,
         Lie::FalseReason,
         Lie::Silence,
         Lie::Garbage,
@@ -69,6 +74,23 @@ async fn whatever_a_payee_says_an_order_that_did_not_settle_ends_as_void() {
             Lie::AnothersReceipt => {
                 let receipt = settled.receipt.clone();
                 wire.send(Paid { number, receipt }.into()).await;
+            }
+            Lie::RestOfAnothers | Lie::RestOfNone => {
+                let Receipt {
+                    entry, index, path, ..
+                } = settled.receipt.clone();
+                let shared = match lie {
+                    Lie::RestOfNone => u8::MAX,
+                    _ => (path.len() / 32) as u8,
+                };
+                let next = PaidNext {
+                    number,
+                    entry,
+                    index,
+                    path: vec![].into(),
+                    shared,
+                };
+                wire.send(next.into()).await;
             }
             Lie::FalseReason => {
                 let reason = Reason::INSUFFICIENT_FUNDS;

@@ -14,7 +14,7 @@ use quid_common::signed::Signed;
 use quid_common::tab::Terms;
 use quid_common::time::LedgerTime;
 use quid_common::tls::{self, TlsIdentity};
-use quid_common::wire::{Find, Login, Message, OpenSettle, Submit, SubmitTab, Welcome};
+use quid_common::wire::{Find, Login, Message, OpenSettle, Run, Submit, SubmitTab, Welcome};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, ServerConfig};
 use tokio::time::timeout;
@@ -182,6 +182,7 @@ pub(crate) struct Wire {
     send: SendStream,
     receive: RecvStream,
     frames: FrameReader,
+    run: Run,
 }
 
 impl Wire {
@@ -191,6 +192,7 @@ impl Wire {
             send,
             receive,
             frames: FrameReader::new(BODY_LEN_MAX),
+            run: Run::new(),
         }
     }
 
@@ -209,7 +211,8 @@ impl Wire {
         let next = async {
             loop {
                 if let Some(frame) = self.frames.next_frame().expect("frames") {
-                    return Some(Message::from_frame(&frame).expect("a message"));
+                    let message = Message::from_frame(&frame).expect("a message");
+                    return Some(self.run.read(message).expect("one before it"));
                 }
                 let chunk = self.receive.read_chunk(64 * 1024, true).await.ok()??;
                 self.frames.push(&chunk.bytes);
