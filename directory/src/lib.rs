@@ -68,3 +68,4 @@ pub mod surroundings;
 pub mod traffic;
 pub mod tree;
 pub mod verify;
+mod write_back;

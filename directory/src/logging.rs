@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use clap::ValueEnum;
@@ -12,6 +12,8 @@ use quid_common::name::Name;
 use quid_common::order::Order;
 use quid_common::printable::Printable;
 use tracing_subscriber::EnvFilter;
+
+use crate::write_back::WriteBack;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -113,9 +115,19 @@ impl AuditLines {
     /// Writes them all.
     pub fn write(self) {
         // Like any line of the log that cannot be written: there is nobody to tell.
-        let _ = std::io::stderr().lock().write_all(self.lines.as_bytes());
+        let mut log = std::io::stderr().lock();
+        let _ = log.write_all(self.lines.as_bytes());
+        // Nothing to a terminal, a pipe or a socket: their length is 0.
+        if let Ok(file) = rustix::fs::fstat(&log) {
+            let end = u64::try_from(file.st_size).unwrap_or(0);
+            let mut write_back = WRITE_BACK.lock().unwrap_or_else(PoisonError::into_inner);
+            write_back.wrote(&log, end);
+        }
     }
 }
+
+/// Where the log is a file.
+static WRITE_BACK: Mutex<WriteBack> = Mutex::new(WriteBack::from(0));
 
 /// How the log was started.
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();

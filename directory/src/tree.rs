@@ -23,6 +23,7 @@ use tlog_tiles::{
 
 use crate::folder::{self, Folder, FolderError, shown};
 use crate::store::{LogReader, StoreError};
+use crate::write_back::WriteBack;
 
 /// How much is kept where.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +107,7 @@ pub struct Tree {
     file: File,
     /// Number of nodes that the file holds.
     written: u64,
+    write_back: WriteBack,
     /// Number of the first node in memory; a leaf's.
     base: u64,
     recent: Vec<[u8; 32]>,
@@ -293,6 +295,7 @@ impl Tree {
             .write_all_at(&bytes, 32 * self.written)
             .map_err(folder::io("write", &self.path))?;
         self.written = count;
+        self.write_back.wrote(&self.file, 32 * count);
         // Leaf n has a number below 2n.
         let first = count.saturating_sub(self.bounds.keep) / 2;
         let base = stored_hash_index(0, first);
@@ -323,6 +326,7 @@ impl Tree {
             path,
             file,
             written: 0,
+            write_back: WriteBack::default(),
             base: 0,
             recent,
             left,
@@ -339,6 +343,7 @@ impl Tree {
         let covered = covered.min(size);
         let first = covered.saturating_sub(self.bounds.recheck);
         self.written = stored_hash_count(covered);
+        self.write_back = WriteBack::from(32 * self.written);
         self.base = stored_hash_index(0, first);
         let mut bytes = vec![0; 32 * at(self.written - self.base)];
         self.file

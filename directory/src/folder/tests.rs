@@ -216,3 +216,23 @@ fn odd_paths_are_shown_on_one_line() {
     let text = refused.to_string();
     assert!(!text.contains(['\u{1b}', '\n']), "{text:?}");
 }
+
+#[test]
+fn a_file_of_any_length_is_removed_and_one_that_is_not_there_is_no_error() {
+    let place = tempfile::tempdir().expect("a place");
+    let path = place.path().join("old");
+    for len in [
+        0,
+        1,
+        REMOVED_AT_ONCE,
+        REMOVED_AT_ONCE + 1,
+        7 * REMOVED_AT_ONCE / 2,
+    ] {
+        fs::write(&path, vec![7; len as usize]).expect("there is room");
+        remove_gently(&path).expect("it is ours");
+        assert!(!path.exists(), "{len} bytes");
+        remove_gently(&path).expect("gone is gone");
+    }
+    fs::create_dir(&path).expect("there is room");
+    assert!(matches!(remove_gently(&path), Err(FolderError::Io { .. })));
+}

@@ -59,6 +59,18 @@ fn what_is_damaged_or_lost_is_read_from_the_log() {
     }
 }
 
+#[test]
+fn of_the_snapshot_before_nothing_stays_also_after_a_crash() {
+    let world = World::new();
+    let n = world.pay(0, 400);
+    let old = world.folder.path().join("snapshot.old");
+    assert!(world.folder.snapshot().exists() && !old.exists());
+    // As if the power had gone before it was removed.
+    fs::copy(world.folder.snapshot(), &old).expect("there is room");
+    world.pay(n, 1);
+    assert!(!old.exists());
+}
+
 /// Two people who pay each other, and a keeper with small bounds.
 struct World {
     folder: Folder,

@@ -26,6 +26,7 @@ use super::{HEAD_LEN, Snapshot, head};
 use crate::folder::{self, Folder, FolderError};
 use crate::ledger::Ledger;
 use crate::surroundings::Workers;
+use crate::write_back::WriteBack;
 
 /// What the files hold already, of a ledger's past.
 #[derive(Debug)]
@@ -421,6 +422,7 @@ impl Disk {
 
     /// Opens what the sections go into, if there is a snapshot to go on from.
     fn go_on(&mut self, end: Option<(Option<End>, u64)>) -> Result<(), FolderError> {
+        folder::remove_gently(&self.folder.path().join(OLD))?;
         match end {
             Some((Some(end), _)) => {
                 let path = end.path.clone();
@@ -494,16 +496,21 @@ impl Disk {
 
     fn finish(&mut self, begun: &Begun) -> Result<(), FolderError> {
         let (part, to) = (self.folder.path().join(PART), self.folder.snapshot());
+        let old = self.folder.path().join(OLD);
         if let Some(written) = self.part.take() {
             written.finish(begun).map_err(folder::io("write", &part))?;
+            // Under this name it outlives the new one's taking its place. On a file system without
+            // links, and the first time, there is nothing to keep.
+            let _ = fs::hard_link(&to, &old);
             fs::rename(&part, &to).map_err(folder::io("write", &to))?;
             folder::sync_folder(self.folder.path())?;
+            folder::remove_gently(&old)?;
         }
         // The files of sections before this snapshot.
         let current = self.sections.as_ref().map(Writer::path);
         for other in self.folder.redos()? {
             if Some(other.as_path()) != current {
-                fs::remove_file(&other).map_err(folder::io("remove", &other))?;
+                folder::remove_gently(&other)?;
             }
         }
         Ok(())
@@ -516,6 +523,7 @@ struct Part {
     file: File,
     sum: Sha256,
     len: u64,
+    write_back: WriteBack,
 }
 
 impl Part {
@@ -524,16 +532,21 @@ impl Part {
         let options = options.write(true).create(true).truncate(true).mode(0o600);
         let mut file = options.open(path)?;
         file.write_all(&[0; HEAD_LEN + 32])?;
-        let (sum, len) = (Sha256::new(), 0);
-        Ok(Self { file, sum, len })
+        Ok(Self {
+            file,
+            sum: Sha256::new(),
+            len: 0,
+            write_back: WriteBack::default(),
+        })
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.sum.update(bytes);
         self.len += bytes.len() as u64;
         self.file.write_all(bytes)?;
-        // In small parts, so that no sync of a batch has to wait for all of it.
-        self.file.sync_data()
+        self.write_back
+            .wrote(&self.file, self.len + HEAD_LEN as u64 + 32);
+        Ok(())
     }
 
     fn finish(mut self, begun: &Begun) -> io::Result<()> {
@@ -559,3 +572,6 @@ const RETRY_AFTER: u64 = 1_000_000;
 
 /// A snapshot that is not whole yet.
 const PART: &str = "snapshot.new";
+
+/// The snapshot before, which is being removed.
+const OLD: &str = "snapshot.old";

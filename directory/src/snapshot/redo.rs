@@ -28,6 +28,8 @@ use std::path::{Path, PathBuf};
 
 use quid_common::sha256::Sha256;
 
+use crate::write_back::WriteBack;
+
 /// The entries up to a number of entries, in short.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Section {
@@ -119,6 +121,7 @@ impl Sections {
 pub(super) struct Writer {
     file: File,
     end: End,
+    write_back: WriteBack,
 }
 
 impl Writer {
@@ -134,7 +137,12 @@ impl Writer {
             len: HEAD_LEN as u64,
             sum: head.to_vec(),
         };
-        Ok(Self { file, end })
+        let write_back = WriteBack::default();
+        Ok(Self {
+            file,
+            end,
+            write_back,
+        })
     }
 
     /// Goes on where the sections that count end.
@@ -142,7 +150,12 @@ impl Writer {
         let mut file = OpenOptions::new().write(true).open(&end.path)?;
         file.set_len(end.len)?;
         file.seek(SeekFrom::Start(end.len))?;
-        Ok(Self { file, end })
+        let write_back = WriteBack::from(end.len);
+        Ok(Self {
+            file,
+            end,
+            write_back,
+        })
     }
 
     pub(super) fn append(&mut self, section: &Section) -> io::Result<()> {
@@ -155,6 +168,7 @@ impl Writer {
         self.file.write_all(&section.bytes)?;
         self.end.len += SECTION_HEAD_LEN as u64 + 32 + section.bytes.len() as u64;
         self.end.sum = sum.to_vec();
+        self.write_back.wrote(&self.file, self.end.len);
         Ok(())
     }
 
