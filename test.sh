@@ -80,7 +80,7 @@ cargo test --workspace --doc
 RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
 
 step 'examples'
-export QUID_PROFILE=dev
+export QUID_PROGRAMS="$BUILT/debug"
 for example in quickstart market shop paid-download metered-api; do
   begin "$example" "./examples/$example.sh"
 done
@@ -96,19 +96,19 @@ if $all; then
   step 'ten thousand members online at once'
   QUID_CROWD=10000 cargo test --workspace --test crowd
 
-  step 'the programs as they are released'
-  cargo build --release -p quid-node -p quid-directory -p quid-bench -p quid-sim -p quid-crash --bins
+  step 'the programs that are measured, and the simulation, as they are released'
+  cargo build --release -p quid-directory -p quid-bench -p quid-sim --bins
 
   step 'five hundred simulated worlds with every fault; beside them three hundred kills, and disks that fail'
-  begin 'kills at system calls' "$BUILT/release/quid-crash" kill --points 330
+  begin 'kills at system calls' "$BUILT/debug/quid-crash" kill --points 330
   need nbdkit nbdkit
   need nbdfuse libnbd-bin
   need mkfs.ext4 e2fsprogs
   if [ "$(id -u)" = 0 ] && losetup -f >/dev/null 2>&1 && [ -e /dev/fuse ]; then
-    begin 'disks' "$BUILT/release/quid-crash" disk --points 10
+    begin 'disks' "$BUILT/debug/quid-crash" disk --points 10
   else
     echo 'without root, loop devices and FUSE: no full or failing device and no power cut is tried'
-    begin 'disks' "$BUILT/release/quid-crash" disk errors --points 10
+    begin 'disks' "$BUILT/debug/quid-crash" disk errors --points 10
   fi
   begin 'worlds' "$BUILT/release/quid-sim" --seeds 0..500
   finish
@@ -122,7 +122,6 @@ if $all; then
   need chromium chromium
   need chromedriver chromium-driver
   begin 'floods' "$BUILT/release/quid-bench" flood all --quick --seconds 1
-  export QUID_PROGRAMS="$BUILT/debug"
   begin 'wallet' ./browser/wallet.py
   finish
   ./browser/dashboard.py

@@ -28,18 +28,27 @@ run() {
   "$@"
 }
 
-build() {
+build() { # build [PACKAGE...]: the programs of node and directory, and of these packages
+  if [ -n "${QUID_PROGRAMS:-}" ]; then
+    BIN=$(cd "$QUID_PROGRAMS" && pwd)
+  else
+    compile "$@"
+  fi
+  QUID=$BIN/quid
+  QUID_DIRECTORY=$BIN/quid-directory
+}
+
+compile() {
+  local package quiet=--quiet packages=(-p quid-node -p quid-directory)
+  for package in "$@"; do packages+=(-p "$package"); done
   command -v cargo >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
   echo "building (the first time takes some minutes) ..."
-  local quiet=--quiet
   [ -t 2 ] && quiet=
-  (cd "$ROOT" && cargo build $quiet --profile "$PROFILE" --workspace --bins)
+  (cd "$ROOT" && cargo build $quiet --profile "$PROFILE" "${packages[@]}" --bins)
   local folder=$PROFILE
   [ "$PROFILE" = dev ] && folder=debug
   local target=${CARGO_TARGET_DIR:-$ROOT/target}
   BIN=$target/$folder
-  QUID=$BIN/quid
-  QUID_DIRECTORY=$BIN/quid-directory
 }
 
 start_directory() { # start_directory [FLAGS...]
@@ -98,4 +107,4 @@ stop_all() {
 
 WORK=$(mktemp -d)
 trap stop_all EXIT
-build
+build "$@"

@@ -13,7 +13,7 @@ use quid_common::order::Order;
 use quid_common::printable::Printable;
 use tracing_subscriber::EnvFilter;
 
-use crate::write_back::WriteBack;
+use crate::write_back::{PART, WriteBack};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -117,17 +117,22 @@ impl AuditLines {
         // Like any line of the log that cannot be written: there is nobody to tell.
         let mut log = std::io::stderr().lock();
         let _ = log.write_all(self.lines.as_bytes());
-        // Nothing to a terminal, a pipe or a socket: their length is 0.
-        if let Ok(file) = rustix::fs::fstat(&log) {
-            let end = u64::try_from(file.st_size).unwrap_or(0);
-            let mut write_back = WRITE_BACK.lock().unwrap_or_else(PoisonError::into_inner);
-            write_back.wrote(&log, end);
+        let mut written = WRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let (bytes, write_back) = &mut *written;
+        *bytes += self.lines.len() as u64;
+        // A terminal, a pipe or a socket has no length, and takes no advice.
+        if *bytes >= PART
+            && let Ok(file) = rustix::fs::fstat(&log)
+        {
+            *bytes = 0;
+            write_back.wrote(&log, u64::try_from(file.st_size).unwrap_or(0));
         }
     }
 }
 
-/// Where the log is a file.
-static WRITE_BACK: Mutex<WriteBack> = Mutex::new(WriteBack::from(0));
+/// Bytes of such lines since the log was last looked at, and what of it is on its way to the disk, if it
+/// is a file.
+static WRITTEN: Mutex<(u64, WriteBack)> = Mutex::new((0, WriteBack::from(0)));
 
 /// How the log was started.
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();

@@ -35,7 +35,7 @@ impl WriteBack {
 }
 
 /// Bytes that are written to the disk together.
-const PART: u64 = 512 * 1024;
+pub(crate) const PART: u64 = 512 * 1024;
 
 #[cfg(test)]
 mod tests {
