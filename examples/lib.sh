@@ -1,6 +1,8 @@
 # Shared by the example scripts: builds the programs, starts a directory, cleans up.
-# Source it; it leaves QUID and QUID_DIRECTORY (the programs), WORK (a folder of its own, removed
-# at the end) and ADDRESS (of the running directory) behind.
+# Source it, with the packages in PACKAGES of which programs are needed beside those of node and
+# directory; it leaves QUID, QUID_DIRECTORY and BIN (the programs and their folder), WORK (a folder of its
+# own, removed at the end) and ADDRESS (of the running directory) behind. QUID_PROFILE names another
+# cargo profile than release, QUID_PROGRAMS a folder of programs that are built already.
 
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -28,11 +30,11 @@ run() {
   "$@"
 }
 
-build() { # build [PACKAGE...]: the programs of node and directory, and of these packages
+build() {
   if [ -n "${QUID_PROGRAMS:-}" ]; then
     BIN=$(cd "$QUID_PROGRAMS" && pwd)
   else
-    compile "$@"
+    compile
   fi
   QUID=$BIN/quid
   QUID_DIRECTORY=$BIN/quid-directory
@@ -40,7 +42,7 @@ build() { # build [PACKAGE...]: the programs of node and directory, and of these
 
 compile() {
   local package quiet=--quiet packages=(-p quid-node -p quid-directory)
-  for package in "$@"; do packages+=(-p "$package"); done
+  for package in ${PACKAGES:-}; do packages+=(-p "$package"); done
   command -v cargo >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
   echo "building (the first time takes some minutes) ..."
   [ -t 2 ] && quiet=
@@ -107,4 +109,4 @@ stop_all() {
 
 WORK=$(mktemp -d)
 trap stop_all EXIT
-build "$@"
+build

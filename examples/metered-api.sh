@@ -2,7 +2,8 @@
 # A toy model answers token by token and is paid by the token (src/metered_api): it says no more
 # than four tokens before they are paid, and a kill loses the payments of eight tokens at most. Both
 # sides are killed in the middle of an answer.
-. "$(dirname "$0")/lib.sh" quid-examples
+PACKAGES=quid-examples
+. "$(dirname "$0")/lib.sh"
 PRICE=0.0002
 PRICE_UNITS=200
 WINDOW=4

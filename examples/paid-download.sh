@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A file is sold chunk by chunk (src/paid_download): the buyer pays each chunk before the next, on a
 # tab. Both sides are killed in the middle, and the buyer ends with the whole file, paid once.
-. "$(dirname "$0")/lib.sh" quid-examples
+PACKAGES=quid-examples
+. "$(dirname "$0")/lib.sh"
 FILE_LEN=6300000
 CHUNK_LEN=65536
 PRICE=0.0025

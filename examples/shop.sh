@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A shop and a customer, both small programs on the library (src/shop.rs, src/pay_once.rs): the
 # shop hands something over only after a verified receipt, and only once for each.
-. "$(dirname "$0")/lib.sh" quid-examples
+PACKAGES=quid-examples
+. "$(dirname "$0")/lib.sh"
 
 say '1. A directory, a shop and a customer'
 start_directory --opening-balance 100

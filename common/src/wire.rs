@@ -93,7 +93,8 @@ macro_rules! messages {
                 }
             }
 
-            /// Reads the message in a frame.
+            /// Reads the message in a frame. On a settle stream and between two nodes, let [`Run::read`]
+            /// make it whole.
             ///
             /// # Errors
             /// [`MessageError`] for an unknown kind and for anything but the one encoding.
@@ -403,8 +404,8 @@ messages! {
         close: ByteBuf,
     }
 
-    /// A [`Settled`] whose receipt is of the same batch as that of the last one on this stream, without what
-    /// both have; see [`Run`].
+    /// A [`Settled`] whose receipt has the checkpoint of the last one on this stream, without what both
+    /// have; see [`Run`].
     41 SettledNext {
         /// The submitter's number.
         number: u64,
@@ -478,8 +479,8 @@ messages! {
         reason: Reason,
     }
 
-    /// Peer: a [`Paid`] whose receipt is of the same batch as that of the last one on this stream, without
-    /// what both have; see [`Run`].
+    /// Peer: a [`Paid`] whose receipt has the checkpoint of the last one on this stream, without what both
+    /// have; see [`Run`].
     67 PaidNext {
         /// The payer's number.
         number: u64,

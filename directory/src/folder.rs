@@ -2,7 +2,7 @@
 //!
 //! Only the holder of the [`Lock`] writes here. The ledger (`ledger.db`) and the key (`key`) are the
 //! truth; the log is never overwritten, the key only by the same key, sealed or not. `index.db`,
-//! `tree`, `snapshot` and `redo-*` are derived from them and may be deleted while nothing runs.
+//! `tree`, `snapshot*` and `redo-*` are derived from them and may be deleted while nothing runs.
 //! `invites.db` is the operator's.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
@@ -527,21 +527,32 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), FolderError> {
         .map_err(io("sync", folder))
 }
 
-/// Removes a file bit by bit, if it is there, and returns when the disk has its room back. In one go a
-/// file system gives back all of it in one of its own transactions, for which every sync beside it
-/// waits: a tenth of a second for 64 MiB.
-pub(crate) fn remove_gently(path: &Path) -> Result<(), FolderError> {
-    let remove = || {
+/// Takes the last part from a file that is to go, or removes it if that is all; whether there is more.
+/// In one go a file system gives back the room of all of it in one of its own transactions, and every
+/// sync beside it waits: a tenth of a second for 64 MiB, some milliseconds for a part.
+pub(crate) fn remove_part(path: &Path) -> Result<bool, FolderError> {
+    let shorten = || {
         let file = OpenOptions::new().write(true).open(path)?;
-        let mut len = file.metadata()?.len();
-        while len > REMOVED_AT_ONCE {
-            len -= REMOVED_AT_ONCE;
-            file.set_len(len)?;
+        let metadata = file.metadata()?;
+        // Under another name it is somebody's copy.
+        let whole = metadata.len() <= PART_REMOVED || metadata.nlink() > 1;
+        if !whole {
+            file.set_len(metadata.len() - PART_REMOVED)?;
             file.sync_data()?;
         }
-        fs::remove_file(path)
+        Ok(!whole)
     };
-    match remove() {
+    // What cannot be shortened may still be removed.
+    let shortened: io::Result<bool> = shorten();
+    if shortened.is_ok_and(|more| more) {
+        return Ok(true);
+    }
+    remove(path).map(|()| false)
+}
+
+/// Removes a file, if it is there.
+pub(crate) fn remove(path: &Path) -> Result<(), FolderError> {
+    match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(io("remove", path)(error)),
         _ => Ok(()),
     }
@@ -568,14 +579,14 @@ fn any_of_len(paths: &[PathBuf], len_min: u64) -> Result<bool, FolderError> {
 
 const KEY: &str = "key";
 const REDO: &str = "redo-";
-
-/// Bytes of a file that go at once; a sync beside it waits some milliseconds for them.
-const REMOVED_AT_ONCE: u64 = 1024 * 1024;
 const ADDRESS: &str = "address";
 
 /// The folder in a data folder where a backup is being restored: inside, because another file
 /// system could be under the data folder itself.
 pub(crate) const UNFINISHED: &str = "restore.part";
+
+/// Bytes of a file that go at once.
+const PART_REMOVED: u64 = 1024 * 1024;
 
 /// The mode bits of everybody but the owner.
 const OTHERS: u32 = 0o077;

@@ -115,8 +115,8 @@ impl AuditLines {
     /// Writes them all.
     pub fn write(self) {
         // Like any line of the log that cannot be written: there is nobody to tell.
-        let mut log = std::io::stderr().lock();
-        let _ = log.write_all(self.lines.as_bytes());
+        let log = std::io::stderr();
+        let _ = log.lock().write_all(self.lines.as_bytes());
         let mut written = WRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
         let (bytes, write_back) = &mut *written;
         *bytes += self.lines.len() as u64;
@@ -124,15 +124,17 @@ impl AuditLines {
         if *bytes >= PART
             && let Ok(file) = rustix::fs::fstat(&log)
         {
+            let end = u64::try_from(file.st_size).unwrap_or(0);
+            let write_back = write_back.get_or_insert(WriteBack::from(end.saturating_sub(*bytes)));
             *bytes = 0;
-            write_back.wrote(&log, u64::try_from(file.st_size).unwrap_or(0));
+            write_back.wrote(&log, end);
         }
     }
 }
 
 /// Bytes of such lines since the log was last looked at, and what of it is on its way to the disk, if it
 /// is a file.
-static WRITTEN: Mutex<(u64, WriteBack)> = Mutex::new((0, WriteBack::from(0)));
+static WRITTEN: Mutex<(u64, Option<WriteBack>)> = Mutex::new((0, None));
 
 /// How the log was started.
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();

@@ -293,5 +293,5 @@ fn queue(writer: &mut Writer, run: &mut Run, number: u64, answer: &Answer) {
 /// How long an answer that waits to be written may share the receipts of its batch.
 const SHARE_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Most answers in one write, some 64 KiB: more would cost every stream memory and save nothing.
+/// Most answers in one write, some 20 KiB if they are of one batch, and 64 if not: more would cost every stream memory and save nothing.
 const WRITE_LEN: usize = 64;

@@ -11,7 +11,7 @@ use quid_common::order::{Decline, SignedOrder};
 use quid_common::receipt::Receipt;
 use quid_common::refusal::{Class, Reason};
 use quid_common::signed::Signed;
-use quid_common::wire::{AskFate, AskHistory, Message, Prove, Submit, Subscribe};
+use quid_common::wire::{AskFate, AskHistory, Message, Prove, SettledNext, Submit, Subscribe};
 use world::{Directory, Member, Settle};
 
 #[tokio::test]
@@ -44,6 +44,31 @@ async fn one_order_submitted_at_once_by_many_has_one_effect_and_one_entry() {
     assert_eq!(entries.len(), 1, "256 answers, one entry");
     assert_eq!(bob.balance().await, 100_000_007);
     directory.audit();
+}
+
+#[tokio::test]
+async fn receipts_of_one_batch_come_in_a_row_and_each_proves_its_own_order() {
+    let directory = Directory::start("100");
+    let alice = directory.member(1, "alice").await;
+    let bob = directory.member(2, "bob").await;
+    let mut settle = bob.settle().await;
+    let orders: Vec<_> = (0..64).map(|n| alice.order(bob.key(), 1, n)).collect();
+    let mut bytes = Vec::new();
+    for (number, order) in (0..).zip(&orders) {
+        submit(number, order).write(&mut bytes);
+    }
+    settle.stream.send.write_all(&bytes).await.expect("open");
+    for _ in &orders {
+        let Some(Message::Settled(settled)) = settle.stream.next().await else {
+            panic!("not settled");
+        };
+        let proven = settled.receipt.verify(bob.ledger(), &bob.client.directory);
+        let order = &orders[settled.number as usize];
+        assert!(proven.expect("it proves its entry").settles(order.bytes()));
+    }
+    let kinds = &settle.stream.answers.kinds;
+    let next = kinds.iter().filter(|kind| **kind == SettledNext::KIND);
+    assert!(next.count() >= orders.len() / 2, "{kinds:?}");
 }
 
 #[tokio::test]

@@ -341,7 +341,7 @@ fn crash_derived(folder: &Path, dice: &mut Dice) -> io::Result<()> {
     files.sort();
     for file in files {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        if name != "tree" && name != "snapshot" && !name.starts_with("redo-") {
+        if name != "tree" && !name.starts_with("snapshot") && !name.starts_with("redo-") {
             continue;
         }
         match dice.number(0..8) {

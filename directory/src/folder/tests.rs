@@ -218,21 +218,32 @@ fn odd_paths_are_shown_on_one_line() {
 }
 
 #[test]
-fn a_file_of_any_length_is_removed_and_one_that_is_not_there_is_no_error() {
+fn a_file_that_is_to_go_goes_by_parts_and_nobodys_copy_with_it() {
     let place = tempfile::tempdir().expect("a place");
-    let path = place.path().join("old");
-    for len in [
-        0,
-        1,
-        REMOVED_AT_ONCE,
-        REMOVED_AT_ONCE + 1,
-        7 * REMOVED_AT_ONCE / 2,
+    let (path, copy) = (place.path().join("old"), place.path().join("copy"));
+    let parts = |path: &Path| {
+        let mut parts = 1;
+        while remove_part(path).expect("it is ours") {
+            parts += 1;
+        }
+        parts
+    };
+    for (len, expected) in [
+        (0, 1),
+        (PART_REMOVED, 1),
+        (PART_REMOVED + 1, 2),
+        (7 * PART_REMOVED / 2, 4),
     ] {
         fs::write(&path, vec![7; len as usize]).expect("there is room");
-        remove_gently(&path).expect("it is ours");
+        assert_eq!(parts(&path), expected, "{len} bytes");
         assert!(!path.exists(), "{len} bytes");
-        remove_gently(&path).expect("gone is gone");
     }
+    assert_eq!(parts(&path), 1, "gone is gone");
+    let content = vec![7; 3 * PART_REMOVED as usize];
+    fs::write(&path, &content).expect("there is room");
+    fs::hard_link(&path, &copy).expect("the same folder");
+    assert_eq!(parts(&path), 1);
+    assert!(!path.exists() && fs::read(&copy).expect("it stays") == content);
     fs::create_dir(&path).expect("there is room");
-    assert!(matches!(remove_gently(&path), Err(FolderError::Io { .. })));
+    assert!(matches!(remove_part(&path), Err(FolderError::Io { .. })));
 }

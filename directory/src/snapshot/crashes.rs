@@ -10,7 +10,7 @@ use quid_common::id::LedgerId;
 use quid_common::tab::Close;
 use tempfile::TempDir;
 
-use super::{Bounds, restore};
+use super::{Bounds, Snapshot, restore};
 use crate::books::Books;
 use crate::folder::Folder;
 use crate::ledger::Ledger;
@@ -63,12 +63,17 @@ fn what_is_damaged_or_lost_is_read_from_the_log() {
 fn of_the_snapshot_before_nothing_stays_also_after_a_crash() {
     let world = World::new();
     let n = world.pay(0, 400);
-    let old = world.folder.path().join("snapshot.old");
-    assert!(world.folder.snapshot().exists() && !old.exists());
-    // As if the power had gone before it was removed.
-    fs::copy(world.folder.snapshot(), &old).expect("there is room");
+    let (snapshot, old) = (
+        world.folder.snapshot(),
+        world.folder.path().join("snapshot.old"),
+    );
+    assert!(snapshot.exists() && !old.exists());
+    // As if the power had gone before the next one took its place.
+    fs::hard_link(&snapshot, &old).expect("the same folder");
     world.pay(n, 1);
     assert!(!old.exists());
+    let read = Snapshot::read(&world.folder).expect("it can be read");
+    assert!(read.is_some(), "it is not whole any more");
 }
 
 /// Two people who pay each other, and a keeper with small bounds.

@@ -13,6 +13,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -157,6 +158,7 @@ impl Keeper {
             sections: None,
             synced: 0,
             part: None,
+            leaving: Vec::new(),
         };
         let worker = match workers {
             Workers::Threads => start_thread(disk, end, Arc::clone(&failed))?,
@@ -405,6 +407,8 @@ struct Disk {
     /// Bytes of sections that are on the disk for good.
     synced: u64,
     part: Option<Part>,
+    /// What nobody needs any more and is removed bit by bit.
+    leaving: Vec<PathBuf>,
 }
 
 impl Disk {
@@ -422,7 +426,8 @@ impl Disk {
 
     /// Opens what the sections go into, if there is a snapshot to go on from.
     fn go_on(&mut self, end: Option<(Option<End>, u64)>) -> Result<(), FolderError> {
-        folder::remove_gently(&self.folder.path().join(OLD))?;
+        // What a crash left. It may be the snapshot itself under another name.
+        folder::remove(&self.folder.path().join(OLD))?;
         match end {
             Some((Some(end), _)) => {
                 let path = end.path.clone();
@@ -436,7 +441,19 @@ impl Disk {
         Ok(())
     }
 
+    /// Writes, and takes a part from what is to go: a snapshot comes in smaller parts than the last
+    /// one goes, which so is gone in time.
     fn write(&mut self, work: Work) -> Result<(), FolderError> {
+        self.put(work)?;
+        if let Some(path) = self.leaving.last()
+            && !folder::remove_part(path)?
+        {
+            self.leaving.pop();
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, work: Work) -> Result<(), FolderError> {
         match work {
             Work::Begin(entries) => {
                 self.sync()?;
@@ -458,11 +475,14 @@ impl Disk {
         }
     }
 
-    /// Removes a snapshot that is not whole, and makes the sections durable.
+    /// Removes what is not whole and what was to go, and makes the sections durable.
     fn end(&mut self) -> Result<(), FolderError> {
         if self.part.take().is_some() {
             let path = self.folder.path().join(PART);
             fs::remove_file(&path).map_err(folder::io("remove", &path))?;
+        }
+        for path in self.leaving.drain(..) {
+            folder::remove(&path)?;
         }
         self.sync()
     }
@@ -501,16 +521,17 @@ impl Disk {
             written.finish(begun).map_err(folder::io("write", &part))?;
             // Under this name it outlives the new one's taking its place. On a file system without
             // links, and the first time, there is nothing to keep.
-            let _ = fs::hard_link(&to, &old);
+            if fs::hard_link(&to, &old).is_ok() {
+                self.leaving.push(old);
+            }
             fs::rename(&part, &to).map_err(folder::io("write", &to))?;
             folder::sync_folder(self.folder.path())?;
-            folder::remove_gently(&old)?;
         }
         // The files of sections before this snapshot.
         let current = self.sections.as_ref().map(Writer::path);
         for other in self.folder.redos()? {
-            if Some(other.as_path()) != current {
-                folder::remove_gently(&other)?;
+            if Some(other.as_path()) != current && !self.leaving.contains(&other) {
+                self.leaving.push(other);
             }
         }
         Ok(())
@@ -573,5 +594,5 @@ const RETRY_AFTER: u64 = 1_000_000;
 /// A snapshot that is not whole yet.
 const PART: &str = "snapshot.new";
 
-/// The snapshot before, which is being removed.
+/// The snapshot before, while it is being removed.
 const OLD: &str = "snapshot.old";

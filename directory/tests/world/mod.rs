@@ -492,6 +492,7 @@ impl Stream {
             receive,
             frames: FrameReader::new(BODY_LEN_MAX),
             run: Run::new(),
+            kinds: Vec::new(),
         };
         Self { send, answers }
     }
@@ -518,6 +519,8 @@ pub(crate) struct Answers {
     pub(crate) receive: RecvStream,
     frames: FrameReader,
     run: Run,
+    /// The kinds of all messages so far, as they came.
+    pub(crate) kinds: Vec<u16>,
 }
 
 impl Answers {
@@ -526,6 +529,7 @@ impl Answers {
         loop {
             let frame = self.frames.next_frame();
             if let Some(frame) = frame.expect("the directory keeps the cap") {
+                self.kinds.push(frame.kind);
                 let message = Message::from_frame(&frame).expect("the directory's own encoding");
                 return Some(self.run.read(message).expect("one before it"));
             }

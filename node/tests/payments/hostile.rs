@@ -8,6 +8,7 @@ use quid_common::refusal::Reason;
 use quid_common::wire::{Declined, Message, Offer, Paid, PaidNext};
 use quid_node::{Event, Node, Options, Outcome, Route, State};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::puppet::{Puppet, Wire};
 use crate::world::{World, amount, ended, listening, money, pay, received};
@@ -21,6 +22,7 @@ enum Lie {
     Silence,
     AnothersReceipt,
     RestOfAnothers,
+    RestOfMore,
     RestOfNone,
     FalseReason,
     Garbage,
@@ -54,6 +56,7 @@ async fn whatever_a_payee_says_an_order_that_did_not_settle_ends_as_void() {
     let lies = [
         Lie::AnothersReceipt,
         Lie::RestOfAnothers,
+        Lie::RestOfMore,
         Lie::RestOfNone,
         Lie::FalseReason,
         Lie::Silence,
@@ -75,12 +78,13 @@ async fn whatever_a_payee_says_an_order_that_did_not_settle_ends_as_void() {
                 let receipt = settled.receipt.clone();
                 wire.send(Paid { number, receipt }.into()).await;
             }
-            Lie::RestOfAnothers | Lie::RestOfNone => {
+            Lie::RestOfAnothers | Lie::RestOfMore | Lie::RestOfNone => {
                 let Receipt {
                     entry, index, path, ..
                 } = settled.receipt.clone();
                 let shared = match lie {
-                    Lie::RestOfNone => u8::MAX,
+                    Lie::RestOfMore => (path.len() / 32) as u8 + 1,
+                    Lie::RestOfNone => 0,
                     _ => (path.len() / 32) as u8,
                 };
                 let next = PaidNext {
@@ -113,6 +117,17 @@ async fn whatever_a_payee_says_an_order_that_did_not_settle_ends_as_void() {
             Message::SubmitRefused(refused) => assert_eq!(refused.reason, Reason::VOIDED),
             other => panic!("{lie:?}: {other:?}"),
         }
+        match lie {
+            // The genuine receipt came on this stream, and a rest of it is one.
+            Lie::AnothersReceipt | Lie::RestOfAnothers => {
+                assert_eq!(wire.connection.close_reason(), None, "{lie:?}");
+            }
+            Lie::RestOfMore | Lie::RestOfNone | Lie::Garbage => {
+                let closed = timeout(SOON, wire.connection.closed()).await;
+                closed.unwrap_or_else(|_| panic!("{lie:?} is a breach"));
+            }
+            Lie::Silence | Lie::FalseReason | Lie::Hangup => {}
+        }
         // After silence the payee is looked for anew.
         open = (!matches!(lie, Lie::Silence)).then_some(wire);
     }
@@ -138,6 +153,35 @@ async fn a_payee_that_settles_and_says_no_has_been_paid() {
         other => panic!("{other:?}"),
     }
     assert_eq!(ended(&alice).await.balance, amount("99"));
+}
+
+#[tokio::test]
+async fn receipts_of_one_batch_come_to_the_payer_in_a_row() {
+    let world = World::start();
+    let _bob = world.node("bob", listening()).await;
+    let alice = Puppet::start(&world, "alice").await;
+    let (payee, mut wire) = alice.payee("bob").await;
+    let order = |number| alice.sign(alice.order(payee, "0.01", number, 60));
+    let orders: Vec<SignedOrder> = (0..32).map(order).collect();
+    let mut bytes = Vec::new();
+    for (number, order) in (0..).zip(&orders) {
+        let offer = Offer {
+            number,
+            order: order.bytes().to_vec().into(),
+            checkpoint: None,
+        };
+        Message::from(offer).write(&mut bytes);
+    }
+    wire.send_bytes(&bytes).await;
+    for _ in &orders {
+        let Some(Message::Paid(paid)) = wire.next().await else {
+            panic!("not paid");
+        };
+        let proven = paid.receipt.verify(alice.ledger(), &world.address().key());
+        let order = &orders[paid.number as usize];
+        assert!(proven.expect("it proves its entry").settles(order.bytes()));
+    }
+    assert!(wire.kinds.contains(&PaidNext::KIND), "{:?}", wire.kinds);
 }
 
 #[tokio::test]
@@ -317,7 +361,7 @@ trait ClosedSoon {
 
 impl ClosedSoon for quinn::Connection {
     async fn closed_soon(&self) -> bool {
-        tokio::time::timeout(Duration::from_millis(300), self.closed())
+        timeout(Duration::from_millis(300), self.closed())
             .await
             .is_ok()
     }

@@ -183,6 +183,8 @@ pub(crate) struct Wire {
     receive: RecvStream,
     frames: FrameReader,
     run: Run,
+    /// The kinds of all messages so far, as they came.
+    pub(crate) kinds: Vec<u16>,
 }
 
 impl Wire {
@@ -193,6 +195,7 @@ impl Wire {
             receive,
             frames: FrameReader::new(BODY_LEN_MAX),
             run: Run::new(),
+            kinds: Vec::new(),
         }
     }
 
@@ -211,6 +214,7 @@ impl Wire {
         let next = async {
             loop {
                 if let Some(frame) = self.frames.next_frame().expect("frames") {
+                    self.kinds.push(frame.kind);
                     let message = Message::from_frame(&frame).expect("a message");
                     return Some(self.run.read(message).expect("one before it"));
                 }
